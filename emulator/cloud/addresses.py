@@ -1,0 +1,174 @@
+"""CIDR blocks and addresses: parsing them, fitting them into each other, finding a free one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from emulator.cloud.model import Subnet, Vpc
+from emulator.cloud.profile import Profile
+from emulator.errors import AlreadyExists, InvalidValue, QuotaExceeded, Unsupported
+
+_CIDR = re.compile(r"[0-9.]+(/[0-9]{1,2})?")
+
+
+def parse_network(
+    profile: Profile,
+    cidr: str | IPv4Network,
+    what: str,
+    *,
+    malformed: str = "cidr.malformed",
+    host_bits: str = "cidr.host_bits",
+) -> IPv4Network:
+    """An IPv4 network in CIDR notation; a bare address is a /32. Host bits are refused, not cut off."""
+    if isinstance(cidr, IPv4Network):
+        return cidr
+    _refuse_ipv6(profile, cidr, what)
+    form = f"write it like 10.0.0.0/16, four numbers up to 255 and a mask of 0 to 32, not {cidr!r}"
+    if not isinstance(cidr, str) or not _CIDR.fullmatch(cidr.strip()):
+        raise profile.refusal(InvalidValue, malformed, f"{what}: {form}", value=cidr)
+    try:
+        network = IPv4Network(cidr.strip(), strict=False)
+    except ValueError:
+        raise profile.refusal(InvalidValue, malformed, f"{what}: {form}", value=cidr) from None
+    address = IPv4Address(cidr.strip().partition("/")[0])
+    if address != network.network_address:
+        raise profile.refusal(
+            InvalidValue, host_bits, f"{what}: {cidr} has host bits set, the network is {network}", value=cidr
+        )
+    return network
+
+
+def parse_address(profile: Profile, address: str | IPv4Address, what: str) -> IPv4Address:
+    if isinstance(address, IPv4Address):
+        return address
+    _refuse_ipv6(profile, address, what)
+    try:
+        if isinstance(address, str):
+            return IPv4Address(address.strip())
+    except ValueError:
+        pass
+    raise profile.refusal(
+        InvalidValue, "address.malformed", f"{what}: write it like 10.0.0.5, not {address!r}", value=address
+    )
+
+
+def check_vpc_network(profile: Profile, network: IPv4Network) -> None:
+    """Refuse a VPC's block that the provider would not give."""
+    shortest, longest = profile.vpc_prefix
+    if not shortest <= network.prefixlen <= longest:
+        raise profile.refusal(
+            InvalidValue,
+            "vpc.prefix",
+            f"VPC {network}: a mask of /{network.prefixlen}, choose one from /{shortest} to /{longest}",
+            value=str(network),
+        )
+    if not any(network.subnet_of(IPv4Network(allowed)) for allowed in profile.vpc_networks):
+        raise profile.refusal(
+            InvalidValue,
+            "vpc.range",
+            f"VPC {network}: choose a block within {', '.join(profile.vpc_networks)}",
+            value=str(network),
+        )
+    for refused in profile.vpc_networks_refused:
+        if network.overlaps(IPv4Network(refused)):
+            raise profile.refusal(
+                InvalidValue,
+                "vpc.range",
+                f"VPC {network}: it overlaps {refused}, which no VPC may use; choose a private block",
+                value=str(network),
+            )
+
+
+def check_subnet_network(profile: Profile, network: IPv4Network, vpc: Vpc, others: Iterable[Subnet]) -> None:
+    """Refuse a subnet's block that is too big or small, leaves its VPC, or overlaps one of ``others``."""
+    shortest, longest = profile.subnet_prefix
+    if not shortest <= network.prefixlen <= longest:
+        raise profile.refusal(
+            InvalidValue,
+            "subnet.prefix",
+            f"subnet {network}: a mask of /{network.prefixlen}, choose one from /{shortest} to /{longest}",
+            object=vpc.id,
+            value=str(network),
+        )
+    if not network.subnet_of(vpc.cidr):
+        raise profile.refusal(
+            InvalidValue,
+            "subnet.range",
+            f"subnet {network}: it is not inside {vpc.cidr}, the block of VPC {vpc.name}",
+            object=vpc.id,
+            value=str(network),
+        )
+    for other in others:
+        if network.overlaps(other.cidr):
+            raise profile.refusal(
+                AlreadyExists,
+                "subnet.overlap",
+                f"subnet {network}: it overlaps {other.cidr} of subnet {other.name} in VPC {vpc.name}",
+                object=other.id,
+                value=str(network),
+            )
+
+
+def reserved(profile: Profile, address: IPv4Address, network: IPv4Network) -> bool:
+    """Whether the provider keeps ``address`` of ``network`` for itself (network, gateway, broadcast, ...)."""
+    index = int(address) - int(network.network_address)
+    return index < profile.reserved_first or index >= network.num_addresses - profile.reserved_last
+
+
+def claim_address(
+    profile: Profile, subnet: Subnet, wanted: str | IPv4Address | None, taken: Collection[int]
+) -> IPv4Address:
+    """``wanted`` after all checks, or the lowest free address of ``subnet``; ``taken`` are addresses as integers."""
+    if wanted is None:
+        return _lowest_free(profile, subnet, taken)
+    what = f"address for subnet {subnet.name}"
+    address = parse_address(profile, wanted, what)
+    if address not in subnet.cidr:
+        raise profile.refusal(
+            InvalidValue,
+            "address.outside",
+            f"{what}: {address} is not inside {subnet.cidr}",
+            object=subnet.id,
+            value=str(address),
+        )
+    if reserved(profile, address, subnet.cidr):
+        raise profile.refusal(
+            InvalidValue,
+            "address.reserved",
+            f"{what}: {address} is reserved; the first {profile.reserved_first} and the last {profile.reserved_last} "
+            f"of {subnet.cidr} are the provider's",
+            object=subnet.id,
+            value=str(address),
+        )
+    if int(address) in taken:
+        raise profile.refusal(
+            AlreadyExists,
+            "address.taken",
+            f"{what}: {address} is taken by another ENI; leave it out to get a free one",
+            object=subnet.id,
+            value=str(address),
+        )
+    return address
+
+
+def _lowest_free(profile: Profile, subnet: Subnet, taken: Collection[int]) -> IPv4Address:
+    base = int(subnet.cidr.network_address)
+    for number in range(base + profile.reserved_first, base + subnet.cidr.num_addresses - profile.reserved_last):
+        if number not in taken:
+            return IPv4Address(number)
+    raise profile.refusal(
+        QuotaExceeded,
+        "subnet.full",
+        f"subnet {subnet.name}: all addresses of {subnet.cidr} are taken; delete an ENI or use another subnet",
+        object=subnet.id,
+        value=str(subnet.cidr),
+    )
+
+
+def _refuse_ipv6(profile: Profile, value: object, what: str) -> None:
+    if isinstance(value, IPv6Network | IPv6Address) or (isinstance(value, str) and ":" in value):
+        raise profile.refusal(
+            Unsupported, "cidr.ipv6", f"{what}: {value} is IPv6, which is not emulated yet; give IPv4", value=str(value)
+        )

@@ -1,0 +1,145 @@
+"""What the tenant asked for: plain, frozen data without any I/O.
+
+::
+
+    Vpc ─┬─ Subnet ── Eni ── Cvm
+         ├─ SecurityGroup ── Rule       bound to ENIs, stateful
+         └─ NetworkAcl ───── Rule       associated with subnets, stateless
+    FlowLog ── an ENI, a subnet or a VPC ──► a log topic
+
+Addresses and networks are ``ipaddress`` objects, times are unix seconds of lab time, intervals seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from typing import Literal
+
+Direction = Literal["ingress", "egress"]
+Action = Literal["allow", "deny"]
+Traffic = Literal["ALL", "ACCEPT", "REJECT"]
+ResourceType = Literal["eni", "subnet", "vpc"]
+
+PORTS_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
+"""IANA numbers whose header begins with source and destination port: TCP, UDP, DCCP, SCTP, UDP-Lite."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of a security group or network ACL; None means any.
+
+    ``number`` is unique in its VPC for the life of a lab and is what the kernel carries in packet marks
+    (1 to 65,535); a changed rule is a new rule with a new number. ``peer`` is the other side: the source of
+    an ingress rule, the destination of an egress rule, as a network or as the id of a security group whose members are
+    meant. ``priority``: for list-ordered providers the position among the rules of its direction (it moves when others
+    come and go, the number stays), otherwise the provider's own number.
+    """
+
+    number: int
+    id: str
+    direction: Direction
+    action: Action
+    protocol: int | None = None
+    ports: tuple[tuple[int, int], ...] | None = None
+    peer: IPv4Network | str | None = None
+    priority: int = 1
+    default: bool = False
+    """True for a rule that came with the group or ACL and was not written by the tenant."""
+
+    def __str__(self) -> str:
+        return describe_rule(self)
+
+
+@dataclass(frozen=True)
+class Vpc:
+    id: str
+    name: str
+    region: str
+    cidr: IPv4Network
+    default_group_id: str = ""
+
+
+@dataclass(frozen=True)
+class Subnet:
+    id: str
+    name: str
+    vpc_id: str
+    cidr: IPv4Network
+    gateway: IPv4Address
+    acl_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Cvm:
+    id: str
+    name: str
+    vpc_id: str
+    subnet_id: str
+    instance_type: str
+
+
+@dataclass(frozen=True)
+class Eni:
+    """``device`` is the index at the CVM (0 is eth0), None while detached; ``groups`` are in the order bound."""
+
+    id: str
+    name: str
+    vpc_id: str
+    subnet_id: str
+    address: IPv4Address
+    mac: str
+    groups: tuple[str, ...]
+    cvm_id: str | None = None
+    device: int | None = None
+    primary: bool = False
+
+
+@dataclass(frozen=True)
+class SecurityGroup:
+    """``rules`` are in the order in which the provider judges them (ingress and egress mixed)."""
+
+    id: str
+    name: str
+    vpc_id: str
+    rules: tuple[Rule, ...] = ()
+    default: bool = False
+
+
+@dataclass(frozen=True)
+class NetworkAcl:
+    """``rules`` are in the order of judgement; what matches none is denied."""
+
+    id: str
+    name: str
+    vpc_id: str
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True)
+class FlowLog:
+    id: str
+    name: str
+    region: str
+    vpc_id: str
+    resource_type: ResourceType
+    resource_id: str
+    traffic: Traffic
+    topic_id: str
+    interval_s: int
+    created_s: int
+    description: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    enabled: bool = True
+
+
+_PROTOCOL_WORDS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmpv6"}
+
+
+def describe_rule(rule: Rule) -> str:
+    """A rule as one phrase: ``deny ingress icmp from 0.0.0.0/0``."""
+    protocol = "all" if rule.protocol is None else _PROTOCOL_WORDS.get(rule.protocol, str(rule.protocol))
+    ports = "" if rule.ports is None else " port " + ",".join(str(a) if a == b else f"{a}-{b}" for a, b in rule.ports)
+    side = "from" if rule.direction == "ingress" else "to"
+    peer = "anywhere" if rule.peer is None else str(rule.peer)
+    return f"{rule.action} {rule.direction} {protocol}{ports} {side} {peer}"

@@ -1,0 +1,93 @@
+"""VPCs and subnets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv4Network
+
+from emulator.cloud.addresses import check_subnet_network, check_vpc_network, parse_network
+from emulator.cloud.groups import Groups
+from emulator.cloud.model import Subnet, Vpc
+from emulator.cloud.names import check_name
+from emulator.cloud.rulebook import implied
+from emulator.errors import InUse
+
+
+class Networks(Groups):
+    def create_vpc(self, cidr: str | IPv4Network, *, name: str | None = None, region: str | None = None) -> Vpc:
+        """A VPC with its default security group. VPCs may overlap: they do not see each other."""
+        where = self.region if region is None else self._check_region(region)
+        network = parse_network(self.profile, cidr, "VPC")
+        check_vpc_network(self.profile, network)
+        if name is not None:
+            check_name(self.profile, name, "VPC")
+        used = sum(vpc.region == where for vpc in self.vpcs.values())
+        self._check_quota("vpcs", used, "vpc.quota", f"region {where}")
+        vpc_id = self._ids.new("vpc")
+        vpc = Vpc(vpc_id, name or vpc_id, where, network)
+        self._implied[vpc_id] = tuple(
+            self._number(vpc_id, rule, "security group")
+            for rule in (implied("ingress", "deny"), implied("egress", self.profile.egress_default))
+        )
+        vpc = replace(vpc, default_group_id=self._new_default_group(vpc).id)
+        self.vpcs[vpc_id] = vpc
+        return vpc
+
+    def delete_vpc(self, vpc_id: str) -> None:
+        """Refused while anything but the default group is in it; flow logs on the VPC go with it."""
+        vpc = self._vpc(vpc_id)
+        inside = [f"subnet {subnet.name}" for subnet in self.subnets.values() if subnet.vpc_id == vpc_id]
+        inside += [f"network ACL {acl.name}" for acl in self.acls.values() if acl.vpc_id == vpc_id]
+        inside += [
+            f"security group {group.name}"
+            for group in self.groups.values()
+            if group.vpc_id == vpc_id and not group.default
+        ]
+        if inside:
+            raise self.profile.refusal(
+                InUse,
+                "vpc.in_use",
+                f"VPC {vpc.name} ({vpc_id}) still has {_some(inside)}; delete them first",
+                object=vpc_id,
+                value=tuple(inside),
+            )
+        self._drop_flow_logs(vpc_id)
+        del self.groups[vpc.default_group_id]
+        self._implied.pop(vpc.default_group_id, None)
+        del self._implied[vpc_id]
+        del self.vpcs[vpc_id]
+
+    def create_subnet(self, vpc_id: str, cidr: str | IPv4Network, *, name: str | None = None) -> Subnet:
+        """A subnet inside the VPC's block and beside its other subnets."""
+        vpc = self._vpc(vpc_id)
+        network = parse_network(self.profile, cidr, f"subnet of VPC {vpc.name}")
+        others = [subnet for subnet in self.subnets.values() if subnet.vpc_id == vpc_id]
+        check_subnet_network(self.profile, network, vpc, others)
+        if name is not None:
+            check_name(self.profile, name, "subnet")
+        self._check_quota("subnets", len(others), "subnet.quota", f"VPC {vpc.name}")
+        subnet_id = self._ids.new("subnet")
+        gateway = network[self.profile.gateway_index]
+        self.subnets[subnet_id] = subnet = Subnet(subnet_id, name or subnet_id, vpc_id, network, gateway)
+        return subnet
+
+    def delete_subnet(self, subnet_id: str) -> None:
+        """Refused while an ENI is in it; flow logs on the subnet go with it, its ACL stays."""
+        subnet = self._subnet(subnet_id)
+        inside = [f"ENI {eni.name}" for eni in self.enis.values() if eni.subnet_id == subnet_id]
+        if inside:
+            raise self.profile.refusal(
+                InUse,
+                "subnet.in_use",
+                f"subnet {subnet.name} ({subnet_id}) still has {_some(inside)}; delete them first",
+                object=subnet_id,
+                value=tuple(inside),
+            )
+        self._drop_flow_logs(subnet_id)
+        del self.subnets[subnet_id]
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

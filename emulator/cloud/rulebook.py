@@ -1,0 +1,249 @@
+"""Rules of security groups and network ACLs: adding, removing, and the complete lists that judge a packet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import IPv4Network
+
+from emulator.cloud.addresses import parse_network
+from emulator.cloud.model import Action, Direction, NetworkAcl, Rule, SecurityGroup
+from emulator.cloud.numbers import MOST, RuleOrigin, Stage
+from emulator.cloud.rules import (
+    LAST,
+    by_priority,
+    parse_action,
+    parse_direction,
+    parse_ports,
+    parse_protocol,
+    renumber,
+)
+from emulator.cloud.state import State
+from emulator.errors import AlreadyExists, InvalidValue, NotFound, QuotaExceeded, Unsupported
+
+Owner = SecurityGroup | NetworkAcl
+
+POOL_PRIORITIES = (1, 100)
+"""Alibaba's rule priorities, 1 first; the default is 1."""
+
+
+class RuleBook(State):
+    """Every rule there is. A list-ordered rule's priority is its position now; it moves when others come and go."""
+
+    def add_rule(
+        self,
+        owner_id: str,
+        direction: str,
+        action: str,
+        *,
+        protocol: str | int | None = None,
+        port: str | int | None = None,
+        cidr: str | IPv4Network | None = None,
+        priority: int | None = None,
+    ) -> Rule:
+        """One more rule of a security group or network ACL; what is left out means any.
+
+        ``cidr`` may be the id of a security group of the same VPC, in a group's rule: its members are meant.
+        ``priority``: in a Tencent group the PolicyIndex, 0 first; in an ACL the position, 1 first; where left out the
+        rule goes to the end (of an Alibaba ACL: before the default rules at its end). In an Alibaba group 1 to 100,
+        default 1. The same rule once more is refused by Tencent's groups and changes nothing in Alibaba's.
+        """
+        owner = self._owner(owner_id)
+        number = parse_protocol(self.profile, protocol)
+        rule = Rule(
+            number=0,
+            id="",
+            direction=parse_direction(self.profile, direction),
+            action=parse_action(self.profile, action),
+            protocol=number,
+            ports=parse_ports(self.profile, port, number),
+            peer=None if cidr is None else self._parse_peer(owner, cidr),
+        )
+        beside = tuple(other for other in owner.rules if other.direction == rule.direction)
+        if self._pooled(owner):
+            index = len(beside)
+            rule = replace(rule, priority=self._pool_priority(owner, priority))
+        else:
+            index = self._position(owner, beside, priority)
+            rule = replace(rule, priority=self._first(owner) + index)
+        if isinstance(owner, SecurityGroup) and (same := self._same(owner, beside, rule)):
+            if not self.profile.duplicate_rules_refused:
+                return same
+            raise self.profile.refusal(
+                AlreadyExists,
+                "rule.duplicate",
+                f"security group {owner.name} has the rule '{same}' already (priority {same.priority}); "
+                "remove that one to move it",
+                object=owner.id,
+                value=str(same),
+            )
+        rule = self._enter(owner, rule, beside)
+        others = tuple(other for other in owner.rules if other.direction != rule.direction)
+        self._store(owner, (*others, *beside[:index], rule, *beside[index:]))
+        return rule
+
+    def remove_rule(self, owner_id: str, rule_id: str) -> Rule:
+        """Take a rule away; its number stays its own. A provider's final rule has no id and cannot be removed."""
+        owner = self._owner(owner_id)
+        for rule in owner.rules:
+            if rule.id == rule_id:
+                kept = tuple(other for other in owner.rules if other.id != rule_id)
+                self._store(owner, kept)
+                return rule
+        raise self.profile.refusal(
+            NotFound,
+            "rule.missing",
+            f"{_stage(owner)} {owner.name} has no rule {rule_id!r}; it has {len(owner.rules)} rules, see .rules",
+            object=owner.id,
+            value=rule_id,
+        )
+
+    def group_rules(self, vpc_id: str, groups: Sequence[str], direction: str) -> tuple[Rule, ...]:
+        """The list that judges an ENI bound to ``groups``: first match wins, the last one matches everything."""
+        way = parse_direction(self.profile, direction)
+        bound = [self._group(group_id) for group_id in groups]
+        written = tuple(rule for group in bound for rule in group.rules if rule.direction == way)
+        if self.profile.pooled_groups:
+            written = by_priority(written)
+        implied = [rule for owner_id in (*groups, vpc_id) for rule in self._implied.get(owner_id, ())]
+        return (*written, *(rule for rule in implied if rule.direction == way))
+
+    def acl_rules(self, acl_id: str, direction: str) -> tuple[Rule, ...]:
+        """The list that judges what crosses a subnet of this ACL; the last rule denies everything."""
+        way = parse_direction(self.profile, direction)
+        rules = (*self._acl(acl_id).rules, *self._implied[acl_id])
+        return tuple(rule for rule in rules if rule.direction == way)
+
+    def rule_origin(self, vpc_id: str, number: int) -> RuleOrigin:
+        """The rule behind a number, also one that was removed, as it was when it decided."""
+        origin = self._numbers.origin(vpc_id, number)
+        if origin is None:
+            raise self.profile.refusal(
+                NotFound,
+                "rule.missing",
+                f"no rule of VPC {vpc_id!r} ever had the number {number}",
+                object=vpc_id,
+                value=number,
+            )
+        owner = self.groups.get(origin.owner_id) or self.acls.get(origin.owner_id)
+        present = (*(owner.rules if owner else ()), *self._implied.get(origin.owner_id or vpc_id, ()))
+        live = next((rule for rule in present if rule.number == number), None)
+        return replace(origin, rule=live or origin.rule, current=live is not None)
+
+    def _owner(self, owner_id: str) -> Owner:
+        return self._acl(owner_id) if owner_id in self.acls else self._group(owner_id)
+
+    def _parse_peer(self, owner: Owner, cidr: str | IPv4Network) -> IPv4Network | str:
+        if not isinstance(cidr, str) or not cidr.startswith(self.profile.id_prefixes["group"]):
+            what = f"rule of {_stage(owner)} {owner.name}"
+            return parse_network(self.profile, cidr, what, malformed="rule.peer", host_bits="rule.peer")
+        peer = self._group(cidr)
+        if isinstance(owner, NetworkAcl):
+            raise self.profile.refusal(
+                Unsupported,
+                "rule.peer_group",
+                f"network ACL {owner.name} knows no security groups; give a CIDR instead of {cidr}",
+                object=owner.id,
+                value=cidr,
+            )
+        if peer.vpc_id != owner.vpc_id:
+            raise self.profile.refusal(
+                InvalidValue,
+                "rule.peer_group",
+                f"security group {cidr} is in VPC {peer.vpc_id}, {owner.name} in {owner.vpc_id}; "
+                "give one of the same VPC, or a CIDR",
+                object=owner.id,
+                value=cidr,
+            )
+        return cidr
+
+    def _pool_priority(self, owner: Owner, priority: int | None) -> int:
+        least, most = POOL_PRIORITIES
+        return least if priority is None else self._check_priority(owner, priority, least, most)
+
+    def _position(self, owner: Owner, beside: Sequence[Rule], priority: int | None) -> int:
+        """The place in ``beside`` for a rule of a list-ordered owner."""
+        if priority is not None:
+            first = self._first(owner)
+            return self._check_priority(owner, priority, first, first + len(beside)) - first
+        index = len(beside)
+        while isinstance(owner, NetworkAcl) and index and beside[index - 1].default:
+            index -= 1
+        return index
+
+    def _pooled(self, owner: Owner) -> bool:
+        return isinstance(owner, SecurityGroup) and self.profile.pooled_groups
+
+    def _first(self, owner: Owner) -> int:
+        """The priority of the first rule of a list: a Tencent group's PolicyIndex counts from 0, ACLs from 1."""
+        return 0 if isinstance(owner, SecurityGroup) else 1
+
+    def _same(self, owner: Owner, beside: Sequence[Rule], rule: Rule) -> Rule | None:
+        """The tenant's rule that says the same; in a pool, where a priority is part of a rule, at the same one."""
+
+        def says(rule: Rule) -> tuple[object, ...]:
+            return rule.action, rule.protocol, rule.ports, rule.peer, rule.priority if self._pooled(owner) else None
+
+        return next((other for other in beside if not other.default and says(other) == says(rule)), None)
+
+    def _check_priority(self, owner: Owner, priority: int, least: int, most: int) -> int:
+        if isinstance(priority, bool) or not isinstance(priority, int) or not least <= priority <= most:
+            raise self.profile.refusal(
+                InvalidValue,
+                "rule.priority",
+                f"priority {priority!r} in {_stage(owner)} {owner.name}: give {least} to {most}, or leave it out",
+                object=owner.id,
+                value=priority,
+            )
+        return priority
+
+    def _enter(self, owner: Owner, rule: Rule, beside: Sequence[Rule]) -> Rule:
+        """``rule`` with its id and number, once quotas allow one more."""
+        where = f"{_stage(owner)} {owner.name} ({rule.direction})"
+        tenants = sum(not other.default for other in beside)
+        if isinstance(owner, SecurityGroup):
+            self._check_quota("group_rules", tenants, "group.rule_quota", where)
+        else:
+            self._check_quota("acl_rules", tenants, "acl.rule_quota", where)
+        self._need_numbers(owner.vpc_id, 1)
+        return self._write(owner, rule)
+
+    def _write(self, owner: Owner, rule: Rule) -> Rule:
+        kind = "group_rule" if isinstance(owner, SecurityGroup) else "acl_rule"
+        rule = replace(rule, id=self._ids.new(kind))
+        return self._number(owner.vpc_id, rule, _stage(owner), owner.id, owner.name)
+
+    def _store(self, owner: Owner, rules: Sequence[Rule]) -> None:
+        """Put ``rules`` in their order, ingress before egress, into ``owner``."""
+        ingress = tuple(rule for rule in rules if rule.direction == "ingress")
+        egress = tuple(rule for rule in rules if rule.direction == "egress")
+        if self._pooled(owner):
+            ordered = (*by_priority(ingress), *by_priority(egress))
+        else:
+            ordered = (*renumber(ingress, self._first(owner)), *renumber(egress, self._first(owner)))
+        if isinstance(owner, SecurityGroup):
+            self.groups[owner.id] = replace(owner, rules=ordered)
+        else:
+            self.acls[owner.id] = replace(owner, rules=ordered)
+
+    def _need_numbers(self, vpc_id: str, count: int) -> None:
+        if self._numbers.left(vpc_id) < count:
+            raise self.profile.refusal(
+                QuotaExceeded,
+                "rule.numbers",
+                f"VPC {vpc_id} has used up its {MOST} rule numbers, which are never given twice; use another VPC",
+                object=vpc_id,
+                value=MOST,
+            )
+
+    def _number(self, vpc_id: str, rule: Rule, stage: Stage, owner_id: str = "", owner_name: str = "") -> Rule:
+        return self._numbers.give(vpc_id, lambda number: replace(rule, number=number), stage, owner_id, owner_name)
+
+
+def implied(direction: Direction, action: Action, peer: str | None = None) -> Rule:
+    """A provider's own rule, behind all that a tenant writes; it has no id."""
+    return Rule(0, "", direction, action, peer=peer, priority=LAST, default=True)
+
+
+def _stage(owner: Owner) -> Stage:
+    return "security group" if isinstance(owner, SecurityGroup) else "network ACL"

@@ -1,0 +1,229 @@
+"""Alibaba Cloud: VPC API 2016-04-28, ECS API 2014-05-26, SLS REST.
+
+Sources are in ``reference/alibaba.md``; where its documents part, the reading taken here:
+
+- Quota of flow logs: 10 per region in the seed, 10 per account today. Taken: per region.
+- Names of flow logs: 1 to 128 characters today; 2 to 128 letters, digits, ``-`` and ``_`` in the seed. Taken: the
+  seed's. Its letters are English ones and Chinese characters.
+- May two flow logs share a name? No document forbids it and no code exists for it. Taken: they may.
+- Old instance families: "cannot be captured". Taken: a flow log on such an ENI is refused; one on its subnet or VPC is
+  created and leaves it out.
+- Codes that no document names (unknown flow log, quota, ...) are built by the rule of the VPC API's families
+  ``ResourceNotFound.<X>``, ``IllegalParam.<X>``, ``QuotaExceeded.<X>``, ``OperationDenied.<Why>``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from emulator.cloud.profile import Profile
+
+_REGIONS = (
+    "cn-hangzhou", "cn-shanghai", "cn-qingdao", "cn-beijing", "cn-zhangjiakou", "cn-huhehaote", "cn-wulanchabu",
+    "cn-shenzhen", "cn-heyuan", "cn-guangzhou", "cn-chengdu", "cn-fuzhou", "cn-hongkong", "ap-northeast-1",
+    "ap-northeast-2", "ap-southeast-1", "ap-southeast-3", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7",
+    "us-west-1", "us-east-1", "eu-central-1", "eu-west-1", "me-east-1", "me-central-1",
+)  # fmt: skip
+
+_REGIONS_2019 = ("cn-huhehaote", "ap-southeast-3", "ap-southeast-5", "eu-west-1", "ap-south-1")
+"""Hohhot, Kuala Lumpur, Jakarta, London, Mumbai: the beta's."""
+
+_REFUSED_FAMILIES = frozenset(
+    {
+        "c1", "c2", "c4", "c5", "ce4", "cm4", "d1", "e3", "e4", "ga1", "gn4", "gn5", "i1", "m1", "m2", "mn4", "n1",
+        "n2", "n4", "s1", "s2", "s3", "se1", "sn1", "sn2", "t1", "xn4",
+    }
+)  # fmt: skip
+
+_REFUSED_NETWORKS = ("100.64.0.0/10", "224.0.0.0/4", "127.0.0.0/8", "169.254.0.0/16", "0.0.0.0/8", "240.0.0.0/4")
+"""The first four are the provider's; 0.0.0.0/8 and 240.0.0.0/4 hold no addresses that Linux would give an interface."""
+
+_CODES = {
+    "region.unknown": "InvalidRegionId.NotFound",
+    "object.missing": "ResourceNotFound",
+    "name.ambiguous": "InvalidParameter",
+    "name.length": "InvalidName.Malformed",
+    "name.characters": "InvalidName.Malformed",
+    "page.range": "InvalidParameter",
+    "cidr.malformed": "InvalidCidrBlock.Malformed",
+    "cidr.host_bits": "InvalidCidrBlock.Malformed",
+    "cidr.ipv6": "OperationUnsupported.Ipv6",
+    "vpc.missing": "InvalidVpcId.NotFound",
+    "vpc.prefix": "InvalidCidrBlock.Malformed",
+    "vpc.range": "InvalidCidrBlock.Malformed",
+    "vpc.quota": "QuotaExceeded.Vpc",
+    "vpc.in_use": "DependencyViolation",
+    "subnet.missing": "InvalidVSwitchId.NotFound",
+    "subnet.prefix": "InvalidCidrBlock.Malformed",
+    "subnet.range": "InvalidCidrBlock.NotInVpc",
+    "subnet.overlap": "InvalidCidrBlock.Overlapped",
+    "subnet.quota": "QuotaExceeded.VSwitch",
+    "subnet.in_use": "DependencyViolation",
+    "subnet.full": "InvalidVSwitchId.IpNotEnough",
+    "address.malformed": "InvalidPrivateIpAddress.Malformed",
+    "address.outside": "InvalidPrivateIpAddress.Malformed",
+    "address.reserved": "InvalidPrivateIpAddress.Malformed",
+    "address.taken": "InvalidPrivateIpAddress.Duplicated",
+    "cvm.missing": "InvalidInstanceId.NotFound",
+    "cvm.instance_type": "InvalidInstanceType.ValueNotSupported",
+    "eni.missing": "InvalidEniId.NotFound",
+    "eni.quota": "QuotaExceeded.Eni",
+    "eni.attached": "InvalidOperation.InvalidEniState",
+    "eni.detached": "InvalidOperation.InvalidEniState",
+    "eni.primary": "InvalidOperation.DetachPrimaryEniNotAllowed",
+    "eni.in_use": "InvalidOperation.InvalidEniState",
+    "eni.vpc": "InvalidParams.VpcId",
+    "group.missing": "InvalidSecurityGroupId.NotFound",
+    "group.quota": "QuotaExceed.SecurityGroup",
+    "group.default": "DependencyViolation",
+    "group.in_use": "DependencyViolation",
+    "group.none": "MissingParameter.SecurityGroupId",
+    "group.vpc": "InvalidSecurityGroupId.VPCMismatch",
+    "group.repeated": "InvalidSecurityGroupId.Malformed",
+    "group.bindings": "InvalidSecurityGroup.OverLimit",
+    "group.rule_quota": "AuthorizationLimitExceed",
+    "acl.missing": "ResourceNotFound.NetworkAcl",
+    "acl.quota": "QuotaExceeded.NetworkAcl",
+    "acl.rule_quota": "QuotaExceeded.NetworkAclEntry",
+    "acl.in_use": "DependencyViolation.NetworkAcl",
+    "acl.vpc": "OperationDenied.VpcMismatch",
+    "acl.association": "IncorrectStatus.NetworkAcl",
+    "rule.missing": "InvalidSecurityGroupRuleId.NotFound",
+    "rule.direction": "InvalidDirection.Malformed",
+    "rule.action": "InvalidPolicy.Malformed",
+    "rule.protocol": "InvalidIpProtocol.ValueNotSupported",
+    "rule.port": "InvalidPortRange.Malformed",
+    "rule.peer": "InvalidSourceCidrIp.Malformed",
+    "rule.peer_group": "InvalidSourceGroupId.Mismatch",
+    "rule.priority": "InvalidPriority.Malformed",
+    "rule.duplicate": "InvalidPermission.Duplicate",
+    "rule.numbers": "AuthorizationLimitExceed",
+    "flow_log.missing": "ResourceNotFound.FlowLog",
+    "flow_log.resource": "ResourceNotFound.ResourceId",
+    "flow_log.resource_type": "IllegalParam.ResourceType",
+    "flow_log.vpc": "IllegalParam.VpcId",
+    "flow_log.exists": "OperationDenied.FlowLogExists",
+    "flow_log.idle_eni": "OperationDenied.EniNotAttached",
+    "flow_log.family": "OperationDenied.InstanceTypeNotSupported",
+    "flow_log.traffic": "IllegalParam.TrafficType",
+    "flow_log.interval": "IllegalParam.AggregationInterval",
+    "flow_log.name": "IllegalParam.FlowLogName",
+    "flow_log.name_length": "IllegalParam.FlowLogName",
+    "flow_log.name_taken": "OperationDenied.FlowLogNameExists",
+    "flow_log.description": "IllegalParam.Description",
+    "flow_log.quota": "QuotaExceeded.FlowLog",
+    "flow_log.topic": "MissingParam.LogStoreName",
+    "tag.count": "QuotaExceeded.Tag",
+    "tag.key": "IllegalParam.TagKey",
+    "tag.key_length": "IllegalParam.TagKey",
+    "tag.value": "IllegalParam.TagValue",
+    "logset.missing": "ProjectNotExist",
+    "logset.duplicate": "ProjectAlreadyExist",
+    "logset.name": "ParameterInvalid",
+    "topic.missing": "LogStoreNotExist",
+    "topic.duplicate": "LogStoreAlreadyExist",
+    "topic.name": "LogStoreInfoInvalid",
+    "index.missing": "IndexConfigNotExist",
+    "index.duplicate": "IndexAlreadyExist",
+    "record.missing": "ResourceNotFound.Record",
+    "query": "InvalidQueryString",
+    "query.unsupported": "ParameterInvalid",
+    "limit.range": "ParameterInvalid",
+    "time.range": "InvalidTimeRange",
+    "write.key": "InvalidKey",
+    "write.value": "PostBodyInvalid",
+    "write.time": "InvalidTimestamp",
+    "write.rows": "PostBodyTooLarge",
+}
+
+_CODES_2019 = (
+    _CODES
+    | dict.fromkeys(
+        (
+            "flow_log.resource_type",
+            "flow_log.vpc",
+            "flow_log.traffic",
+            "flow_log.interval",
+            "flow_log.name",
+            "flow_log.name_length",
+            "flow_log.description",
+        ),
+        "INVALID_PARAMETER",
+    )
+    | {"flow_log.topic": "MissingParameter"}
+)
+"""CreateFlowLog's page of 2019 to 2021 knew two codes only."""
+
+ALIBABA = Profile(
+    name="alibaba",
+    provider="alibaba",
+    regions=_REGIONS,
+    default_region="cn-hangzhou",
+    account_id="1379426105883714",
+    windows_s=(60, 300, 600),
+    window_s=600,
+    delay_s=300,
+    resource_types=frozenset({"eni", "subnet", "vpc"}),
+    record_form="alibaba",
+    language="sls",
+    reserved_first=1,
+    reserved_last=3,
+    gateway_index=-3,
+    pooled_groups=True,
+    egress_default="allow",
+    members_inside=True,
+    one_per_resource=False,
+    shortest_wins=True,
+    codes=_CODES,
+    traffic_words={"ALL": "ALL", "ACCEPT": "ACCEPT", "REJECT": "REJECT", "ALLOW": "ACCEPT", "DROP": "REJECT"},
+    quotas={
+        "flow_logs": 10,
+        "vpcs": 20,
+        "subnets": 150,
+        "enis": 1000,
+        "groups": 100,
+        "acls": 20,
+        "group_rules": 200,
+        "acl_rules": 20,
+        "groups_per_eni": 10,
+    },
+    id_prefixes={
+        "vpc": "vpc-",
+        "subnet": "vsw-",
+        "cvm": "i-",
+        "eni": "eni-",
+        "group": "sg-",
+        "acl": "nacl-",
+        "group_rule": "sgr-",
+        "acl_rule": "nae-",
+        "flow_log": "fl-",
+    },
+    id_length=20,
+    default_instance_type="ecs.g6.large",
+    refused_families=_REFUSED_FAMILIES,
+    vpc_networks=("0.0.0.0/0",),
+    vpc_prefix=(8, 28),
+    subnet_prefix=(16, 29),
+    vpc_networks_refused=_REFUSED_NETWORKS,
+    acl_starts_open=True,
+    name_length=128,
+    flow_log_name_length=(2, 128),
+    flow_log_name_pattern=r"[A-Za-z\u4e00-\u9fff][A-Za-z0-9_\u4e00-\u9fff-]*",
+    description_length=(2, 256),
+    name_prefixes_refused=("http://", "https://"),
+    tag_key_length=128,
+    tag_value_length=128,
+    tag_key_prefixes_refused=("aliyun", "acs:", "http://", "https://"),
+    mac_prefix="00:16:3e",
+)
+
+ALIBABA_2019 = replace(
+    ALIBABA,
+    name="alibaba-2019",
+    regions=_REGIONS_2019,
+    default_region="cn-huhehaote",
+    windows_s=(600,),
+    record_form="alibaba-2019",
+    codes=_CODES_2019,
+)
+"""The beta of 2019: five regions, 10-minute windows, the 18 fields of the time."""
