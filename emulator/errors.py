@@ -83,9 +83,7 @@ class RequestRefused(VpclabError):
     ``value``   the offending value
     """
 
-    def __init__(
-        self, message: str, *, code: str, reason: str = "", object: str = "", value: object = None
-    ) -> None:
+    def __init__(self, message: str, *, code: str, reason: str = "", object: str = "", value: object = None) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
@@ -120,9 +118,7 @@ class Unsupported(RequestRefused):
 class QueryError(RequestRefused):
     """A query was not understood, or cannot be answered; ``line`` and ``column`` (from 1) point into what was typed."""
 
-    def __init__(
-        self, message: str, *, code: str, line: int = 1, column: int = 1, value: object = None
-    ) -> None:
+    def __init__(self, message: str, *, code: str, line: int = 1, column: int = 1, value: object = None) -> None:
         super().__init__(message, code=code, reason="query", value=value)
         self.line = line
         self.column = column

@@ -1,0 +1,237 @@
+"""The command ``vpclab``: a demo, the scenarios, what this machine lacks for a lab.
+
+Exit codes: 0 all is well, 1 something failed, 2 the command was wrong, 130 Ctrl-C. What goes wrong is said on standard error, as a
+message with the way out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from emulator.errors import VpclabError
+
+if TYPE_CHECKING:
+    from emulator.doctor import Probe
+    from scenarios import Outcome, Scenario
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+_OPTIONS: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
+app = typer.Typer(
+    help="A cloud on one Linux machine, for everything that lives on VPC Flow Logs.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    **_OPTIONS,
+)
+scenario_app = typer.Typer(help="Stories that run on real packets and end in records.", **_OPTIONS)
+app.add_typer(scenario_app, name="scenario")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+InProfile = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME", help="The cloud: tencent, tencent-2020, alibaba, alibaba-2019.")
+]
+
+
+def main() -> None:
+    """The entry point: nothing that vpclab raises on purpose ends in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a character
+    try:
+        app()
+    except VpclabError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone; Python would complain when it flushes
+        sys.exit(FAILED)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"vpclab {version('vpclab')}")
+        except PackageNotFoundError:
+            print("vpclab (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def vpclab(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(profile: InProfile = None, as_json: AsJson = False) -> None:
+    """The ping of the documentation, told as a story.
+
+    CVM A pings CVM B nine times, and the flow log of A's ENI tells.
+    """
+    outcomes = _run(["ping"], profile, step=False, as_json=as_json)
+    if as_json:
+        _print_json(outcomes[0].to_json())
+    _judge(outcomes)
+
+
+@scenario_app.command("list")
+def list_scenarios(as_json: AsJson = False) -> None:
+    """Name, title and clouds of every scenario."""
+    from scenarios import SCENARIOS
+
+    rows = [{"name": one.name, "title": one.title, "profiles": list(one.profiles)} for one in SCENARIOS.values()]
+    if as_json:
+        _print_json(rows)
+        return
+    from emulator.screen import Screen, grid
+
+    with Screen() as screen:
+        texts = [{**row, "profiles": ", ".join(row["profiles"])} for row in rows]
+        screen.say(grid(["name", "title", "profiles"], texts), whole=True)
+
+
+@scenario_app.command("run")
+def run_scenarios(
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Scenarios, as `vpclab scenario list` names them.")],
+    profile: InProfile = None,
+    step: Annotated[bool, typer.Option("--step", help="Wait for a key between steps.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run scenarios, each in a lab of its own.
+
+    Without --profile each runs under the first cloud that it supports.
+    """
+    if step and as_json:
+        _refuse("--step and --json exclude each other: one is for people, the other for programs")
+    outcomes = _run(names, profile, step=step, as_json=as_json)
+    if as_json:
+        _print_json([outcome.to_json() for outcome in outcomes])
+    _judge(outcomes)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Probe what a lab needs of this machine.
+
+    One line for each thing, with the way out where it is missing.
+    """
+    from emulator.doctor import probes
+
+    if as_json:
+        found = probes()
+        _print_json([{"name": one.name, "ok": one.ok, "found": one.found, "way_out": one.way_out} for one in found])
+    else:
+        found = _show_probes()
+    if not all(probe.ok for probe in found):
+        raise typer.Exit(FAILED)
+
+
+# how -------------------------------------------------------------------------------------------------
+
+
+def _run(names: Sequence[str], profile: str | None, *, step: bool, as_json: bool) -> list[Outcome]:
+    """Run scenarios one after the other, in silence for JSON; what is wrong with any name is said before the first begins."""
+    from scenarios import tell
+
+    chosen = [_scenario(name) for name in names]
+    if profile is not None:
+        _check_profile(profile, chosen)
+    return [tell(scenario, profile) for scenario in chosen] if as_json else _tell_all(chosen, profile, step)
+
+
+def _judge(outcomes: Iterable[Outcome]) -> None:
+    """Say what failed on standard error, and end so."""
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    for outcome in failed:
+        last = outcome.steps[-1] if outcome.steps else {"step": 0, "text": "before its first step"}
+        print(f"{outcome.scenario.name} failed in step {last['step']}: {last['text']}", file=sys.stderr)
+        print(outcome.failure, file=sys.stderr)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _tell_all(chosen: Iterable[Scenario], profile: str | None, step: bool) -> list[Outcome]:
+    from emulator.screen import Screen
+    from scenarios import tell
+
+    outcomes = []
+    with Screen(step=step) as screen:
+        for scenario in chosen:
+            screen.title(f"{scenario.name}, under {profile or scenario.profiles[0]}", scenario.situation)
+            outcome = tell(scenario, profile, screen)
+            outcomes.append(outcome)
+            screen.say("")
+            ended = f"every fact held, {outcome.seconds:.1f} s" if outcome.passed else "failed"
+            screen.say(f"{scenario.name}: {ended}")
+            screen.say("")
+    return outcomes
+
+
+def _show_probes() -> list[Probe]:
+    from emulator.doctor import probes
+    from emulator.screen import Screen
+
+    with Screen() as screen:
+        screen.busy("probing this machine")
+        found = probes()
+        width = max(len(probe.name) for probe in found)
+        for probe in found:
+            screen.say(f"{'ok' if probe.ok else 'MISSING':7}  {probe.name:{width}}  {probe.found}", whole=True)
+            if probe.way_out and not probe.ok:
+                screen.say(f"-> {probe.way_out}", indent=width + 11, whole=True)
+        lacking = sum(not probe.ok for probe in found)
+        screen.say("")
+        screen.say("labs can run here" if not lacking else "labs cannot run here", whole=True)
+    return found
+
+
+def _scenario(name: str) -> Scenario:
+    from emulator.cloud.names import nearest
+    from scenarios import SCENARIOS
+
+    if name not in SCENARIOS:
+        _refuse(f"there is no scenario {name!r}; {nearest(name, SCENARIOS)}")
+    return SCENARIOS[name]
+
+
+def _check_profile(profile: str, chosen: Iterable[Scenario]) -> None:
+    from emulator.cloud.names import nearest
+    from emulator.providers import PROFILES
+
+    if profile not in PROFILES:
+        _refuse(f"there is no profile {profile!r}; {nearest(profile, PROFILES)}")
+    for scenario in chosen:
+        if profile not in scenario.profiles:
+            _refuse(f"scenario {scenario.name} needs what {profile} does not have; it runs under {', '.join(scenario.profiles)}")
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"vpclab: {message}", file=sys.stderr)
+    sys.exit(FAILED)
+
+
+def _refuse(message: str) -> NoReturn:
+    """The command was wrong."""
+    print(f"vpclab: {message}", file=sys.stderr)
+    raise typer.Exit(USAGE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The flow tables of one VPC at work: opened for ENIs under a flow log, cut at window ends, closed.
+
+A cut is one transaction that points every ENI named at its other generation, so all are cut at one instant. The
+generation left behind is then at rest (a grace period passes before it is read: a packet on another processor may still
+be in it), is dumped, decoded and flushed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emulator.errors import KernelRefused
+from emulator.fabric import netlink, ruleset, tables
+from emulator.fabric.client import KeeperClient
+from emulator.fabric.elements import Batch
+
+Flows = np.ndarray[tuple[int], np.dtype[np.void]]
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """What one ENI's tables held at a cut: ``flows`` as tables.FLOW, ``skipped`` packets that found no room."""
+
+    flows: Flows
+    skipped: int
+
+
+class Accounts:
+    """``open`` ENIs are named by their interface index in the VPC's namespace."""
+
+    def __init__(self, keeper: KeeperClient, ns: int, generations: dict[int, int] | None = None) -> None:
+        self._keeper, self._ns = keeper, ns
+        self._generation: dict[int, int] = dict(generations or {})
+        self._skipped: dict[tuple[int, int], int] = {}
+        self._stopped: set[int] = set()  # no longer counted, but not yet read
+
+    @property
+    def generations(self) -> dict[int, int]:
+        """Interface index → generation that is being filled; enough to go on after a restart."""
+        return dict(self._generation)
+
+    def open(self, indexes: Iterable[int]) -> None:
+        """Start to count for these ENIs, all from the same instant."""
+        fresh = [index for index in indexes if index not in self._generation]
+        if not fresh:
+            return
+        self._keeper.nft(self._ns, "".join(tables.declare(index) for index in fresh))
+        chains = {index: tables.chain_name(index, 0) for index in fresh}
+        self._send(Batch().jump("acct_out", chains).jump("acct_in", chains), settle=False)
+        self._generation.update(dict.fromkeys(fresh, 0))
+
+    def cut(self, indexes: Iterable[int]) -> dict[int, Harvest]:
+        """Point these ENIs at their other generation and read the one left behind."""
+        cut = [index for index in indexes if index in self._generation]
+        if not cut:
+            return {}
+        old = {index: self._generation[index] for index in cut}
+        chains = {index: tables.chain_name(index, 1 - old[index]) for index in cut}
+        batch = Batch()
+        for name in ("acct_out", "acct_in"):
+            batch.delete_jumps(name, cut).jump(name, chains)
+        self._send(batch, settle=True)
+        self._generation.update({index: 1 - old[index] for index in cut})
+        return self._read(old)
+
+    def close(self, indexes: Iterable[int]) -> dict[int, Harvest]:
+        """Stop counting for these ENIs; what they held is returned."""
+        gone = [index for index in indexes if index in self._generation]
+        if not gone:
+            return {}
+        counted = [index for index in gone if index not in self._stopped]
+        if counted:
+            self._send(Batch().delete_jumps("acct_out", counted).delete_jumps("acct_in", counted), settle=True)
+        self._stopped.update(counted)
+        harvest = self._read({index: self._generation[index] for index in gone})
+        with contextlib.suppress(KernelRefused):  # empty tables that stay cost little, what was read is worth more
+            self._keeper.nft(self._ns, "".join(tables.remove(index) for index in gone))
+        for index in gone:
+            del self._generation[index]
+            self._stopped.discard(index)
+            self._skipped.pop((index, 0), None)
+            self._skipped.pop((index, 1), None)
+        return harvest
+
+    def read_all(self, index: int) -> list[Harvest]:
+        """Both generations of one ENI, where nobody cuts any more; what was read is gone from the kernel."""
+        return [self._read({index: generation})[index] for generation in (0, 1)]
+
+    def _send(self, batch: Batch, *, settle: bool) -> None:
+        step = (self._ns, netlink.NETFILTER, batch.request())
+        netlink.send(self._keeper, [step], "cut the flow tables", settle=settle)
+
+    def _read(self, generations: dict[int, int]) -> dict[int, Harvest]:
+        """Dump and flush the named generations, which are at rest."""
+        sets = [
+            (index, shape, tables.set_name(index, generation, shape))
+            for index, generation in generations.items()
+            for shape in tables.SHAPES
+        ]
+        steps = [(self._ns, netlink.NETFILTER, tables.dump_request(name)) for _, _, name in sets]
+        steps += [
+            (self._ns, netlink.NETFILTER, tables.counter_request(tables.skip_counter(index, generation)))
+            for index, generation in generations.items()
+        ]
+        answers = netlink.send(self._keeper, steps, "read the flow tables")
+        parts: dict[int, list[Flows]] = {index: [] for index in generations}
+        full = []
+        for (index, shape, name), answer in zip(sets, answers, strict=False):
+            flows = tables.decode(shape, answer)
+            if len(flows):
+                parts[index].append(flows)
+                full.append(name)
+        if full:
+            self._keeper.nft(self._ns, "".join(f"flush set {ruleset.TABLE} {name}\n" for name in full))
+        skipped = self._count_skipped(generations, answers[len(sets) :])
+        return {
+            index: Harvest(np.concatenate(found) if found else np.empty(0, tables.FLOW), skipped[index])
+            for index, found in parts.items()
+        }
+
+    def _count_skipped(self, generations: dict[int, int], answers: Sequence[memoryview]) -> dict[int, int]:
+        counts = {}
+        for (index, generation), answer in zip(generations.items(), answers, strict=True):
+            total, _ = tables.decode_counter(answer)
+            counts[index] = total - self._skipped.get((index, generation), 0)
+            self._skipped[index, generation] = total
+        return counts

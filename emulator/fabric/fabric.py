@@ -1,0 +1,176 @@
+"""The fabric of a lab: its VPCs and CVMs as namespaces, and ``net``, the Mininet network that shows them.
+
+Everything here follows the cloud: a method is called after the cloud has accepted a request, and either the kernel
+realises it whole or the method raises and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from emulator.cloud.account import Cloud
+from emulator.cloud.model import Cvm, Eni, Vpc
+from emulator.errors import LabError
+from emulator.fabric.client import KeeperClient
+from emulator.fabric.links import VethLink
+from emulator.fabric.net import CloudNet
+from emulator.fabric.nodes import CvmHost
+from emulator.fabric.vpc import QUIET, ROUTER, VpcFabric
+
+GUEST = {**QUIET, "net/ipv4/ping_group_range": "0 0"}
+"""Sysctls of a CVM's namespace; the last lets ping work without any capability."""
+
+_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
+
+
+class Fabric:
+    """Holds the kernel side of one lab; ``tag`` names the lab at the keeper."""
+
+    def __init__(self, keeper: KeeperClient, cloud: Cloud, tag: str) -> None:
+        self.keeper, self.cloud, self.tag = keeper, cloud, tag
+        self.net = CloudNet()
+        self.vpcs: dict[str, VpcFabric] = {}
+        self._cvms: dict[str, CvmHost] = {}
+        self._namespaces: set[int] = set()
+        self._hosts_files: dict[str, str] = {}
+
+    def close(self) -> None:
+        """End all guests and drop all namespaces; the kernel takes back what was in them."""
+        for node in (*self.net.hosts, *self.net.switches):
+            if node.shell is not None:
+                node.terminate()
+        if self._namespaces and self.keeper.alive:
+            self.keeper.drop(self._namespaces)
+        self._namespaces.clear()
+
+    # VPCs --------------------------------------------------------------------------------------------
+
+    def add_vpc(self, vpc: Vpc) -> None:
+        ns = self._namespace(ROUTER)
+        fabric = VpcFabric(self.keeper, self.cloud, vpc, ns)
+        try:
+            fabric.build()
+        except BaseException:
+            self._drop(ns)
+            raise
+        self.vpcs[vpc.id] = fabric
+        self.net.addSwitch(vpc.name, id=vpc.id, **self._node(ns, vpc.id, vpc.name))
+
+    def remove_vpc(self, vpc_id: str) -> None:
+        fabric = self.vpcs.pop(vpc_id)
+        self.net.delNode(self.net[vpc_id])
+        self._drop(fabric.ns)
+
+    # CVMs and ENIs -----------------------------------------------------------------------------------
+
+    def add_cvm(self, cvm: Cvm, eni: Eni) -> None:
+        """A namespace with its primary ENI, forwarding when this returns."""
+        ns = self._namespace(GUEST)
+        try:
+            node = self.net.addHost(cvm.name, id=cvm.id, **self._node(ns, cvm.vpc_id, cvm.name or cvm.id))
+            self._cvms[cvm.id] = node
+            self.attach(eni)
+            self._write_hosts(cvm.vpc_id)
+        except BaseException:
+            if eni.id in self.vpcs[eni.vpc_id].attached:
+                with contextlib.suppress(LabError):
+                    self.detach(eni)
+            if self._cvms.pop(cvm.id, None) is not None:
+                self.net.delNode(node)
+            self._drop(ns)
+            raise
+
+    def remove_cvm(self, cvm: Cvm, enis: list[Eni]) -> None:
+        """End a CVM; ``enis`` are those attached to it. What failed half-way may be tried again."""
+        node = self._cvms[cvm.id]
+        node.pod.close()
+        for eni in enis:
+            if eni.id in self.vpcs[eni.vpc_id].attached:
+                self.detach(eni)
+        self._drop(node.ns)
+        self.net.delNode(node)
+        del self._cvms[cvm.id]
+        self._write_hosts(cvm.vpc_id)
+
+    def attach(self, eni: Eni) -> None:
+        node, fabric = self.cvm(str(eni.cvm_id)), self.vpcs[eni.vpc_id]
+        router = self.net[eni.vpc_id]
+        links: list[VethLink] = []
+
+        def make_link(index: int, guest_index: int) -> VethLink:
+            link = self.net.addLink(
+                router,
+                node,
+                intfName1=interface_name(eni.id),
+                intfName2=f"eth{eni.device}",
+                addr1=f"02:fe:00:00:{index >> 8 & 0xFF:02x}:{index & 0xFF:02x}",
+                addr2=eni.mac,
+                index1=index,
+                index2=guest_index,
+                port2=eni.device,
+                ip2=str(eni.address),
+                prefix2=self.cloud.subnets[eni.subnet_id].cidr.prefixlen,
+            )
+            links.append(link)
+            return link
+
+        try:
+            fabric.attach(eni, node.ns, make_link)
+        except BaseException:
+            for link in links:
+                self.net.delLink(link)
+            raise
+
+    def detach(self, eni: Eni) -> None:
+        """Unplug an ENI, given as it was when attached."""
+        place = self.vpcs[eni.vpc_id].attached[eni.id]
+        self.vpcs[eni.vpc_id].detach(eni)
+        self.net.delLink(place.link)
+
+    def cvm(self, cvm_id: str) -> CvmHost:
+        """The Mininet node of a CVM."""
+        try:
+            return self._cvms[cvm_id]
+        except KeyError:
+            raise LabError(f"{cvm_id} has no machine in this lab: it was terminated, or the lab was closed") from None
+
+    # parts -------------------------------------------------------------------------------------------
+
+    def _namespace(self, sysctls: Mapping[str, object]) -> int:
+        (ns,) = self.keeper.make_namespaces(1, self.tag, sysctls)
+        self._namespaces.add(ns)
+        return ns
+
+    def _drop(self, ns: int) -> None:
+        self._namespaces.discard(ns)
+        self.keeper.drop([ns])
+
+    def _node(self, ns: int, vpc_id: str, name: str) -> dict[str, Any]:
+        hostname = name if _HOSTNAME.fullmatch(name) else "cvm"
+        return {"keeper": self.keeper, "ns": ns, "hostname": hostname, "hosts": lambda: self._hosts_file(vpc_id)}
+
+    def _hosts_file(self, vpc_id: str) -> str:
+        """The path of the VPC's hosts file in the keeper's folder; written from then on."""
+        if vpc_id not in self._hosts_files:
+            self._hosts_files[vpc_id] = ""
+            self._write_hosts(vpc_id)
+        return self._hosts_files[vpc_id]
+
+    def _write_hosts(self, vpc_id: str) -> None:
+        if vpc_id not in self._hosts_files:
+            return
+        lines = ["127.0.0.1 localhost"]
+        for eni in self.cloud.enis.values():
+            if eni.vpc_id == vpc_id and eni.primary and eni.cvm_id in self.cloud.cvms:
+                names = (self.cloud.cvms[eni.cvm_id].name, eni.cvm_id)
+                lines.append(" ".join([str(eni.address), *(name for name in names if _HOSTNAME.fullmatch(name))]))
+        content = "\n".join(lines) + "\n"
+        self._hosts_files[vpc_id] = self.keeper.file(f"{self.tag}/{vpc_id}/hosts", content.encode())
+
+
+def interface_name(eni_id: str) -> str:
+    """The name of an ENI's end in the VPC's namespace: its id where that fits into the kernel's 15 characters."""
+    return eni_id if len(eni_id) <= 15 else f"eni-{eni_id[-11:]}"

@@ -1,0 +1,14 @@
+"""The bits that packets and connections carry through the kernel; the only truth the ruleset and the decoder share.
+
+``meta mark`` of a packet, 32 bits, part of the key of every flow table entry::
+
+    31 ........ 18   17        16       15 ......... 0
+    unused           REJECT    IN       number of the deciding rule
+
+``ct mark`` of a connection: the rule that let it out at its source in bits 15..0, the rule that let it in at its
+destination in bits 31..16. A reply leaves where the connection came in, so the halves change places for it.
+"""
+
+RULE = 0xFFFF
+IN = 0x1_0000
+REJECT = 0x2_0000

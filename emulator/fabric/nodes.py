@@ -1,0 +1,149 @@
+"""Mininet's nodes without Mininet's plumbing: namespaces held by the keeper, a shell only when ``cmd`` asks for one.
+
+Stock Mininet forks a shell and some eighteen processes for each host (27 ms); here a host is a descriptor in the
+keeper.
+``cmd``, ``popen``, ``pexec``, ``sendCmd``, ``monitor`` and ``pingAll`` work as its users know them; commands run in the
+node's sandbox.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mininet.node import Host, Node
+from mininet.util import getincrementaldecoder
+
+from emulator.fabric.client import KeeperClient
+from emulator.fabric.guests import Pod
+from emulator.fabric.processes import GuestProcess
+
+_PROMPT = chr(127)
+
+
+class NamespaceNode(Node):  # type: ignore[misc]
+    """A node whose namespace lives in the keeper.
+
+    ``keeper``, ``ns`` and ``hosts`` (gives the path of the hosts file for sandboxes) come as Mininet params.
+    """
+
+    shell: GuestProcess | None
+
+    def __init__(
+        self,
+        name: str,
+        inNamespace: bool = True,
+        *,
+        keeper: KeeperClient,
+        ns: int,
+        hosts: Callable[[], str],
+        hostname: str = "",
+        **params: Any,
+    ) -> None:
+        self.keeper, self.ns = keeper, ns
+        self.pod = Pod(keeper, ns, hostname or name, hosts)
+        self._in_shell = False
+        super().__init__(name, inNamespace=inNamespace, **params)
+
+    @classmethod
+    def checkSetup(cls) -> None:
+        """Stock Mininet looks for its tools here; this node needs none of them."""
+
+    def startShell(self, mnopts: str | None = None) -> None:
+        """Nothing yet: the shell starts with the first command."""
+
+    def mountPrivateDirs(self) -> None:
+        """A pod has private folders of its own."""
+
+    unmountPrivateDirs = mountPrivateDirs
+
+    def config(self, **_params: Any) -> dict[str, Any]:
+        """Addresses and routes are set by the fabric."""
+        return {}
+
+    def _shell(self) -> None:
+        if self.shell is not None:
+            return
+        self.master, self.slave = os.openpty()
+        argv = ["env", f"PS1={_PROMPT}", "bash", "--norc", "--noediting", "-is", f"mininet:{self.name}"]
+        self.shell = self.pod.popen(
+            argv, stdin=self.slave, stdout=self.slave, stderr=self.slave, start_new_session=True
+        )
+        self.stdin = self.stdout = os.fdopen(self.master, "r")
+        self.pid = self.shell.pid
+        self.pollOut = select.poll()
+        self.pollOut.register(self.stdout)
+        self.outToNode[self.stdout.fileno()] = self.inToNode[self.stdin.fileno()] = self
+        self.decoder = getincrementaldecoder()
+        self.readbuf, self.waiting = "", False
+        while not self.read(1024).endswith(_PROMPT):
+            self.pollOut.poll()
+        super().cmd("unset HISTFILE; stty -echo; set +m")
+
+    def sendCmd(self, *args: Any, **kwargs: Any) -> None:
+        self._shell()
+        kwargs.pop("printPid", None)  # it wants mnexec inside
+        super().sendCmd(*args, **kwargs)
+
+    def cmd(self, *args: Any, **kwargs: Any) -> str:
+        """Run a command in the node's shell and return what it printed."""
+        self._shell()
+        return str(super().cmd(*args, **kwargs))
+
+    def popen(self, *args: Any, **kwargs: Any) -> GuestProcess:
+        """A Popen object in the node's namespace and sandbox."""
+        shell = kwargs.pop("shell", False)
+        kwargs.pop("mncmd", None)
+        command: Sequence[str] | str
+        if len(args) == 1 and isinstance(args[0], str):
+            command = args[0] if shell else args[0].split()
+        else:
+            command = list(args[0]) if len(args) == 1 else [str(part) for part in args]
+            command = " ".join(command) if shell else command
+        options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs}
+        return self.pod.popen(command, **options)
+
+    def terminate(self) -> None:
+        """End the shell and everything else in the node's sandbox."""
+        self.pod.close()
+        if self.shell is not None:
+            fileno = self.stdout.fileno()
+            self.outToNode.pop(fileno, None)
+            self.inToNode.pop(fileno, None)
+            self.shell.kill()
+            self.shell.wait()
+            self.stdin.close()
+            os.close(self.slave)
+            self.shell = None
+
+    def stop(self, deleteIntfs: bool = False) -> None:
+        self.terminate()
+
+    def deleteIntfs(self, checkName: bool = True) -> None:
+        """Interfaces go with their namespace."""
+
+
+class CvmHost(NamespaceNode, Host):  # type: ignore[misc]
+    """A CVM as a Mininet host; ``id`` is the CVM's."""
+
+    def __init__(self, name: str, *, id: str = "", **params: Any) -> None:
+        self.id = id or name
+        super().__init__(name, **params)
+
+
+class VpcRouter(NamespaceNode):
+    """The routed fabric of one VPC, in place of Mininet's switch; ``id`` is the VPC's."""
+
+    def __init__(self, name: str, *, id: str = "", **params: Any) -> None:
+        params.pop("listenPort", None)
+        self.id = id or name
+        super().__init__(name, **params)
+
+    def start(self, controllers: Sequence[object]) -> None:
+        """A namespace forwards by itself."""
+
+    def connected(self) -> bool:
+        return True

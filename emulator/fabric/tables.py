@@ -1,0 +1,270 @@
+"""Kernel flow tables: how they are declared, read and decoded. Pure: text and bytes in, text and arrays out.
+
+An ENI under a flow log has two generations of tables; one is filled by the packets, the other is at rest. Each
+generation has a set for each shape of key, since elements of one set have equal keys. ``mark`` (see marks.py) makes
+direction, verdict and deciding rule part of the key, so an entry is one flow as one rule judged it::
+
+    shape   for                              key
+    ports   TCP, UDP, DCCP, SCTP, UDP-Lite   mark . protocol . saddr . sport . daddr . dport
+    icmp    ICMP                             mark . saddr . daddr . id . type and code
+    rest    every other protocol             mark . protocol . saddr . daddr
+
+Sets are declared without a size: the kernel then bounds them at 65,535 entries and allocates as they grow. A packet
+that finds no room goes on to the next rule, which counts it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from emulator.cloud.model import PORTS_PROTOCOLS
+from emulator.errors import KernelRefused
+from emulator.fabric.netlink import ACK, DUMP, DUMP_INTERRUPTED, REQUEST
+from emulator.fabric.ruleset import TABLE
+
+FLOW = np.dtype(
+    [
+        ("mark", "u4"),
+        ("protocol", "u1"),
+        ("saddr", "u4"),
+        ("daddr", "u4"),
+        ("sport", "u2"),
+        ("dport", "u2"),
+        ("packets", "i8"),
+        ("bytes", "i8"),
+    ]
+)
+"""One decoded entry: addresses as host-order integers; for ICMP sport is the identifier, dport ``type << 8 | code``;
+for protocols without ports both are 0. Bytes are IP total lengths."""
+
+CAPACITY = 65_535
+"""Entries that a dynamic set without a declared size can hold (nft, kernel default)."""
+
+_PORTS = ", ".join(str(number) for number in sorted(PORTS_PROTOCOLS))
+_PORTS_AND_ICMP = ", ".join(str(number) for number in sorted(PORTS_PROTOCOLS | {1}))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A form of key: what packets, how nft writes it, where its fields lie in the kernel's key (each padded to 4
+    bytes)."""
+
+    letter: str
+    match: str
+    expression: str
+    key: np.dtype[np.void]
+    protocol: int | None = None
+
+
+SHAPES: tuple[Shape, ...] = (
+    Shape(
+        "p",
+        f"meta l4proto {{ {_PORTS} }}",
+        "meta mark . meta l4proto . ip saddr . th sport . ip daddr . th dport",
+        np.dtype(
+            {
+                "names": ["mark", "protocol", "saddr", "sport", "daddr", "dport"],
+                "formats": ["=u4", "u1", ">u4", ">u2", ">u4", ">u2"],
+                "offsets": [0, 4, 8, 12, 16, 20],
+                "itemsize": 24,
+            }
+        ),
+    ),
+    Shape(
+        "i",
+        "meta l4proto 1",
+        "meta mark . ip saddr . ip daddr . @th,32,16 . @th,0,16",
+        np.dtype(
+            {
+                "names": ["mark", "saddr", "daddr", "sport", "dport"],
+                "formats": ["=u4", ">u4", ">u4", ">u2", ">u2"],
+                "offsets": [0, 4, 8, 12, 16],
+                "itemsize": 20,
+            }
+        ),
+        protocol=1,
+    ),
+    Shape(
+        "r",
+        f"meta l4proto != {{ {_PORTS_AND_ICMP} }}",
+        "meta mark . meta l4proto . ip saddr . ip daddr",
+        np.dtype(
+            {
+                "names": ["mark", "protocol", "saddr", "daddr"],
+                "formats": ["=u4", "u1", ">u4", ">u4"],
+                "offsets": [0, 4, 8, 12],
+                "itemsize": 16,
+            }
+        ),
+    ),
+)
+
+
+def set_name(index: int, generation: int, shape: Shape) -> str:
+    return f"f{index}g{generation}{shape.letter}"
+
+
+def skip_counter(index: int, generation: int) -> str:
+    return f"s{index}g{generation}"
+
+
+def chain_name(index: int, generation: int) -> str:
+    return f"a{index}g{generation}"
+
+
+def declare(index: int) -> str:
+    """The sets, counters and chains of one ENI, both generations."""
+    lines = []
+    for generation in (0, 1):
+        chain, skipped = chain_name(index, generation), skip_counter(index, generation)
+        lines += [f"add counter {TABLE} {skipped}", f"add chain {TABLE} {chain}"]
+        for shape in SHAPES:
+            name = set_name(index, generation, shape)
+            lines.append(f"add set {TABLE} {name} {{ typeof {shape.expression}; flags dynamic; }}")
+            lines.append(
+                f"add rule {TABLE} {chain} {shape.match} update @{name} {{ {shape.expression} counter }} return"
+            )
+        lines.append(f"add rule {TABLE} {chain} counter name {skipped}")
+    return "\n".join(lines) + "\n"
+
+
+def remove(index: int) -> str:
+    """Take back what :func:`declare` made; nothing may jump there any more."""
+    chains = [f"delete chain {TABLE} {chain_name(index, generation)}" for generation in (0, 1)]
+    rest = []
+    for generation in (0, 1):
+        rest += [f"delete set {TABLE} {set_name(index, generation, shape)}" for shape in SHAPES]
+        rest.append(f"delete counter {TABLE} {skip_counter(index, generation)}")
+    return "\n".join([*chains, *rest]) + "\n"
+
+
+# reading ---------------------------------------------------------------------------------------------
+
+_NFTABLES, _GETSETELEM, _NEWSETELEM, _GETOBJ, _NEWOBJ, _INET = 10 << 8, 13, 12, 19, 18, 1
+_TABLE_NAME = TABLE.split()[1].encode() + b"\0"
+_NESTED = 0x3FFF
+
+
+def _request(kind: int, flags: int, attributes: bytes) -> bytes:
+    body = struct.pack("=BBH", _INET, 0, 0) + attributes
+    return struct.pack("=LHHLL", 16 + len(body), _NFTABLES | kind, REQUEST | flags, 1, 0) + body
+
+
+def _attribute(kind: int, data: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(data), kind) + data + b"\0" * (-len(data) % 4)
+
+
+def dump_request(name: str) -> bytes:
+    """Ask for all elements of a set (protocol NETFILTER)."""
+    return _request(_GETSETELEM, DUMP, _attribute(1, _TABLE_NAME) + _attribute(2, name.encode() + b"\0"))
+
+
+def counter_request(name: str) -> bytes:
+    """Ask for a named counter (protocol NETFILTER)."""
+    attributes = _attribute(1, _TABLE_NAME) + _attribute(2, name.encode() + b"\0") + _attribute(3, struct.pack(">L", 1))
+    return _request(_GETOBJ, ACK, attributes)
+
+
+def _messages(answer: memoryview) -> Iterator[tuple[int, int, int, int]]:
+    """(type, flags, first byte, end) of each netlink message."""
+    at = 0
+    while at + 16 <= len(answer):
+        length, kind, flags = struct.unpack_from("=LHH", answer, at)
+        yield kind, flags, at + 16, at + length
+        at += (length + 3) & ~3
+
+
+def _attributes(answer: memoryview, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """(type, first byte, end) of each attribute."""
+    while at + 4 <= end:
+        length, kind = struct.unpack_from("=HH", answer, at)
+        yield kind & _NESTED, at + 4, at + length
+        at += (length + 3) & ~3
+
+
+def decode(shape: Shape, answer: memoryview) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """The elements of one dump as an array of FLOW.
+
+    Elements of one set have one layout: it is found in the first and then laid over all of them, without a loop.
+    Raises KernelRefused where the dump was interrupted by a change or an element has another length.
+    """
+    parts = []
+    for kind, flags, at, end in _messages(answer):
+        if flags & DUMP_INTERRUPTED:
+            raise KernelRefused("the dump of a flow table was interrupted by a change", request="read a flow table")
+        if kind == _NFTABLES | _NEWSETELEM:
+            parts += [answer[a:b] for attr, a, b in _attributes(answer, at + 4, end) if attr == 3 and b > a]
+    if not parts:
+        return np.empty(0, FLOW)
+    size, layout = _layout(shape, parts[0])
+    raw = parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
+    if len(raw) % size:
+        raise KernelRefused("elements of one flow table differ in length", request="read a flow table")
+    elements = np.frombuffer(raw, layout)
+    if (elements["length"] != size).any():
+        raise KernelRefused("elements of one flow table differ in length", request="read a flow table")
+    flows = np.zeros(len(elements), FLOW)
+    for name in shape.key.names or ():
+        flows[name] = elements["key"][name]
+    if shape.protocol is not None:
+        flows["protocol"] = shape.protocol
+    flows["packets"], flows["bytes"] = elements["packets"], elements["bytes"]
+    return flows
+
+
+def _layout(shape: Shape, part: memoryview) -> tuple[int, np.dtype[np.void]]:
+    """Where key and counters lie in the first element: (its padded length, a dtype over it)."""
+    size = (struct.unpack_from("=H", part, 0)[0] + 3) & ~3
+    found: dict[str, int] = {}
+    for kind, at, end in _attributes(part, 4, size):
+        if kind == 1:  # NFTA_SET_ELEM_KEY > NFTA_DATA_VALUE
+            found["key"] = at + 4
+            if end - at - 4 != shape.key.itemsize:
+                raise KernelRefused(f"a key of {end - at - 4} bytes where {shape.key.itemsize} were expected")
+        elif kind == 7:  # NFTA_SET_ELEM_EXPR > NFTA_EXPR_DATA > NFTA_COUNTER_BYTES, _PACKETS
+            for inner, a, b in _attributes(part, at, end):
+                if inner == 2:
+                    found.update({"bytes" if c == 1 else "packets": d for c, d, _ in _attributes(part, a, b) if c < 3})
+    names = ["length", "key", "packets", "bytes"]
+    layout = np.dtype(
+        {
+            "names": names,
+            "formats": ["=u2", shape.key, ">i8", ">i8"],
+            "offsets": [0, *(found[name] for name in names[1:])],
+            "itemsize": size,
+        }
+    )
+    return size, layout
+
+
+def decode_counter(answer: memoryview) -> tuple[int, int]:
+    """(packets, bytes) of a named counter."""
+    for kind, _, at, end in _messages(answer):
+        if kind == _NFTABLES | _NEWOBJ:
+            for attr, a, b in _attributes(answer, at + 4, end):
+                if attr == 4:
+                    values = {
+                        c: struct.unpack_from(">Q", answer, d)[0] for c, d, _ in _attributes(answer, a, b) if c < 3
+                    }
+                    return int(values[2]), int(values[1])
+    return 0, 0
+
+
+def conntrack_statistics_request() -> bytes:
+    """Ask for a namespace's connection tracking statistics (protocol NETFILTER)."""
+    body = struct.pack("=BBH", 0, 0, 0)
+    return struct.pack("=LHHLL", 16 + len(body), (1 << 8) | 4, REQUEST | DUMP, 1, 0) + body
+
+
+def decode_conntrack_drops(answer: memoryview) -> int:
+    """Packets dropped because the connection table, or a chain of it, was full, over all processors."""
+    drops = 0
+    for kind, _, at, end in _messages(answer):
+        if kind >> 8 == 1:
+            found = {attr: struct.unpack_from(">L", answer, a)[0] for attr, a, _ in _attributes(answer, at + 4, end)}
+            drops += found.get(10, 0) + found.get(15, 0)  # CTA_STATS_DROP, CTA_STATS_CHAIN_TOOLONG
+    return drops

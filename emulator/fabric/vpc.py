@@ -1,0 +1,334 @@
+"""One VPC in the kernel: a routed namespace, its ENIs, its ruleset, its flow tables.
+
+::
+
+    CVM namespace            VPC namespace
+    eth0 10.16.0.22/24 ───── eni-xxxxxxxx   route 10.16.0.22/32, neighbour fixed, proxy ARP
+    eth0 10.16.0.40/24 ───── eni-yyyyyyyy   route 10.16.0.40/32
+                             nowhere        default route: an address that nobody has is sent, judged, counted, then
+                             dropped
+
+There is no bridge: a cloud's VPC is a routed fabric, and so connection tracking sees every packet in plain inet hooks.
+Interface indexes are never used twice in the life of a VPC, so that nothing old can stand for something new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from emulator.cloud.account import Cloud
+from emulator.cloud.model import Direction, Eni, Vpc
+from emulator.errors import KeeperLost, KernelRefused, LabError
+from emulator.fabric import netlink, ruleset, tables
+from emulator.fabric.accounts import Accounts
+from emulator.fabric.client import KeeperClient
+from emulator.fabric.elements import Batch, owner_key
+from emulator.fabric.links import VethLink
+
+_DIRECTIONS: tuple[Direction, ...] = ("egress", "ingress")
+_NOWHERE, _NOWHERE_PEER, _FIRST_ENI = 2, 3, 10
+_BARRIER_TRIES = 2000
+
+QUIET = {
+    "net/ipv6/conf/default/disable_ipv6?": 1,  # before the first link is made; writing "all" takes twice as long
+    "net/ipv4/conf/all/rp_filter": 0,
+    "net/ipv4/conf/default/rp_filter": 0,
+}
+"""Every namespace of a lab: nothing is sent that nobody asked for, no packet is judged but by the ruleset."""
+
+ROUTER = {
+    "net/ipv4/ip_forward": 1,
+    **QUIET,
+    "net/ipv4/conf/all/send_redirects": 0,
+    "net/ipv4/conf/default/send_redirects": 0,
+    "net/ipv4/conf/all/accept_redirects": 0,
+    "net/ipv4/conf/default/proxy_arp": 1,
+    "net/ipv4/conf/default/arp_ignore": 0,
+}
+"""Of the VPC's namespace; links copy the settings of ``default`` when they are made."""
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """An ENI's place in the kernel: its index in the VPC's namespace and at the CVM, and the CVM's namespace."""
+
+    index: int
+    guest_ns: int
+    guest_index: int
+    link: VethLink
+
+
+@dataclass
+class Written:
+    """What of the tenant's rules stands in the kernel."""
+
+    groups: dict[tuple[tuple[str, ...], Direction], str] = field(default_factory=dict)  # chains of lists of groups
+    acls: dict[tuple[str, str, Direction], str] = field(default_factory=dict)  # chains of ACLs at subnets
+    rules: dict[str, frozenset[int]] = field(default_factory=dict)  # of each of these chains
+    verdicts: set[int] = field(default_factory=set)  # rules that have a chain of their own
+    members: dict[str, frozenset[IPv4Address]] = field(default_factory=dict)  # of groups that rules name
+
+    def copy(self) -> Written:
+        return Written(dict(self.groups), dict(self.acls), dict(self.rules), set(self.verdicts), dict(self.members))
+
+
+class VpcFabric:
+    """The runtime of one VPC; reads the cloud, never changes it."""
+
+    def __init__(self, keeper: KeeperClient, cloud: Cloud, vpc: Vpc, ns: int) -> None:
+        self._keeper, self._cloud, self.vpc, self.ns = keeper, cloud, vpc, ns
+        self.attached: dict[str, Attachment] = {}
+        self.accounts = Accounts(keeper, ns)
+        self._indexes = itertools.count(_FIRST_ENI)
+        self._chain_numbers = itertools.count(1)
+        self._written = Written()
+
+    def build(self) -> None:
+        """Make the namespace a router with an empty ruleset."""
+        requests = (
+            netlink.new_veth(
+                ruleset.NOWHERE, _NOWHERE, "02:00:00:00:00:01", "nobody", _NOWHERE_PEER, "02:00:00:00:00:02", self.ns
+            )
+            + netlink.set_up(_NOWHERE, arp=False)
+            + netlink.add_route(_NOWHERE, None)
+        )
+        netlink.send(self._keeper, [(self.ns, netlink.ROUTE, requests)], f"build VPC {self.vpc.id}")
+        self._keeper.nft(self.ns, ruleset.base(_NOWHERE))
+
+    # ENIs --------------------------------------------------------------------------------------------
+
+    def attach(self, eni: Eni, guest_ns: int, make_link: Callable[[int, int], VethLink]) -> None:
+        """Plug an ENI into its CVM; it forwards when this returns. ``make_link`` gets both interface indexes."""
+        device = eni.device or 0
+        index, guest_index = next(self._indexes), device + 2
+        link = make_link(index, guest_index)
+        what = f"attach {eni.id} ({eni.name})"
+        self._admit(eni, index, what)
+        try:
+            ends = [(self.ns, index), (guest_ns, guest_index)]
+            looks = [(ns, netlink.ROUTE, netlink.get_link(end)) for ns, end in ends]
+            steps = self._plug_steps(eni, link, index, guest_index, guest_ns)
+            answers = netlink.send(self._keeper, [*steps, *looks], what)
+            if not all(netlink.is_up(answer) for answer in answers[len(steps) :]):
+                self._await_up(eni, ends)
+        except BaseException:
+            with contextlib.suppress(KernelRefused, KeeperLost):
+                self._dismiss(eni, index, what)
+            with contextlib.suppress(KernelRefused, KeeperLost):
+                netlink.send(self._keeper, [(self.ns, netlink.ROUTE, netlink.delete_link(index))], what)
+            raise
+        self.attached[eni.id] = Attachment(index, guest_ns, guest_index, link)
+
+    def detach(self, eni: Eni) -> None:
+        """Unplug an ENI. Its flow tables, if open, stay until they are closed."""
+        place, what = self.attached[eni.id], f"detach {eni.id} ({eni.name})"
+        self._dismiss(eni, place.index, what)
+        del self.attached[eni.id]
+        try:
+            netlink.send(self._keeper, [(self.ns, netlink.ROUTE, netlink.delete_link(place.index))], what)
+        except KernelRefused as refused:
+            if refused.errno != errno.ENODEV:  # a guest with NET_ADMIN can have deleted it
+                raise
+
+    def _plug_steps(self, eni: Eni, link: VethLink, index: int, guest_index: int, guest_ns: int) -> list[netlink.Step]:
+        subnet = self._cloud.subnets[eni.subnet_id]
+        address, gateway = str(eni.address), str(subnet.gateway)
+        guest = netlink.set_up(1) + netlink.add_address(guest_index, address, subnet.cidr.prefixlen)
+        guest += netlink.set_up(guest_index)
+        if eni.device:
+            table = 100 + eni.device  # what leaves with this ENI's address leaves through this ENI
+            guest += netlink.add_route(guest_index, None, gateway=gateway, table=table)
+            guest += netlink.add_source_rule(address, table)
+        else:
+            guest += netlink.add_route(guest_index, None, gateway=gateway)
+        router = netlink.answer_at_once(index) + netlink.set_up(index)
+        router += netlink.add_neighbour(index, address, eni.mac)
+        router += netlink.add_route(index, address)
+        return [
+            (self.ns, netlink.ROUTE, link.request()),
+            (self.ns, netlink.GENERIC, netlink.offloads_off(self._keeper, self.ns, index)),
+            (guest_ns, netlink.GENERIC, netlink.offloads_off(self._keeper, self.ns, guest_index)),
+            (self.ns, netlink.ROUTE, router),
+            (guest_ns, netlink.ROUTE, guest),
+        ]
+
+    def _await_up(self, eni: Eni, ends: Iterable[tuple[int, int]]) -> None:
+        """Wait until both ends pass packets: a veth's queue is enabled by deferred work that the last answer does not
+        wait for."""
+        for ns, index in ends:
+            for _ in range(_BARRIER_TRIES):
+                answer = netlink.send(
+                    self._keeper, [(ns, netlink.ROUTE, netlink.get_link(index))], f"look at {eni.id}"
+                )[0]
+                if netlink.is_up(answer):
+                    break
+            else:
+                raise LabError(f"{eni.id} ({eni.name}): its link was made but did not come up")
+
+    # the ruleset -------------------------------------------------------------------------------------
+
+    def _admit(self, eni: Eni, index: int, what: str) -> None:
+        """Let an ENI's packets in, judged by its groups and its subnet's ACL."""
+        batch = Batch().add("owned", [owner_key(index, eni.address)])
+        with self._change(what, batch) as text:
+            self._jump_to_groups(eni, index, text, batch)
+            self._jump_to_acl(eni.subnet_id, [index], text, batch)
+            self._update_members(batch)
+
+    def _dismiss(self, eni: Eni, index: int, what: str) -> None:
+        """Take an ENI out of the ruleset: nothing that it sends passes from here on, nor anything new to it."""
+        batch = Batch().delete("owned", [owner_key(index, eni.address)])
+        with self._change(what, batch):
+            names = ("sg_out", "sg_in", "acl_out", "acl_in") if self._acl_of(eni.subnet_id) else ("sg_out", "sg_in")
+            for name in names:
+                batch.delete_jumps(name, [index])
+            self._update_members(batch)
+
+    @contextlib.contextmanager
+    def _change(self, what: str, batch: Batch) -> Iterator[list[str]]:
+        """Collects ruleset text (chains) and a batch (elements that jump there), and runs both in this order, each as
+        one transaction. Where one fails, what was noted as written is forgotten."""
+        before, text = self._written.copy(), list[str]()
+        try:
+            yield text
+            if text:
+                self._keeper.nft(self.ns, "".join(text))
+            if batch:
+                netlink.send(self._keeper, [(self.ns, netlink.NETFILTER, batch.request())], what)
+        except BaseException:
+            self._written = before
+            raise
+
+    def _acl_of(self, subnet_id: str) -> str | None:
+        return self._cloud.subnets[subnet_id].acl_id
+
+    def _jump_to_groups(self, eni: Eni, index: int, text: list[str], batch: Batch) -> None:
+        """The elements that send an ENI's packets to its groups' chains, and the chains where they are new."""
+        for direction in _DIRECTIONS:
+            if (eni.groups, direction) not in self._written.groups:
+                text.append(self._group_chain(eni.groups, direction))
+            batch.jump(f"sg_{ruleset.side(direction)}", {index: self._written.groups[eni.groups, direction]})
+
+    def _jump_to_acl(self, subnet_id: str, indexes: Iterable[int], text: list[str], batch: Batch) -> None:
+        """As for groups, for the ACL of a subnet and the ENIs in it."""
+        acl_id = self._acl_of(subnet_id)
+        if acl_id is None:
+            return
+        for direction in _DIRECTIONS:
+            if (acl_id, subnet_id, direction) not in self._written.acls:
+                text.append(self._acl_chain(acl_id, subnet_id, direction))
+            chain = self._written.acls[acl_id, subnet_id, direction]
+            batch.jump(f"acl_{ruleset.side(direction)}", dict.fromkeys(indexes, chain))
+
+    def _group_chain(self, groups: tuple[str, ...], direction: Direction) -> str:
+        """(Re)write the chain of a list of groups, with the chains and sets that its rules use."""
+        written = self._written
+        name = written.groups.setdefault((groups, direction), f"g{next(self._chain_numbers)}")
+        rules = self._cloud.group_rules(self.vpc.id, groups, direction)
+        text = ""
+        for rule in rules:
+            if isinstance(rule.peer, str) and rule.peer not in written.members:
+                written.members[rule.peer] = frozenset()
+                text += ruleset.declare_members(rule.peer)
+            if rule.number not in written.verdicts:
+                written.verdicts.add(rule.number)
+                text += ruleset.verdict_chain(rule)
+        written.rules[name] = frozenset(rule.number for rule in rules)
+        for members, gone, come in self._member_changes():
+            text += ruleset.delete_elements(members, gone) + ruleset.add_elements(members, come)
+        return text + ruleset.group_chain(name, rules)
+
+    def _acl_chain(self, acl_id: str, subnet_id: str, direction: Direction) -> str:
+        """(Re)write the chain of an ACL at a subnet, with the chains of its denying rules."""
+        written = self._written
+        name = written.acls.setdefault((acl_id, subnet_id, direction), f"l{next(self._chain_numbers)}")
+        rules = self._cloud.acl_rules(acl_id, direction)
+        denials = [rule for rule in rules if rule.action == "deny"]
+        text = "".join(ruleset.denial_chain(rule) for rule in denials if rule.number not in written.verdicts)
+        written.verdicts.update(rule.number for rule in denials)
+        written.rules[name] = frozenset(rule.number for rule in denials)
+        return text + ruleset.acl_chain(name, self._cloud.subnets[subnet_id].cidr, direction, rules)
+
+    def _member_changes(self) -> Iterator[tuple[str, list[IPv4Address], list[IPv4Address]]]:
+        """(set, addresses that go, addresses that come) of groups that rules name, noted as written."""
+        for group_id, noted in self._written.members.items():
+            present = frozenset(self._cloud.group_members(group_id)) if group_id in self._cloud.groups else frozenset()
+            if present != noted:
+                self._written.members[group_id] = present
+                yield ruleset.members_set(group_id), sorted(noted - present), sorted(present - noted)
+
+    def _update_members(self, batch: Batch) -> None:
+        for name, gone, come in self._member_changes():
+            batch.delete(name, [address.packed for address in gone])
+            batch.add(name, [address.packed for address in come])
+
+    def members_changed(self) -> None:
+        """An ENI that is attached to nothing came or went, or a change was taken back."""
+        batch = Batch()
+        with self._change("update members of security groups", batch):
+            self._update_members(batch)
+
+    def rules_changed(self, owner_id: str) -> None:
+        """A rule of a security group or an ACL came or went: rewrite the chains it takes part in, forget what nobody
+        uses any more, in one transaction."""
+        enis = [self._cloud.enis[eni_id] for eni_id in self.attached]
+        lists = {eni.groups for eni in enis}
+        with self._change("change rules", Batch()) as text:
+            unused = []
+            for groups, direction in [key for key in self._written.groups if owner_id in key[0]]:
+                if groups in lists:
+                    text.append(self._group_chain(groups, direction))
+                else:
+                    unused.append(self._written.groups.pop((groups, direction)))
+            for acl_id, subnet_id, direction in [key for key in self._written.acls if owner_id == key[0]]:
+                if subnet_id in self._cloud.subnets and acl_id == self._acl_of(subnet_id):
+                    text.append(self._acl_chain(acl_id, subnet_id, direction))
+                else:
+                    unused.append(self._written.acls.pop((acl_id, subnet_id, direction)))
+            text += self._forget(unused)
+
+    def _forget(self, chains: Iterable[str]) -> Iterator[str]:
+        """Delete these chains, and those of rules that no chain goes to any more."""
+        for name in chains:
+            del self._written.rules[name]
+            yield ruleset.delete_chain(name)
+        for number in sorted(self._written.verdicts.difference(*self._written.rules.values())):
+            self._written.verdicts.remove(number)
+            yield ruleset.delete_chain(f"r{number}")
+
+    def groups_changed(self, eni: Eni) -> None:
+        """An ENI was bound to other groups."""
+        place, batch = self.attached.get(eni.id), Batch()
+        with self._change(f"bind {eni.id} ({eni.name}) to groups", batch) as text:
+            if place is not None:
+                batch.delete_jumps("sg_out", [place.index]).delete_jumps("sg_in", [place.index])
+                self._jump_to_groups(eni, place.index, text, batch)
+            self._update_members(batch)
+
+    def acl_changed(self, subnet_id: str, before: str | None) -> None:
+        """A subnet got another ACL, its first, or lost it; ``before`` is the one it had."""
+        indexes = [
+            place.index for eni_id, place in self.attached.items() if self._cloud.enis[eni_id].subnet_id == subnet_id
+        ]
+        batch = Batch()
+        with self._change(f"change the network ACL of {subnet_id}", batch) as text:
+            if before is not None:
+                batch.delete_jumps("acl_out", indexes).delete_jumps("acl_in", indexes)
+            self._jump_to_acl(subnet_id, indexes, text, batch)
+
+    # counters ----------------------------------------------------------------------------------------
+
+    def counter(self, name: str) -> tuple[int, int]:
+        """(packets, bytes) of a named counter of the ruleset: ``spoofed``, ``nowhere`` or ``foreign``."""
+        step = (self.ns, netlink.NETFILTER, tables.counter_request(name))
+        return tables.decode_counter(netlink.send(self._keeper, [step], f"read counter {name}")[0])
+
+    def conntrack_drops(self) -> int:
+        """Packets lost since the VPC was built because its connection table was full."""
+        step = (self.ns, netlink.NETFILTER, tables.conntrack_statistics_request())
+        return tables.decode_conntrack_drops(netlink.send(self._keeper, [step], "read connection statistics")[0])

@@ -1,0 +1,366 @@
+"""``Lab``: one emulated cloud account, and the only place that ties the rooms together.
+
+::
+
+    Python, SDK, CLI ──► Lab ──► cloud/     what is asked for, checked
+                          ├────► fabric/    made real by the kernel
+                          ├────► capture/   counted, by window
+                          └────► logs/      kept and found
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import os
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from emulator import resources
+from emulator.cloud import model
+from emulator.cloud.account import Cloud
+from emulator.cloud.state import Snapshot
+from emulator.clock import Clock, check_speed
+from emulator.errors import ClockError, LabClosed, LabError, NotFound, RequestRefused
+from emulator.explain import Explanation, explain
+from emulator.providers import profile as find_profile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from emulator.fabric.net import CloudNet
+    from emulator.fabric.vpc import VpcFabric
+    from emulator.logs.topic import Topic
+
+_T = TypeVar("_T")
+_numbers = itertools.count(1)
+LABS: weakref.WeakSet[Lab] = weakref.WeakSet()
+"""The labs of this process that someone still holds, closed ones included: failing assertions ask them why."""
+_HANDLES: dict[type, type[resources.Resource[Any]]] = {
+    model.Vpc: resources.Vpc,
+    model.Subnet: resources.Subnet,
+    model.Cvm: resources.Cvm,
+    model.Eni: resources.Eni,
+    model.SecurityGroup: resources.SecurityGroup,
+    model.NetworkAcl: resources.NetworkAcl,
+    model.FlowLog: resources.FlowLog,
+}
+
+
+class Lab:
+    """One emulated cloud account in a private sandbox, open from here until :meth:`close` or the end of its ``with``
+    block.
+
+    ``profile``  the cloud: ``tencent``, ``tencent-2020``, ``alibaba``, ``alibaba-2019``
+    ``region``   default region of VPCs; the profile's where left out
+    ``start``    lab time to begin with, unix seconds; now where left out
+    ``speed``    None: the clock stands still until ``clock.advance``; a number: lab seconds for each second of wall
+    time
+    ``data``     a folder that keeps topics and unpublished records; in memory where left out
+    ``quotas``   most of a kind, over the profile's own: ``{"flow_logs": 20}``
+
+    Raises RequirementMissing where the machine lacks what a lab needs, with the way out.
+    """
+
+    def __init__(
+        self,
+        profile: str = "tencent",
+        *,
+        region: str | None = None,
+        start: float | None = None,
+        speed: float | None = None,
+        data: str | os.PathLike[str] | None = None,
+        quotas: Mapping[str, int] | None = None,
+    ) -> None:
+        self._closed, self._entered = True, False
+        self.profile = find_profile(profile)
+        start_s = _check_start(start)
+        speed = check_speed(speed)
+        # What follows needs Linux, numpy and Arrow; a lab that is refused for its arguments has not paid for them.
+        with warnings.catch_warnings():
+            # Mininet imports distutils, which is deprecated; a project that runs its tests with -W error could open no lab.
+            warnings.simplefilter("ignore")
+            from emulator.capture import recovery
+            from emulator.capture.collector import Collector
+            from emulator.capture.spool import Spool
+            from emulator.fabric.client import keeper
+            from emulator.fabric.fabric import Fabric
+            from emulator.logs.service import LogService
+
+        self._tag = f"lab-{os.getpid()}-{next(_numbers)}-{time.time_ns():x}"
+        self._lock = threading.RLock()
+        self.cloud = Cloud(self.profile, region=region)
+        self.cloud.quotas.update(quotas or {})
+        folder = None if data is None else _data_folder(Path(data))
+        self.logs = LogService(profile=self.profile, now=lambda: self.clock.now, folder=folder)
+        try:
+            self.fabric = Fabric(keeper(), self.cloud, self._tag)
+            spool = Spool(None if folder is None else folder / "spool")
+            if folder is not None:
+                recovery.recover(folder, spool, self.profile.record_form, self.profile.delay_s)
+                self.fabric.keeper.linger(self._tag, folder, recovery.LINGER_S)
+            self._collector = Collector(self.cloud, self.fabric, spool, self._tag, folder)
+            with self._lock:  # a running clock's thread waits until there is a lab
+                self.clock = Clock(
+                    start_s, speed=speed, settle=self._settle, next_event=self._collector.next_event, lock=self._lock
+                )
+                self._settle(start_s)
+        except BaseException:
+            self.logs.close()
+            raise
+        self._closed = False
+        LABS.add(self)
+
+    @property
+    def net(self) -> CloudNet:
+        """The lab as a Mininet network: ``net.get("A").cmd("ip a")``, ``pingAll``, ``CLI(lab.net)``."""
+        return self.fabric.net
+
+    @property
+    def quotas(self) -> dict[str, int]:
+        """Most of a kind in one region; may be changed."""
+        return self.cloud.quotas
+
+    # opening and closing -----------------------------------------------------------------------------
+
+    def __enter__(self) -> Lab:
+        self._check_open()
+        if self._entered:
+            raise LabError("this lab is already entered; open another Lab for a second one")
+        self._entered = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all guests, drop all namespaces, close the log store. Closing twice is no error."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.clock.close()
+        finally:
+            try:
+                with self._lock:
+                    self._collector.close()
+                    self.fabric.close()
+            finally:
+                self.logs.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<Lab {self.profile.name} {'closed' if self._closed else f'{len(self.cloud.cvms)} CVMs'}>"
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LabClosed("this lab is closed; open a new one with Lab()")
+
+    # what a user asks for ----------------------------------------------------------------------------
+
+    def create_vpc(
+        self, cidr: str | IPv4Network, *, name: str | None = None, region: str | None = None
+    ) -> resources.Vpc:
+        """A VPC with its default security group and an empty routed network."""
+        vpc = self._change(
+            lambda cloud: cloud.create_vpc(cidr, name=name, region=region),
+            then=self.fabric.add_vpc,
+            undo=lambda made: self.fabric.remove_vpc(made.id),
+        )
+        return resources.Vpc(self, vpc.id)
+
+    def find(self, name_or_id: str) -> resources.Resource[Any]:
+        """Any object of the account: by id always, by name where only one has it."""
+        self._check_open()
+        found = self.cloud.find(name_or_id)
+        return _HANDLES[type(found)](self, found.id)
+
+    def describe_flow_logs(self, **filters: Any) -> tuple[list[resources.FlowLog], int]:
+        """Flow logs that match all filters, and how many there are before paging.
+
+        Filters: ``id name resource_type resource_id vpc_id traffic topic_id tags enabled``; ``tags`` maps a key to a
+        value or to None for any;
+        ``offset`` and ``limit`` page through them, oldest first.
+        """
+        self._check_open()
+        with self._lock:
+            found, total = self.cloud.describe_flow_logs(**filters)
+        return [resources.FlowLog(self, log.id) for log in found], total
+
+    def explain(self, record: Any) -> Explanation:
+        """Which rule, in which group or ACL, made a record say what it says; ``record`` comes from a topic's search."""
+        meta = getattr(record, "meta", None)
+        if not meta or "rule" not in meta:
+            raise NotFound(
+                f"this is no flow record of a topic: {str(record)[:120]}; give one that topic.search returned",
+                code=self.profile.code("record.missing"),
+                reason="record.missing",
+                value=record,
+            )
+        return explain(self.cloud, meta, record.get("action"), record["log-status"])
+
+    # how a change is made ----------------------------------------------------------------------------
+
+    def _change(
+        self,
+        apply: Callable[[Cloud], _T],
+        realise: Callable[[VpcFabric, _T], object] | None = None,
+        vpc_id: str | None = None,
+        *,
+        then: Callable[[_T], object] | None = None,
+        touched: Callable[[_T], Iterable[str]] = lambda _: (),
+        undo: Callable[[_T], object] | None = None,
+    ) -> _T:
+        """Change the cloud, then the kernel, then what is counted; a refusal leaves nothing changed.
+
+        ``realise`` gets the fabric of ``vpc_id``; ``touched`` names the ENIs that flow logs may cover from now on or no
+        longer; ``undo`` takes back what the kernel did where counting is refused (without it the change stands then).
+        """
+        self._check_open()
+        with self._lock:
+            self._check_open()
+            saved = self.cloud.snapshot()
+            try:
+                result = apply(self.cloud)
+                if realise is not None and vpc_id is not None:
+                    realise(self.fabric.vpcs[vpc_id], result)
+                if then is not None:
+                    then(result)
+            except BaseException as error:
+                self._take_back(saved, error)
+                raise
+            try:
+                self._collector.follow(self.clock.now, touched(result))
+            except BaseException as error:
+                if undo is not None:
+                    with contextlib.suppress(LabError):
+                        undo(result)
+                if undo is not None or (realise is None and then is None):
+                    self._take_back(saved, error)
+                raise
+            self.clock.wake()
+            return result
+
+    def _take_back(self, saved: Snapshot, error: BaseException) -> None:
+        """The cloud as it was, and where the kernel may have begun to follow, that too."""
+        self.cloud.restore(saved)
+        if isinstance(error, RequestRefused):
+            return  # the cloud refuses before it changes anything
+        for fabric in self.fabric.vpcs.values():
+            with contextlib.suppress(LabError):
+                fabric.members_changed()
+        with contextlib.suppress(LabError):
+            self._collector.follow(self.clock.now)
+
+    def _run_instance(
+        self,
+        subnet_id: str,
+        *,
+        name: str | None,
+        private_ip: str | IPv4Address | None,
+        groups: Sequence[str] | None,
+        instance_type: str | None,
+    ) -> resources.Cvm:
+        def apply(cloud: Cloud) -> tuple[model.Cvm, model.Eni]:
+            return cloud.create_cvm(
+                subnet_id, name=name, private_ip=private_ip, groups=groups, instance_type=instance_type
+            )
+
+        cvm, _ = self._change(
+            apply,
+            then=lambda made: self.fabric.add_cvm(*made),
+            touched=lambda made: [made[1].id],
+            undo=lambda made: self.fabric.remove_cvm(made[0], [made[1]]),
+        )
+        return resources.Cvm(self, cvm.id)
+
+    def _terminate(self, cvm_id: str) -> None:
+        cvm = resources.Cvm(self, cvm_id).model
+        enis = [eni for eni in self.cloud.enis.values() if eni.cvm_id == cvm_id]
+        self._change(
+            lambda cloud: cloud.delete_cvm(cvm_id),
+            then=lambda _: self.fabric.remove_cvm(cvm, enis),
+            touched=lambda _: [eni.id for eni in enis],
+        )
+
+    def _attach(self, eni_id: str, cvm_id: str) -> None:
+        self._change(
+            lambda cloud: cloud.attach_eni(eni_id, cvm_id),
+            then=self.fabric.attach,
+            touched=lambda _: [eni_id],
+            undo=self.fabric.detach,
+        )
+
+    def _detach(self, eni_id: str) -> None:
+        before = resources.Eni(self, eni_id).model
+        self._change(
+            lambda cloud: cloud.detach_eni(eni_id),
+            then=lambda _: self.fabric.detach(before),
+            touched=lambda _: [eni_id],
+        )
+
+    def _delete_vpc(self, vpc_id: str) -> None:
+        self._change(lambda cloud: cloud.delete_vpc(vpc_id), then=lambda _: self.fabric.remove_vpc(vpc_id))
+
+    def _create_flow_log(
+        self, resource_id: str, *, topic: Topic | str, report: bool, **wanted: Any
+    ) -> resources.FlowLog:
+        found = self.logs.get(topic if isinstance(topic, str) else topic.id)
+        now_s = math.floor(self.clock.now)
+        log = self._change(
+            lambda cloud: cloud.create_flow_log(resource_id, topic_id=found.id, now_s=now_s, **wanted),
+            touched=self._covered,
+        )
+        if report and found.index is None:
+            from emulator.capture.forms import index_keys
+
+            found.enable_index(index_keys(self.profile.record_form), report=True)
+        return resources.FlowLog(self, log.id)
+
+    def _covered(self, log: model.FlowLog | None) -> Iterable[str]:
+        """The ENIs on a flow log's resource; all of the account where the log is gone."""
+        for eni in list(self.cloud.enis.values()):
+            if log is None or log.resource_id in (eni.id, eni.subnet_id, eni.vpc_id):
+                yield eni.id
+
+    # time --------------------------------------------------------------------------------------------
+
+    def _settle(self, now_s: float) -> None:
+        """Close the windows that end by ``now_s``, publish what is due; the lock is held by the clock."""
+        self._collector.close_windows(now_s)
+        self._collector.publish(now_s, self._append)
+
+    def _append(self, topic_id: str, form: str, table: pa.Table, key: str) -> None:
+        from emulator.capture import forms
+
+        self.logs.get(topic_id).append(forms.stored(form, table), key=key)
+
+
+def _check_start(start: float | None) -> float:
+    if start is None:
+        return time.time()
+    if (
+        isinstance(start, bool) or not isinstance(start, int | float) or not 0 <= start < 2**33  # NaN is not
+    ):
+        raise ClockError(f"start={start!r}: lab time begins at a number of unix seconds between 0 and {2**33}")
+    return float(start)
+
+
+def _data_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LabError(
+            f"data={str(folder)!r}: the folder cannot be made: {error.strerror}; give one that is writable"
+        ) from error
+    return folder.resolve()

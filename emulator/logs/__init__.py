@@ -1,0 +1,12 @@
+"""The log service: topics that keep records, and search them.
+
+Knows records as Arrow tables, not packets. Imports ``emulator.errors`` and ``emulator.cloud.profile``, nothing else of
+vpclab. DuckDB, luqum and sqlglot are imported when a query first needs them.
+"""
+
+from emulator.logs.index import Field, Index, flow_index
+from emulator.logs.records import Record, Records
+from emulator.logs.service import LogService
+from emulator.logs.topic import Topic
+
+__all__ = ["Field", "Index", "LogService", "Record", "Records", "Topic", "flow_index"]

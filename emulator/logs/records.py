@@ -1,0 +1,126 @@
+"""What a search gives back: records, made at the edge for the rows that a person looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from emulator.errors import RequirementMissing
+
+if TYPE_CHECKING:
+    import pandas
+
+HIDDEN = "_vpclab_"
+"""Columns that begin so are kept with a row and never searched, returned or delivered."""
+
+TIME = "__time__"
+SEGMENT = HIDDEN + "segment"
+ROW = HIDDEN + "row"
+"""A row's place, given when it is stored; together its id."""
+
+
+class Record(dict[str, Any]):
+    """One record, keyed by the provider's field names; ints where the field is a number, None where it has no value.
+
+    ``id``    stable and unique in the log service; ``""`` for a row that SQL computed
+    ``time``  the time in the log service, unix seconds; None for a row that SQL computed
+    ``meta``  what vpclab knows beyond the provider's fields (the deciding rule, the direction, ...)
+
+    Equal to a plain dict with the same fields.
+    """
+
+    __slots__ = ("id", "meta", "time")
+
+    id: str
+    time: int | None
+    meta: dict[str, Any]
+
+    def __init__(
+        self, fields: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), id: str = "", time: int | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(fields)
+        self.id = id
+        self.time = time
+        self.meta = {} if meta is None else meta
+
+    @property
+    def line(self) -> str:
+        """The values in the order of the fields, separated by spaces; ``-`` for what has none."""
+        return " ".join("-" if value is None else str(value) for value in self.values())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Record, (dict(self), self.id, self.time, self.meta)
+
+
+class Records(list[Record]):
+    """What a search found: a list of records, oldest first, and the same as a table."""
+
+    def __init__(self, records: Iterable[Record], table: pa.Table) -> None:
+        super().__init__(records)
+        self._table = table
+
+    @property
+    def lines(self) -> list[str]:
+        return [record.line for record in self]
+
+    @property
+    def line(self) -> str:
+        """All records as text, a line each."""
+        return "\n".join(self.lines)
+
+    def arrow(self) -> pa.Table:
+        """What was found, a column for each field; numbers are int64, what has no value is null."""
+        return self._table
+
+    def pandas(self) -> pandas.DataFrame:
+        """What was found as a DataFrame; whole numbers stay whole (``Int64``) where values are missing."""
+        try:
+            import pandas
+        except ImportError:
+            raise RequirementMissing(
+                "records as a DataFrame need pandas", way_out="pip install pandas, or use .arrow()"
+            ) from None
+        frame: pandas.DataFrame = self._table.to_pandas(types_mapper={pa.int64(): pandas.Int64Dtype()}.get)
+        return frame
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Records, (list(self), self._table)
+
+
+def found_records(rows: pa.Table, columns: Mapping[int, tuple[str, ...]]) -> Records:
+    """Records of stored rows: a table with ``__time__``, the place of each row, and hidden columns.
+
+    ``columns`` says what each segment was written with: a record has the fields of its own source, not those of others
+    that write into the same topic.
+    """
+    values = {name: column.to_pylist() for name, column in zip(rows.column_names, rows.columns, strict=True)}
+    segments = values[SEGMENT]
+    own = {segment: [name for name in columns[segment] if name != TIME] for segment in set(segments)}
+    shown = {segment: tuple(name for name in names if not name.startswith(HIDDEN)) for segment, names in own.items()}
+    hidden = {segment: tuple(name for name in names if name.startswith(HIDDEN)) for segment, names in own.items()}
+    parts = zip(_dicts(shown, values), segments, values[ROW], values[TIME], _dicts(hidden, values), strict=True)
+    visible = [name for name in rows.column_names if name != TIME and not name.startswith(HIDDEN)]
+    return Records(
+        (Record(fields, f"{segment}-{row}", time, meta) for fields, segment, row, time, meta in parts),
+        rows.select(visible),
+    )
+
+
+def _dicts(names: Mapping[int, tuple[str, ...]], values: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    """A dict for each row, with the columns that ``names`` has for its segment, without the prefix of hidden ones."""
+    if len(set(names.values())) == 1:
+        (same,) = set(names.values())
+        keys = [name.removeprefix(HIDDEN) for name in same]
+        if not keys:
+            return ({} for _ in values[SEGMENT])
+        return (dict(zip(keys, row, strict=True)) for row in zip(*[values[name] for name in same], strict=True))
+    pairs = {segment: [(name.removeprefix(HIDDEN), values[name]) for name in own] for segment, own in names.items()}
+    return ({key: column[at] for key, column in pairs[segment]} for at, segment in enumerate(values[SEGMENT]))
+
+
+def computed_records(table: pa.Table) -> Records:
+    """Records of what SQL computed, keyed by the names of its select list."""
+    return Records((Record(row) for row in table.to_pylist()), table)

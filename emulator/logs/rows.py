@@ -1,0 +1,174 @@
+"""What may be written into a topic: rows as dicts or Arrow, checked and brought to the types that are stored.
+
+Stored are strings, 64-bit integers and doubles, and ``__time__`` in unix seconds: every reader of the files knows
+these.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from emulator.cloud.profile import Profile
+from emulator.errors import InvalidValue
+from emulator.logs.records import HIDDEN, TIME
+from emulator.logs.refusal import refuse
+from emulator.logs.view import int64_values
+
+LATEST_S = 253_402_300_799
+"""The last second of the year 9999."""
+
+KEY_BYTES = 128
+"""Longest key, as SLS has it."""
+
+_LONG = range(-(1 << 63), 1 << 63)
+
+
+def stored_rows(rows: object, now_s: float, profile: Profile, *, hidden: bool = False) -> pa.Table:
+    """``rows`` as a table of stored types, ``__time__`` first; it is ``now_s`` where a row has none.
+
+    ``rows`` are dicts or anything that speaks Arrow; with ``hidden``, columns that begin with ``_vpclab_`` are taken.
+
+    :raises InvalidValue: reasons ``write.key``, ``write.value``, ``write.time``
+    """
+    if isinstance(rows, Sequence) and not isinstance(rows, (str, bytes)):
+        return _from_dicts(rows, now_s, profile)
+    if isinstance(rows, pa.RecordBatch) or hasattr(rows, "__arrow_c_stream__"):
+        return _from_arrow(pa.table(rows), now_s, profile, hidden)
+    raise refuse(
+        InvalidValue,
+        profile,
+        "write.value",
+        f"rows are a list of dicts or an Arrow table, not {type(rows).__name__}",
+        value=rows,
+    )
+
+
+def _from_arrow(table: pa.Table, now_s: float, profile: Profile, hidden: bool) -> pa.Table:
+    if len(set(table.column_names)) < table.num_columns:
+        message = "the table has two columns of one name"
+        raise refuse(InvalidValue, profile, "write.key", message, value=table.column_names)
+    names = [name for name in table.column_names if name != TIME]
+    columns: dict[str, Any] = {}
+    if TIME in table.column_names:
+        columns[TIME] = _times(table[TIME], profile)
+    else:
+        columns[TIME] = pa.array([math.floor(now_s)] * table.num_rows, pa.int64())
+    for name in names:
+        if not (hidden and name.startswith(HIDDEN)):
+            _check_key(name, profile)
+        columns[name] = _stored(name, table[name], profile)
+    return pa.table(columns)
+
+
+def _stored(name: str, column: pa.ChunkedArray, profile: Profile) -> pa.ChunkedArray:
+    """A column in the one of the stored types that holds it without loss."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_integer(kind):
+        wanted: pa.DataType = pa.int64()
+    elif pa.types.is_floating(kind):
+        wanted = pa.float64()
+    elif pa.types.is_null(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        wanted = pa.string()
+    else:
+        raise refuse(
+            InvalidValue, profile, "write.value", f"{name} is {column.type}: write strings, ints or floats", value=name
+        )
+    try:
+        stored = column if column.type.equals(wanted) else column.cast(wanted)
+    except pa.ArrowInvalid as loss:
+        raise refuse(InvalidValue, profile, "write.value", f"{name} does not fit a long: {loss}", value=name) from None
+    if wanted.equals(pa.float64()) and not all(math.isfinite(value) for value in stored.drop_null().to_pylist()):
+        raise refuse(InvalidValue, profile, "write.value", f"{name} holds a number that is not finite", value=name)
+    return stored
+
+
+def _times(column: pa.ChunkedArray, profile: Profile) -> pa.ChunkedArray:
+    if not pa.types.is_integer(column.type) or column.null_count:
+        raise refuse(
+            InvalidValue,
+            profile,
+            "write.time",
+            f"{TIME} is unix seconds, a whole number in every row; the column is {column.type}"
+            f" with {column.null_count} nulls",
+            value=TIME,
+        )
+    times = int64_values(column.cast(pa.int64(), safe=False))
+    wrong = times[(times < 0) | (times > LATEST_S)]
+    if len(wrong):
+        message = f"{TIME} is unix seconds up to {LATEST_S}, not {wrong[0]}"
+        raise refuse(InvalidValue, profile, "write.time", message, value=int(wrong[0]))
+    return column.cast(pa.int64(), safe=False)
+
+
+def _from_dicts(rows: Sequence[object], now_s: float, profile: Profile) -> pa.Table:
+    names: dict[str, type] = {}
+    times: list[int] = []
+    for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            message = f"row {number} is {type(row).__name__}, not a dict"
+            raise refuse(InvalidValue, profile, "write.value", message, value=row)
+        times.append(_time(number, row.get(TIME), now_s, profile))
+        for name, value in row.items():
+            if name != TIME:
+                if name not in names:
+                    _check_key(name, profile)
+                names[name] = _kind(number, name, value, names.get(name, type(None)), profile)
+    types = {int: pa.int64(), float: pa.float64(), str: pa.string(), type(None): pa.string()}
+    columns: dict[str, Any] = {TIME: pa.array(times, pa.int64())}
+    for name, kind in names.items():
+        try:
+            columns[name] = pa.array([row.get(name) for row in rows], types[kind])  # type: ignore[attr-defined]
+        except UnicodeEncodeError:
+            message = f"{name} holds text that is no Unicode"
+            raise refuse(InvalidValue, profile, "write.value", message, value=name) from None
+    return pa.table(columns)
+
+
+def _kind(number: int, name: str, value: object, before: type, profile: Profile) -> type:
+    """The type of ``name`` after one more ``value``: what came before, or wider."""
+    message = ""
+    if value is None:
+        return before
+    if isinstance(value, str):
+        kind: type = str
+    elif isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        kind = int
+        message = "" if int(value) in _LONG else "does not fit a long"
+    elif isinstance(value, (float, np.floating)):
+        kind = float
+        message = "" if math.isfinite(value) else "is not finite"
+    else:
+        message = f"is {type(value).__name__}: write strings, ints or floats"
+    if not message and {kind, before} - {type(None)} > {str}:
+        message = f"is {kind.__name__}, an earlier row has {before.__name__}: one key, one type"
+    if message:
+        raise refuse(InvalidValue, profile, "write.value", f"row {number}: {name} {message}", value=value)
+    return float if {kind, before} == {int, float} else kind
+
+
+def _time(number: int, value: object, now_s: float, profile: Profile) -> int:
+    if value is None:
+        return math.floor(now_s)
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        seconds = float(value)
+        if 0 <= seconds <= LATEST_S:
+            return math.floor(seconds)
+    message = f"row {number}: {TIME} is unix seconds up to {LATEST_S}, not {value!r}"
+    raise refuse(InvalidValue, profile, "write.time", message, value=value)
+
+
+def _check_key(name: object, profile: Profile) -> None:
+    message = ""
+    if not isinstance(name, str) or not name:
+        message = "a key is text that is not empty"
+    elif name.startswith("_"):
+        message = f"keys that start with _ are the service's own ({TIME} is the one to write)"
+    elif not name.isprintable() or len(name.encode()) > KEY_BYTES:
+        message = f"a key is printable and at most {KEY_BYTES} bytes long"
+    if message:
+        raise refuse(InvalidValue, profile, "write.key", f"{name!r}: {message}", value=name)

@@ -1,0 +1,148 @@
+"""The log service: the logsets and topics of one account in one region, over one store.
+
+::
+
+    collector ──append──►  Topic ──► Store (memory | folder)
+    topic.write ────────►    │
+    topic.search ◄──────── View ◄── segments, read once
+                             │
+                  condition, SQL ──► Engine (DuckDB)
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from types import TracebackType
+
+from emulator.cloud.profile import Profile
+from emulator.errors import AlreadyExists, InvalidValue, LabClosed, NotFound
+from emulator.logs.index import Index
+from emulator.logs.memory import MemoryStore
+from emulator.logs.names import DEFAULT_LOGSET, check_names
+from emulator.logs.refusal import refuse
+from emulator.logs.store import Damage, Store, StoredTopic
+from emulator.logs.topic import Topic
+
+
+class LogService:
+    """Topics by logset (Alibaba: Logstores by project). Thread-safe.
+
+    Rows are kept in memory, or in ``folder``, which one service at a time may write. ``now`` gives lab time in unix
+    seconds.
+    """
+
+    def __init__(self, *, profile: Profile, now: Callable[[], float], folder: Path | None = None) -> None:
+        self.profile = profile
+        self.now = now
+        self.closed = False
+        self.store: Store = _store(folder)
+        self._lock = threading.RLock()
+        self._topics = {stored.number: Topic(self, stored) for stored in self.store.topics()}
+
+    def __enter__(self) -> LogService:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def damaged(self) -> list[Damage]:
+        """Segments that were found damaged and are left out of every answer."""
+        return list(self.store.damaged)
+
+    def create_topic(
+        self, name: str, logset: str | None = None, index: Index | Mapping[str, str] | None = None
+    ) -> Topic:
+        """A new topic, in a logset that is made where there is none of this name."""
+        logset = DEFAULT_LOGSET if logset is None else logset
+        check_names(name, logset, self.profile)
+        with self._lock:
+            self._check_open()
+            if any((topic.name, topic.logset) == (name, logset) for topic in self._topics.values()):
+                message = f"{logset} has a topic {name} already"
+                raise refuse(AlreadyExists, self.profile, "topic.duplicate", message, object=name, value=name)
+            topic = Topic(self, self.store.add_topic(name, logset))
+            try:
+                if index is not None:
+                    topic.enable_index(index)
+            except BaseException:
+                self.store.remove_topic(topic.number)
+                raise
+            self._topics[topic.number] = topic
+            return topic
+
+    def topic(self, name: str, logset: str | None = None) -> Topic:
+        """The topic of this name; ``logset`` may be left out where only one logset has it."""
+        with self._lock:
+            topics = self.topics()
+            logsets = sorted({topic.logset for topic in topics})
+            if logset is not None and logset not in logsets:
+                message = f"there is no logset {logset!r}{_nearest(logset, logsets)}"
+                raise refuse(NotFound, self.profile, "logset.missing", message, object=logset, value=logset)
+            found = [topic for topic in topics if topic.name == name and logset in (None, topic.logset)]
+            if not found:
+                names = [topic.name for topic in topics if logset in (None, topic.logset)]
+                where = "" if logset is None else f" in {logset}"
+                message = f"there is no topic {name!r}{where}{_nearest(name, names)}"
+                raise refuse(NotFound, self.profile, "topic.missing", message, object=name, value=name)
+            if len(found) > 1:
+                message = f"{name!r} is a topic in {' and '.join(topic.logset for topic in found)}: say logset="
+                raise refuse(InvalidValue, self.profile, "topic.name", message, object=name, value=name)
+            return found[0]
+
+    def get(self, topic_id: str) -> Topic:
+        """The topic with this id."""
+        for topic in self.topics():
+            if topic.id == topic_id:
+                return topic
+        message = f"there is no topic with the id {topic_id!r}"
+        raise refuse(NotFound, self.profile, "topic.missing", message, object=topic_id, value=topic_id)
+
+    def topics(self) -> list[Topic]:
+        """All topics, in the order in which they were made."""
+        with self._lock:
+            self._check_open()
+            return list(self._topics.values())
+
+    def delete_topic(self, topic: Topic) -> None:
+        """Delete a topic with all its rows."""
+        with self._lock:
+            self._check_open()
+            topic.remove()
+            del self._topics[topic.number]
+
+    def close(self) -> None:
+        """Give up the store; a second close does nothing."""
+        with self._lock:
+            if not self.closed:
+                self.closed = True
+                self.store.close()
+
+    def topic_id(self, stored: StoredTopic) -> str:
+        """Tencent's topics have a UUID (here one of their number); a Logstore is known by project and name."""
+        if self.profile.provider == "alibaba":
+            return f"{stored.logset}/{stored.name}"
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"vpclab topic {stored.number}"))
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise LabClosed("the log service is closed")
+
+
+def _store(folder: Path | None) -> Store:
+    if folder is None:
+        return MemoryStore()
+    from emulator.logs.folder import FolderStore
+
+    return FolderStore(folder)
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    near = get_close_matches(name, names, n=3, cutoff=0.5) or names[:3]
+    return f"; there is {', '.join(near)}" if near else "; there is none at all"

@@ -1,0 +1,209 @@
+"""The SQL behind the bar: Presto's dialect, as the providers have it, becomes DuckDB's.
+
+sqlglot reads and writes it; between the two stand an allow-list (``allowed.py``) and these rules of ours:
+
+- a select without FROM reads ``log``, the rows that the condition found; no other table exists but the query's own
+- names of the query's own tables get a prefix, so that none can mean something in DuckDB
+- a column without a name is called ``_col0``, ``_col1``, … by its place
+- integer division stays integer (a setting of the engine)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import ErrorLevel, ParseError, SqlglotError
+
+from emulator.errors import QueryError
+from emulator.logs.allowed import is_allowed
+from emulator.logs.query import QueryText
+
+LOG = "log"
+
+_OWN = "vpclab cte "
+
+_RESERVED = frozenset({"end"})
+"""Keywords of Presto that sqlglot takes for columns; a flow record has a field of this name."""
+
+
+class Sql:
+    """A query's SQL, checked and rewritten.
+
+    ``known``  the columns that it may name
+    ``limit``  most rows wanted, over the query's own LIMIT
+    ``words``  the names that occur in it, in lower case; ``star``: it asks for all columns
+    """
+
+    def __init__(self, query: QueryText, bar: int, known: Iterable[str], limit: int | None) -> None:
+        self._query = query
+        self._start = bar + 1
+        self._source = query.text[self._start :]
+        self._known = list(known)
+        try:
+            tree = self._parsed()
+            self._check(tree)
+            self.words = {identifier.name.lower() for identifier in tree.find_all(exp.Identifier)}
+            self.star = any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
+            self._read_log(tree)
+            _name_columns(tree)
+            _limit(tree, limit)
+            self._written = self._write(tree)
+        except RecursionError:
+            raise query.refuse(self._start, "the SQL is nested too deeply") from None
+
+    def over(self, log: str) -> str:
+        """DuckDB's SQL, in which ``log`` is what this other SQL selects."""
+        ctes, body = self._written
+        return f"WITH {', '.join([f'{LOG} AS ({log})', *ctes])} {body}"
+
+    def failed(self, message: str) -> QueryError:
+        """The error for what DuckDB said of it, at the name that it speaks of."""
+        message = re.sub(r"^\w+(?: \w+)* Error: ", "", message.replace(_OWN, "")).split("\n")[0].split(". Use ")[0]
+        for name in re.findall(r'"([^"]+)"', message):
+            at = self._named(name)
+            if at is not None:
+                return self._query.refuse(at, message)
+        return self._query.refuse(self._first(), f"the SQL could not be run: {message}")
+
+    def _parsed(self) -> exp.Select:
+        first = re.match(r"\w*", self._source.lstrip())
+        word = first[0] if first else ""
+        if word and word.lower() not in ("select", "with"):
+            raise self._query.unsupported(self._first(), f"{word!r} behind the | (a select is)")
+        try:
+            trees = sqlglot.parse(self._source, read="presto")
+        except ParseError as error:
+            raise self._not_understood(error) from None
+        except SqlglotError:
+            raise self._query.refuse(self._first(), "the SQL is not understood: a quotation mark is open") from None
+        if not trees or trees[0] is None:
+            raise self._query.refuse(self._first(), "behind the | has to follow SQL: select ...")
+        if len(trees) > 1:
+            raise self._query.refuse(self._first(), "behind the | stands one select, without a ;")
+        tree = trees[0]
+        if not isinstance(tree, exp.Select):
+            raise self._query.unsupported(self._first(), f"{self._text(tree)} behind the | (a single select is)")
+        return tree
+
+    def _not_understood(self, error: ParseError) -> QueryError:
+        found = error.errors[0] if error.errors else {}
+        lines = self._source.split("\n")
+        before = sum(len(line) + 1 for line in lines[: (found.get("line") or 1) - 1])
+        # sqlglot counts to the end of the token that it stopped at.
+        at, token = before + (found.get("col") or 1), found.get("highlight") or ""
+        expected = found.get("description") or ""
+        if not expected.startswith("Expect"):
+            at, expected = at - len(token), f"{token!r} is not understood here"
+        return self._query.refuse(self._start + max(0, at), f"the SQL is not understood: {expected}")
+
+    def _check(self, tree: exp.Select) -> None:
+        """Refuse what is not on the list, and what would mean something else than it seems to."""
+        names = {name.lower() for name in self._known}
+        names |= {alias.alias.lower() for alias in tree.find_all(exp.Alias)}
+        names |= {column.name.lower() for alias in tree.find_all(exp.TableAlias) for column in alias.columns}
+        for node in tree.walk():
+            if isinstance(node, exp.Sub):
+                self._check_hyphens(node)
+            if isinstance(node, exp.Identifier) and not node.quoted and node.name.lower() in _RESERVED:
+                raise self._query.refuse(self._at(node), f'{node.name} is a keyword; the column is "{node.name}"')
+            if not is_allowed(node):
+                raise self._query.unsupported(self._at(node), self._text(node))
+            if isinstance(node, exp.Column) and not node.is_star and node.name.lower() not in names:
+                raise self._query.refuse(self._at(node), self._unresolved(node.name))
+
+    def _check_hyphens(self, node: exp.Sub) -> None:
+        """``log-status`` without quotes is a difference of two columns; say so where that is not what was meant."""
+        parts: list[str] = []
+        left: exp.Expr = node
+        while isinstance(left, exp.Sub) and isinstance(left.expression, exp.Column):
+            parts.insert(0, left.expression.name)
+            left = left.this
+        if isinstance(left, exp.Column):
+            name = "-".join([left.name, *parts])
+            if name in self._known and not {left.name, *parts} <= set(self._known):
+                raise self._query.refuse(self._at(node), f'{name} is a difference; the column is "{name}", in quotes')
+
+    def _read_log(self, tree: exp.Select) -> None:
+        ctes = list(tree.find_all(exp.CTE))
+        own = {cte.alias.lower() for cte in ctes}
+        if LOG in own:
+            at = self._named(LOG) or self._first()
+            raise self._query.refuse(at, f"{LOG} is the table of what was found; name yours otherwise")
+        for select in list(tree.find_all(exp.Select)):
+            if not (select.args.get("from_") or select.args.get("from")):
+                select.from_(exp.Table(this=exp.to_identifier(LOG)), copy=False)
+        for table in list(tree.find_all(exp.Table)):
+            name = table.name.lower()
+            if name in own:
+                if not table.alias:
+                    table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name)))
+                table.set("this", exp.to_identifier(_OWN + name))
+            elif name != LOG:
+                message = f"there is no table {table.name!r}, only {', '.join([LOG, *sorted(own)])}"
+                raise self._query.refuse(self._at(table), message)
+        for cte in ctes:
+            cte.args["alias"].set("this", exp.to_identifier(_OWN + cte.alias.lower()))
+
+    def _write(self, tree: exp.Select) -> tuple[list[str], str]:
+        """The common table expressions, and the select without them."""
+        part = "with_" if tree.args.get("with_") else "with"
+        ctes = tree.args.get(part)
+        tree.set(part, None)
+        try:
+            nodes = [*(ctes.expressions if ctes else []), tree]
+            *written, body = [
+                node.sql("duckdb", identify=True, comments=False, unsupported_level=ErrorLevel.RAISE) for node in nodes
+            ]
+        except SqlglotError as error:
+            raise self._query.unsupported(self._first(), str(error)) from None
+        return written, body
+
+    def _unresolved(self, name: str) -> str:
+        near = get_close_matches(name, self._known, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(self._known)}"
+        return f"column {name!r} cannot be resolved: it is not in the index of this topic; {hint}"
+
+    def _first(self) -> int:
+        """Where the SQL begins, or should."""
+        return self._start + len(self._source) - len(self._source.lstrip())
+
+    def _at(self, node: exp.Expr) -> int:
+        """Where a node, or what is nearest to it, stands in the query."""
+        place: exp.Expr | None = node
+        while place is not None:
+            starts = [inner.meta["start"] for inner in place.walk() if "start" in inner.meta]
+            if starts:
+                return self._start + int(min(starts))
+            place = place.parent
+        return self._first()
+
+    def _named(self, name: str) -> int | None:
+        """Where a name first stands in the query."""
+        found = re.search(rf'(?<![\w"]){re.escape(name)}(?!\w)|"{re.escape(name)}"', self._source, re.IGNORECASE)
+        return None if found is None else self._start + found.start()
+
+    def _text(self, node: exp.Expr) -> str:
+        """How a node is called in an error."""
+        if isinstance(node, exp.Func) and "start" in node.meta:
+            return f"the function {self._source[node.meta['start'] : node.meta['end'] + 1]}"
+        return repr(node.sql("presto")[:60])
+
+
+def _name_columns(tree: exp.Select) -> None:
+    """As Presto does, where a column of the result has no name."""
+    named = (exp.Alias, exp.Column, exp.Star)
+    columns = [
+        column if isinstance(column, named) else exp.alias_(column, f"_col{at}")
+        for at, column in enumerate(tree.expressions)
+    ]
+    tree.set("expressions", columns)
+
+
+def _limit(tree: exp.Select, most: int | None) -> None:
+    if most is not None:
+        own = tree.args.get("limit")
+        tree.limit(most if own is None else min(most, int(own.expression.name)), copy=False)

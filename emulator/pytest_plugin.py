@@ -1,0 +1,248 @@
+"""The pytest plugin: a fresh lab for each test that asks for one, and failing assertions on records that explain themselves.
+
+It loads by itself where vpclab is installed (``-p no:vpclab`` turns it off) and imports nothing of a lab before a test uses one.
+
+================== ======================================================================================================
+``lab``            fixture: a fresh ``Lab`` for the test, manual clock, lab time from ``START_S`` on
+``lab_module``     fixture: one such lab for all tests of a module
+--vpclab-profile   the cloud of both: tencent (default), tencent-2020, alibaba, alibaba-2019
+================== ======================================================================================================
+
+Where the machine cannot give a lab what it needs the fixtures skip, naming cause and way out; with VPCLAB_REQUIRE_KERNEL=1 in the
+environment they fail instead, so that a CI suite cannot pass by skipping.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Generator, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from emulator.asserting import Failure
+    from emulator.lab import Lab
+    from emulator.logs.records import Record
+
+START_S = 1_704_067_200
+"""Where the fixtures' lab time begins: 2024-01-01 00:00 UTC, the start of a capture window of any length."""
+REQUIRE = "VPCLAB_REQUIRE_KERNEL"
+
+_BRIEF = (8, 600)
+"""Lines and characters that pytest prints of an explanation without -vv (it cuts at 8 lines or 640 characters)."""
+_SECTION = "vpclab: records and the rules that decided"
+_BELOW = f"(the whole comparison: below, under '{_SECTION}')"
+_SEARCHED = 2_000
+"""Of each topic, at most so many records are looked through for the nearest."""
+_SHOWN = 3
+_failure = pytest.StashKey["Failure"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("vpclab", "vpclab: an emulated cloud for each test").addoption(
+        "--vpclab-profile", metavar="NAME", help="the cloud of the fixtures lab and lab_module (default: tencent)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    name = config.getoption("vpclab_profile")
+    if name is None:
+        return
+    from emulator.providers import PROFILES
+
+    if name not in PROFILES:
+        raise pytest.UsageError(f"--vpclab-profile={name}: there is no such profile; there are {', '.join(PROFILES)}")
+
+
+# fixtures --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
+    """A fresh vpclab Lab: private sandbox, manual clock from START_S on, closed after the test."""
+    with _open(pytestconfig) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def lab_module(pytestconfig: pytest.Config) -> Iterator[Lab]:
+    """A vpclab Lab that the tests of one module share."""
+    with _open(pytestconfig) as lab:
+        yield lab
+
+
+def _open(config: pytest.Config) -> Lab:
+    """A lab, or a skip or failure that says what the machine lacks."""
+    lacking = _lacking()
+    if lacking is None:
+        from emulator import Lab, RequirementMissing
+
+        try:
+            return Lab(config.getoption("vpclab_profile") or "tencent", start=START_S)
+        except RequirementMissing as missing:
+            lacking = str(missing)
+    if os.environ.get(REQUIRE) == "1":
+        pytest.fail(f"vpclab: {lacking} ({REQUIRE}=1 forbids to skip)", pytrace=False)
+    pytest.skip(f"vpclab: {lacking}")
+
+
+@cache
+def _lacking() -> str | None:
+    """What this machine lacks for a lab, and the way out; None where it lacks nothing. Probed once."""
+    from emulator import doctor
+
+    probe = doctor.missing()
+    return None if probe is None else f"{probe.name}: {probe.found}; {probe.way_out}"
+
+
+# assertions that teach ---------------------------------------------------------------------------------
+
+
+def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
+    """Explain a comparison of records: briefly here, in full in a section of the report where pytest would cut it."""
+    if "emulator.logs.records" not in sys.modules:
+        return None
+    with contextlib.suppress(Exception):  # an explanation must never hide the failure that it explains
+        from emulator.asserting import explain_comparison
+
+        failure = explain_comparison(op, left, right, _why, _stored)
+        if failure is None:
+            return None
+        config.stash[_failure] = failure
+        lines = [failure.summary, *failure.lines]
+        return lines if _fits(lines) else _shortened([failure.summary, *failure.brief, _BELOW])
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    failure = item.config.stash.get(_failure, None)
+    if failure is not None:
+        del item.config.stash[_failure]
+    if report.failed and call.excinfo is not None and "emulator.logs.records" in sys.modules:
+        with contextlib.suppress(Exception):
+            lines = _lesson(call.excinfo, failure)
+            if lines:
+                report.sections.append((_SECTION, "\n".join(lines)))
+    if call.when == "teardown":
+        _forget_closed()
+    return report
+
+
+def _lesson(error: pytest.ExceptionInfo[BaseException], failure: Failure | None) -> list[str]:
+    """What the report of a failed assertion says about records, beyond what the assertion itself says."""
+    if not error.errisinstance(AssertionError):
+        return []
+    if failure is not None and failure.summary in str(error.value):
+        lines = [failure.summary, *failure.lines]
+        return _in_topics() if "why: " not in str(failure) else [] if _fits(lines) else lines
+    return _at_hand(error) or _in_topics()
+
+
+def _at_hand(error: pytest.ExceptionInfo[BaseException]) -> list[str]:
+    """The records that the assertion or the variables of the frames that it passed hold, innermost first."""
+    from emulator.asserting import describe_records, is_records
+    from emulator.logs.records import Record
+
+    lines: list[str] = []
+    seen: list[object] = []
+    for entry in reversed(error.traceback):
+        # pytest keeps the parts of a rewritten assertion in variables of such names.
+        for name, value in sorted(entry.frame.f_locals.items(), key=lambda item: not item[0].startswith("@py_")):
+            records = [value] if isinstance(value, Record) else value
+            if not is_records(records) or not records or any(value is other for other in seen):
+                continue
+            seen.append(value)
+            lines += describe_records("in the assertion" if name.startswith("@py_") else name, records, _why)
+            if len(seen) == _SHOWN:
+                return lines
+    return lines
+
+
+def _in_topics() -> list[str]:
+    """What the topics of open labs hold, or why they hold nothing yet."""
+    from emulator.asserting import describe_records
+
+    topics: dict[str, list[Record]] = {}
+    for name, record in _stored():
+        topics.setdefault(name, []).append(record)
+    lines: list[str] = []
+    for name, records in topics.items():
+        lines += describe_records(f"topic {name}", records, _why)
+    if not lines:
+        lines = [
+            f"no topic holds records at lab time {lab.clock.now:.0f}: those of a capture window can be found "
+            f"{lab.profile.delay_s} s after its end (lab.clock.advance)"
+            for lab in _labs()
+            if not lab.logs.closed and lab.describe_flow_logs()[1]
+        ]
+    return lines
+
+
+def _stored() -> Iterator[tuple[str, Record]]:
+    """Records of every topic of every open lab, with the topic's name."""
+    for lab in _labs():
+        if lab.logs.closed:
+            continue
+        for topic in lab.logs.topics():
+            if topic.index is not None:
+                yield from ((topic.name, record) for record in topic.search("*", limit=_SEARCHED))
+
+
+def _why(record: Record) -> str | None:
+    """What the lab of a record says about it; None where that lab is not known. Labs give equal ids, so the record itself is looked for."""
+    from emulator import VpclabError
+
+    labs = _labs()
+    asked = [lab for lab in labs if _holds(lab, record)] or [lab for lab in labs if lab.logs.closed]
+    answers: set[str] = set()
+    for lab in asked:
+        with contextlib.suppress(VpclabError):
+            answers.add(str(lab.explain(record)))
+    return answers.pop() if len(answers) == 1 else None
+
+
+def _holds(lab: Lab, record: Record) -> bool:
+    """Whether a topic of this lab has the record."""
+    if lab.logs.closed or record.time is None:
+        return False
+    return any(
+        other.id == record.id and other == record
+        for topic in lab.logs.topics()
+        if topic.index is not None
+        for other in topic.search("*", start=record.time, end=record.time + 1, limit=_SEARCHED)
+    )
+
+
+def _labs() -> list[Lab]:
+    module: Any = sys.modules.get("emulator.lab")
+    return [] if module is None else list(module.LABS)
+
+
+def _forget_closed() -> None:
+    """The traceback of a failed test keeps its labs; they must not be asked about the records of later tests."""
+    for lab in _labs():
+        if lab.logs.closed:
+            sys.modules["emulator.lab"].LABS.discard(lab)
+
+
+def _fits(lines: list[str]) -> bool:
+    return len(lines) <= _BRIEF[0] and sum(map(len, lines)) <= _BRIEF[1]
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    """``lines``, the longest of them cut until pytest prints them all."""
+    lines = list(lines)
+    while (over := sum(map(len, lines)) - _BRIEF[1]) > 0:
+        at = max(range(len(lines)), key=lambda at: len(lines[at]))
+        lines[at] = f"{lines[at][: max(20, len(lines[at]) - over - 3)]}..."
+        if len(lines[at]) <= 23:
+            break
+    return lines

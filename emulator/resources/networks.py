@@ -1,0 +1,87 @@
+"""VPCs and subnets: where CVMs live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network
+
+from emulator.cloud import model
+from emulator.resources.base import Loggable
+from emulator.resources.machines import Cvm, Eni
+from emulator.resources.rules import NetworkAcl, SecurityGroup
+
+
+class Subnet(Loggable[model.Subnet]):
+    """A subnet (a vSwitch at Alibaba Cloud)."""
+
+    _table = "subnets"
+
+    @property
+    def cidr(self) -> str:
+        return str(self.model.cidr)
+
+    def run_instance(
+        self,
+        name: str | None = None,
+        *,
+        private_ip: str | IPv4Address | None = None,
+        security_groups: Sequence[SecurityGroup] | None = None,
+        instance_type: str | None = None,
+    ) -> Cvm:
+        """Start a CVM with one ENI here; its packets are forwarded when this returns.
+
+        Without ``private_ip`` it gets the lowest free address, without ``security_groups`` the VPC's default group.
+        """
+        groups = None if security_groups is None else [group.id for group in security_groups]
+        return self._lab._run_instance(
+            self.id, name=name, private_ip=private_ip, groups=groups, instance_type=instance_type
+        )
+
+    def create_eni(
+        self,
+        name: str | None = None,
+        *,
+        private_ip: str | IPv4Address | None = None,
+        security_groups: Sequence[SecurityGroup] | None = None,
+    ) -> Eni:
+        """A detached ENI; ``attach`` plugs it in."""
+        groups = None if security_groups is None else [group.id for group in security_groups]
+        eni = self._lab._change(
+            lambda cloud: cloud.create_eni(self.id, name=name, private_ip=private_ip, groups=groups),
+            lambda fabric, _: fabric.members_changed(),
+            self.model.vpc_id,
+        )
+        return Eni(self._lab, eni.id)
+
+    def delete(self) -> None:
+        self._lab._change(lambda cloud: cloud.delete_subnet(self.id))
+
+
+class Vpc(Loggable[model.Vpc]):
+    """A virtual private cloud: a routed network of its own."""
+
+    _table = "vpcs"
+
+    @property
+    def cidr(self) -> str:
+        return str(self.model.cidr)
+
+    @property
+    def default_security_group(self) -> SecurityGroup:
+        return SecurityGroup(self._lab, self.model.default_group_id)
+
+    def create_subnet(self, cidr: str | IPv4Network, *, name: str | None = None) -> Subnet:
+        subnet = self._lab._change(lambda cloud: cloud.create_subnet(self.id, cidr, name=name))
+        return Subnet(self._lab, subnet.id)
+
+    def create_security_group(self, name: str | None = None) -> SecurityGroup:
+        group = self._lab._change(lambda cloud: cloud.create_group(self.id, name=name))
+        return SecurityGroup(self._lab, group.id)
+
+    def create_network_acl(self, name: str | None = None) -> NetworkAcl:
+        acl = self._lab._change(lambda cloud: cloud.create_acl(self.id, name=name))
+        return NetworkAcl(self._lab, acl.id)
+
+    def delete(self) -> None:
+        """Delete an empty VPC."""
+        self._lab._delete_vpc(self.id)

@@ -1,0 +1,132 @@
+"""Security groups and network ACLs: what a lab's user writes rules into."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, TypeVar
+
+from emulator.cloud import model
+from emulator.errors import InvalidValue
+from emulator.resources.base import Resource
+
+if TYPE_CHECKING:
+    from emulator.resources.networks import Subnet
+
+_O = TypeVar("_O", bound="model.SecurityGroup | model.NetworkAcl")
+
+
+class RuleOwner(Resource[_O]):
+    """A security group or a network ACL."""
+
+    @property
+    def rules(self) -> tuple[model.Rule, ...]:
+        """Its rules in the order in which they are judged, both directions mixed."""
+        owner = self.model
+        assert isinstance(owner, model.SecurityGroup | model.NetworkAcl)
+        return owner.rules
+
+    def allow(
+        self,
+        direction: str,
+        *,
+        protocol: str | int | None = None,
+        port: str | int | None = None,
+        cidr: str | IPv4Network | SecurityGroup | None = None,
+        priority: int | None = None,
+    ) -> model.Rule:
+        """Add a rule that lets through; it holds when this returns.
+
+        ``direction`` "ingress" or "egress"; ``protocol`` a name or number, None for all; ``port`` "443", "4000-4001",
+        "80,443", an int, None for all; ``cidr`` the other side (a security group: its members), None for anywhere;
+        ``priority`` as the provider has it.
+        """
+        return self._add("allow", direction, protocol, port, cidr, priority)
+
+    def deny(
+        self,
+        direction: str,
+        *,
+        protocol: str | int | None = None,
+        port: str | int | None = None,
+        cidr: str | IPv4Network | SecurityGroup | None = None,
+        priority: int | None = None,
+    ) -> model.Rule:
+        """Add a rule that drops in silence; arguments as for :meth:`allow`."""
+        return self._add("deny", direction, protocol, port, cidr, priority)
+
+    def remove(self, rule: model.Rule | str) -> None:
+        """Remove a rule; it no longer holds when this returns."""
+        rule_id = rule if isinstance(rule, str) else rule.id
+        self._lab._change(
+            lambda cloud: cloud.remove_rule(self.id, rule_id),
+            lambda fabric, _: fabric.rules_changed(self.id),
+            self._vpc_id,
+        )
+
+    @property
+    def _vpc_id(self) -> str:
+        owner = self.model
+        assert isinstance(owner, model.SecurityGroup | model.NetworkAcl)
+        return owner.vpc_id
+
+    def _add(
+        self,
+        action: str,
+        direction: str,
+        protocol: str | int | None,
+        port: str | int | None,
+        cidr: str | IPv4Network | SecurityGroup | None,
+        priority: int | None,
+    ) -> model.Rule:
+        peer = cidr.id if isinstance(cidr, SecurityGroup) else cidr
+        return self._lab._change(
+            lambda cloud: cloud.add_rule(
+                self.id, direction, action, protocol=protocol, port=port, cidr=peer, priority=priority
+            ),
+            lambda fabric, _: fabric.rules_changed(self.id),
+            self._vpc_id,
+        )
+
+
+class SecurityGroup(RuleOwner[model.SecurityGroup]):
+    """A security group: stateful, bound to ENIs."""
+
+    _table = "groups"
+
+    def delete(self) -> None:
+        self._lab._change(lambda cloud: cloud.delete_group(self.id))
+
+
+class NetworkAcl(RuleOwner[model.NetworkAcl]):
+    """A network ACL: stateless, associated with subnets, blind to traffic within one subnet."""
+
+    _table = "acls"
+
+    def associate(self, subnet: Subnet) -> None:
+        """Let this ACL judge what enters and leaves a subnet, in place of the one it has."""
+        before = subnet.model.acl_id
+        self._lab._change(
+            lambda cloud: cloud.associate_acl(self.id, subnet.id),
+            lambda fabric, _: fabric.acl_changed(subnet.id, before),
+            subnet.model.vpc_id,
+        )
+
+    def disassociate(self, subnet: Subnet) -> None:
+        """A subnet without an ACL is not filtered."""
+        before = subnet.model.acl_id
+        if before != self.id:
+            raise InvalidValue(
+                f"{subnet.id} ({subnet.name}) is not associated with {self.id}, but with {before or 'no ACL'}",
+                code=self._lab.profile.code("acl.association"),
+                reason="acl.association",
+                object=self.id,
+                value=subnet.id,
+            )
+        self._lab._change(
+            lambda cloud: cloud.disassociate_acl(subnet.id),
+            lambda fabric, _: fabric.acl_changed(subnet.id, before),
+            subnet.model.vpc_id,
+        )
+
+    def delete(self) -> None:
+        self._lab._change(lambda cloud: cloud.delete_acl(self.id))

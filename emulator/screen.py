@@ -1,0 +1,181 @@
+"""The terminal: what the command line prints, as people read it.
+
+On a terminal tables fit its width and a spinner shows what takes longer than a second; into a file or a pipe nothing is ever folded or
+cut and nothing moves. Own text is ASCII; record lines are printed as they are, so that they can be copied and searched for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.status import Status
+from rich.text import Text
+
+UNFOLDED = 1_000_000
+"""Columns of what is no terminal."""
+BUSY_AFTER_S = 1.0
+NARROW = ("srcaddr", "srcport", "dstaddr", "dstport", "protocol", "packets", "bytes", "action", "log-status")
+"""The fields that a table keeps, the last ones least, where a terminal has no room for all."""
+_INDENT = 3
+
+
+class Screen:
+    """Prints to standard output. As a story's teller it prints each thing as it happens; ``step`` waits for a key between steps."""
+
+    def __init__(self, *, step: bool = False) -> None:
+        self.terminal = sys.stdout.isatty()
+        self.console = Console(width=None if self.terminal else UNFOLDED, markup=False, highlight=False, emoji=False)
+        self._waits = step
+        self._doing = "starting"
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._status: Status | None = None
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.idle()
+
+    # what a story tells ------------------------------------------------------------------------------
+
+    def title(self, title: str, situation: str = "") -> None:
+        """``situation`` is prose in paragraphs, which are folded to the width, and drawings, which are indented and are not."""
+        self.say(Text(title, style="bold"))
+        for paragraph in situation.split("\n\n"):
+            self.say("")
+            drawing = paragraph.startswith(" ")
+            self.say(paragraph if drawing else " ".join(paragraph.splitlines()), whole=drawing)
+
+    def step(self, number: int, text: str) -> None:
+        if number > 1 and self._waits:
+            self.idle()
+            self._waits = _pause()
+        self._doing = text
+        self.say("")
+        self.say(Text(f"{number}. {text}", style="bold cyan"))
+
+    def note(self, text: str) -> None:
+        self.say(text, indent=_INDENT)
+
+    def command(self, prompt: str, output: str) -> None:
+        self.say(Text(prompt, style="bold"), indent=_INDENT, whole=True)
+        self.say(Text(output.strip("\n"), style="dim"), indent=_INDENT, whole=True)
+
+    def rules(self, owner: str, rules: Sequence[str]) -> None:
+        self.say(f"{owner}:", indent=_INDENT)
+        for number, rule in enumerate(rules, 1):
+            self.say(f"{number}. {rule}", indent=2 * _INDENT)
+
+    def records(self, question: str, records: Sequence[dict[str, Any]], reasons: Sequence[str]) -> None:
+        """A table, then each record as its whole line with the rule behind it."""
+        self.say(Text(f"search {question}", style="bold"), indent=_INDENT, whole=True)
+        if not records:
+            self.say("nothing was found", indent=_INDENT)
+            return
+        self.say(self._fitting(records), indent=_INDENT, whole=True)
+        for record, reason in zip(records, reasons, strict=True):
+            self.say("")
+            self.say(str(getattr(record, "line", record)), indent=_INDENT, whole=True)
+            self.say(Text(reason, style="dim"), indent=2 * _INDENT)
+
+    def fact(self, text: str) -> None:
+        self.say(Text.assemble(("[ok] ", "green"), text), indent=_INDENT)
+
+    # how it is printed -------------------------------------------------------------------------------
+
+    def say(self, text: str | Text, *, indent: int = 0, whole: bool = False) -> None:
+        """Print a text; ``whole``: not folded on a terminal either, the terminal wraps it."""
+        self.idle()
+        text = text if isinstance(text, Text) else Text(text)
+        if whole:
+            lines = [Text.assemble(" " * indent, line) if line else line for line in text.split("\n", allow_blank=True)]
+            self.console.print(Text("\n").join(lines), soft_wrap=True)
+        else:
+            self.console.print(Padding(text, (0, 0, 0, indent), expand=False) if text else "")
+        self.busy(self._doing)
+
+    def busy(self, doing: str) -> None:
+        """Something is under way that may take long."""
+        self.idle()
+        self._doing = doing
+        if self.terminal and not self.console.is_dumb_terminal:
+            self._timer = threading.Timer(BUSY_AFTER_S, self._spin)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def idle(self) -> None:
+        """Nothing is under way any more: no spinner."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._status is not None:
+                self._status.stop()
+                self._status = None
+
+    def _spin(self) -> None:
+        with self._lock:
+            if self._timer is threading.current_thread():
+                self._status = Status(self._doing, console=self.console)
+                self._status.start()
+
+    def _fitting(self, records: Sequence[dict[str, Any]]) -> Text:
+        """A table of the records with as many fields as the width has room for."""
+        names = list(dict.fromkeys(name for record in records for name in record))
+        room = self.console.width - _INDENT
+        if _width(grid(names, records)) > room:
+            names = [name for name in NARROW if name in names] or names
+        while len(names) > 1 and _width(grid(names, records)) > room:
+            names.pop()
+        return grid(names, records)
+
+
+def grid(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> Text:
+    """A table of these fields, numbers to the right, ``-`` for what has no value; no line ends in blanks."""
+    columns = []
+    for name in names:
+        values = [row.get(name) for row in rows]
+        texts = [name, *("-" if value is None else str(value) for value in values)]
+        width = max(map(len, texts))
+        number = any(isinstance(value, int) for value in values)
+        columns.append([text.rjust(width) if number else text.ljust(width) for text in texts])
+    head, *body = (" ".join(cells).rstrip() for cells in zip(*columns, strict=True))
+    return Text("\n").join([Text(head, style="bold"), *map(Text, body)])
+
+
+def _width(table: Text) -> int:
+    return max(len(line) for line in table.plain.splitlines())
+
+
+def _pause() -> bool:
+    """Wait for a key (of a terminal) or a line (of anything else); False when nobody is there to give one."""
+    try:
+        handle = sys.stdin.fileno()
+    except (AttributeError, OSError, ValueError):
+        return False
+    if not os.isatty(handle):
+        return sys.stdin.readline() != ""
+    import termios
+    import tty
+
+    sys.stdout.flush()
+    before = termios.tcgetattr(handle)
+    try:
+        tty.setcbreak(handle)  # Ctrl-C still interrupts
+        sys.stderr.write("\n   -- press a key to go on --")
+        sys.stderr.flush()
+        return os.read(handle, 1) not in (b"", b"\x04")
+    finally:
+        termios.tcsetattr(handle, termios.TCSAFLUSH, before)  # the rest of an arrow key goes as well
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()

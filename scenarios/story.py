@@ -1,0 +1,193 @@
+"""What a scenario is, and the story that it tells while it runs.
+
+A scenario builds its lab with the public names of ``emulator`` and narrates through a :class:`Story`: steps, commands with their
+output, rules, searches, facts that are checked. The story keeps all of it as plain data and passes it on to a :class:`Teller`, the
+terminal or nobody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from emulator import Lab
+    from emulator.logs.records import Record, Records
+    from emulator.logs.topic import Topic
+    from emulator.resources import NetworkAcl, SecurityGroup
+
+START_S = 1_704_067_200
+"""Lab time at the start of every story: 2024-01-01 00:00 UTC, where a capture window of any length begins."""
+
+EVERY_PROFILE = ("tencent", "tencent-2020", "alibaba", "alibaba-2019")
+LOGS_ON_VPCS = ("tencent", "alibaba", "alibaba-2019")
+"""``tencent-2020`` logs ENIs only."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """``profiles``: the clouds that have what it needs, the usual one first."""
+
+    name: str
+    title: str
+    run: Callable[[Story, Lab], None]
+    profiles: tuple[str, ...] = EVERY_PROFILE
+
+    @property
+    def situation(self) -> str:
+        """What its module says: the situation, a drawing, what to look at."""
+        import sys
+        from inspect import cleandoc
+
+        return cleandoc(sys.modules[self.run.__module__].__doc__ or "").replace("\n::\n", "")
+
+
+class Teller(Protocol):
+    """Who listens to a story while it happens."""
+
+    def step(self, number: int, text: str) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def command(self, prompt: str, output: str) -> None: ...
+
+    def rules(self, owner: str, rules: Sequence[str]) -> None: ...
+
+    def records(self, question: str, records: Sequence[Record], reasons: Sequence[str]) -> None: ...
+
+    def fact(self, text: str) -> None: ...
+
+
+@dataclass
+class Outcome:
+    """How a scenario went; ``failure`` is None where every fact held."""
+
+    scenario: Scenario
+    profile: str
+    steps: list[Json]
+    failure: str | None
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        return self.failure is None
+
+    def to_json(self) -> Json:
+        """All of it as plain data; ``records`` are those that its searches found, each once, ``lines`` the same as lines."""
+        events = [event for step in self.steps for event in step["events"] if event["kind"] == "records"]
+        found = {line: one for event in events for line, one in zip(event["lines"], event["records"], strict=True)}
+        return {
+            "name": self.scenario.name,
+            "title": self.scenario.title,
+            "profile": self.profile,
+            "passed": self.passed,
+            "failure": self.failure,
+            "seconds": round(self.seconds, 3),
+            "records": list(found.values()),
+            "lines": list(found),
+            "steps": self.steps,
+        }
+
+
+@dataclass
+class Story:
+    """The story of one run in one lab. A fact that does not hold raises AssertionError with what was found instead."""
+
+    lab: Lab
+    teller: Teller | None = None
+    steps: list[Json] = field(default_factory=list)
+
+    def step(self, text: str) -> None:
+        """What happens next, in one sentence."""
+        self.steps.append({"step": len(self.steps) + 1, "text": text, "events": []})
+        if self.teller:
+            self.teller.step(len(self.steps), text)
+
+    def note(self, text: str) -> None:
+        """Something to look at."""
+        self._event("note", text=text)
+        if self.teller:
+            self.teller.note(text)
+
+    def command(self, prompt: str, output: str) -> None:
+        """A command that was run in a CVM, and what it printed."""
+        self._event("command", command=prompt, output=output)
+        if self.teller:
+            self.teller.command(prompt, output)
+
+    def rules(self, owner: SecurityGroup | NetworkAcl) -> None:
+        """Show the rules of a security group or network ACL, in the order in which they are judged."""
+        name = f"{'network ACL' if type(owner).__name__ == 'NetworkAcl' else 'security group'} {owner.name}"
+        rules = [str(rule) for rule in owner.rules]
+        self._event("rules", owner=name, rules=rules)
+        if self.teller:
+            self.teller.rules(name, rules)
+
+    def search(self, topic: Topic, query: str, **options: Any) -> Records:
+        """Search, and show what was found with the rule behind each record."""
+        found = topic.search(query, **options)
+        question = f"{topic.name}: {query}"
+        reasons = [str(self.lab.explain(record)) for record in found]
+        self._event(
+            "records",
+            question=question,
+            records=[dict(record) for record in found],
+            lines=[record.line for record in found],
+            reasons=reasons,
+        )
+        if self.teller:
+            self.teller.records(question, found, reasons)
+        return found
+
+    def check(self, fact: str, found: object, wanted: object) -> None:
+        """A fact of the story: ``found`` equals ``wanted``."""
+        if found != wanted:
+            raise AssertionError(f"{fact}: wanted {wanted!r}, found {found!r}")
+        self._fact(fact)
+
+    def expect(self, records: Sequence[Record], *wanted: Mapping[str, Any]) -> None:
+        """These records and no others were found, in any order; a field that is not named may have any value."""
+        from emulator.asserting import explain_set
+
+        failure = explain_set(
+            records, wanted, lambda record: str(self.lab.explain(record)), self._stored, partial=True
+        )
+        if failure is not None:
+            raise AssertionError(str(failure))
+        self._fact(f"exactly {'this record' if len(wanted) == 1 else f'these {len(wanted)} records'}" if wanted else "no record")
+
+    def _fact(self, text: str) -> None:
+        self._event("fact", text=text)
+        if self.teller:
+            self.teller.fact(text)
+
+    def _event(self, kind: str, **content: Any) -> None:
+        if not self.steps:
+            self.step("Before the first step")
+        self.steps[-1]["events"].append({"kind": kind, **content})
+
+    def _stored(self) -> Iterable[tuple[str, Record]]:
+        return [(topic.name, record) for topic in self.lab.logs.topics() for record in topic.search("*")]
+
+
+def tell(scenario: Scenario, profile: str | None = None, teller: Teller | None = None) -> Outcome:
+    """Run a scenario in a lab of its own, by default under the first profile that it supports.
+
+    A fact that does not hold is the outcome's ``failure``; what keeps the lab from working is raised.
+    """
+    from emulator import Lab
+
+    profile = profile or scenario.profiles[0]
+    began = time.perf_counter()
+    failure: str | None = None
+    with Lab(profile=profile, start=START_S) as lab:
+        story = Story(lab, teller)
+        try:
+            scenario.run(story, lab)
+        except AssertionError as error:
+            failure = str(error) or "a fact of the story does not hold"
+    return Outcome(scenario, profile, story.steps, failure, time.perf_counter() - began)

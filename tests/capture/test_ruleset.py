@@ -1,0 +1,130 @@
+"""The ruleset as text: one small case to the letter, laws of its parts. What it means, kernel tests show."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulator.cloud.account import Cloud
+from emulator.cloud.model import Rule
+from emulator.fabric import marks, ruleset
+from emulator.providers import profile
+
+GROUP_CHAIN = """\
+add chain inet vpc g1
+flush chain inet vpc g1
+add rule inet vpc g1 meta l4proto 6 ip saddr 10.16.0.0/24 th dport { 22, 8000-8010 } goto r3
+add rule inet vpc g1 meta l4proto 1 goto r4
+add rule inet vpc g1 ip saddr @m_sg_1 goto r5
+add rule inet vpc g1  goto r6
+"""
+ACL_CHAIN = """\
+add chain inet vpc l2
+flush chain inet vpc l2
+add rule inet vpc l2 ip daddr 10.16.0.0/24 return
+add rule inet vpc l2 meta l4proto 17 ip daddr 10.16.1.7/32 th dport { 53 } return
+add rule inet vpc l2  goto r8
+"""
+ACCEPT_IN = Rule(3, "sgr-3", "ingress", "allow", 6, ((22, 22), (8000, 8010)), IPv4Network("10.16.0.0/24"))
+PING_IN = Rule(4, "sgr-4", "ingress", "allow", 1)
+MEMBERS_IN = Rule(5, "sgr-5", "ingress", "allow", peer="sg-1")
+DENY_IN = Rule(6, "", "ingress", "deny")
+DNS_OUT = Rule(7, "acl-7", "egress", "allow", 17, ((53, 53),), IPv4Network("10.16.1.7/32"))
+DENY_OUT = Rule(8, "", "egress", "deny")
+
+
+def test_a_list_of_groups_as_a_chain() -> None:
+    assert ruleset.group_chain("g1", [ACCEPT_IN, PING_IN, MEMBERS_IN, DENY_IN]) == GROUP_CHAIN
+
+
+def test_an_acl_as_a_chain_lets_its_own_subnet_pass() -> None:
+    assert ruleset.acl_chain("l2", IPv4Network("10.16.0.0/24"), "egress", [DNS_OUT, DENY_OUT]) == ACL_CHAIN
+
+
+@pytest.mark.parametrize(
+    ("rule", "statement"),
+    [
+        pytest.param(ACCEPT_IN, "meta mark set 0x10003 ct mark set ct mark & 0xffff | 0x30000", id="accepted in"),
+        pytest.param(DNS_OUT, "meta mark set 0x7 ct mark set ct mark & 0xffff0000 | 0x7", id="accepted out"),
+        pytest.param(DENY_IN, "meta mark set 0x30006", id="denied in"),
+        pytest.param(DENY_OUT, "meta mark set 0x20008", id="denied out"),
+    ],
+)
+def test_a_verdict_is_written_into_the_mark(rule: Rule, statement: str) -> None:
+    name = f"r{rule.number}"
+    assert ruleset.verdict_chain(rule) == f"add chain inet vpc {name}\nadd rule inet vpc {name} {statement}\n"
+    if rule.action == "deny":
+        assert ruleset.denial_chain(rule) == ruleset.verdict_chain(rule)
+
+
+@given(
+    number=st.integers(1, 65_535),
+    direction=st.sampled_from(["ingress", "egress"]),
+    action=st.sampled_from(["allow", "deny"]),
+)
+def test_direction_verdict_and_number_never_meet_in_the_mark(number: int, direction: str, action: str) -> None:
+    text = ruleset.verdict_chain(Rule(number, "", direction, action))  # type: ignore[arg-type]
+    mark = int(re.search(r"meta mark set (0x[0-9a-f]+)", text)[1], 16)  # type: ignore[index]
+
+    assert mark & marks.RULE == number
+    assert bool(mark & marks.IN) == (direction == "ingress")
+    assert bool(mark & marks.REJECT) == (action == "deny")
+    assert mark < 0x4_0000
+
+
+def test_no_elements_are_no_text() -> None:
+    assert ruleset.add_elements("owned", []) == ruleset.delete_elements("owned", []) == ""
+    assert ruleset.delete_elements("m_sg_1", ["10.0.0.1", "10.0.0.2"]) == (
+        "delete element inet vpc m_sg_1 { 10.0.0.1, 10.0.0.2 }\n"
+    )
+
+
+def test_the_ttl_that_routing_takes_is_given_back_for_every_ttl_below_255() -> None:
+    text = ruleset.base(2)
+
+    given_back = dict(re.findall(r"(\d+) : jump t(\d+)", text))
+    assert given_back == {str(ttl): str(ttl + 1) for ttl in range(1, 255)}
+    assert re.findall(r"chain t(\d+) \{\n  ip ttl set (\d+)", text) == [(str(ttl), str(ttl)) for ttl in range(2, 256)]
+
+
+def test_the_order_of_judgement() -> None:
+    """Out: groups, then ACL. In: ACL, then groups. What was rejected is asked no more, counted, and then dropped."""
+    text = ruleset.base(2)
+
+    def body(chain: str) -> list[str]:
+        return re.search(rf" chain {chain} {{\n(.*?)\n }}", text, re.DOTALL)[1].splitlines()  # type: ignore[index]
+
+    rejected = "meta mark & 0x20000 == 0x20000"
+    assert [line.split(" {")[0].strip() for line in body("judge_out")] == [
+        "ct state vmap",
+        f"{rejected} return",
+        "iif vmap @acl_out",
+    ]
+    assert [line.split(" {")[0].strip() for line in body("judge_in")] == [
+        "oif vmap @acl_in",
+        f"{rejected} return",
+        "ct state vmap",
+    ]
+    assert [line.strip() for line in body("prerouting")[-3:]] == [
+        "jump judge_out",
+        "iif vmap @acct_out",
+        f"{rejected} drop",
+    ]
+    assert [line.strip() for line in body("forward")[-3:]] == ["jump judge_in", "oif vmap @acct_in", f"{rejected} drop"]
+
+
+@pytest.mark.parametrize("name", ["tencent", "alibaba"])
+def test_every_list_of_rules_ends_with_one_that_matches_all(name: str) -> None:
+    cloud = Cloud(profile(name))
+    vpc = cloud.create_vpc("10.16.0.0/16")
+    group = cloud.create_group(vpc.id)
+    acl = cloud.create_acl(vpc.id)
+    cloud.add_rule(group.id, "ingress", "deny", protocol="tcp", port="1-65535", cidr="10.0.0.0/8")
+
+    for direction in ("ingress", "egress"):
+        for rules in (cloud.group_rules(vpc.id, [group.id], direction), cloud.acl_rules(acl.id, direction)):
+            assert ruleset.match(rules[-1]) == ""

@@ -1,0 +1,102 @@
+"""A log service in memory for each provider, and flow records as the collector hands them over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from emulator.cloud.profile import Profile
+from emulator.logs import LogService, Topic, flow_index
+from emulator.providers import profile as profile_named
+
+NOW = 1_700_000_000
+
+FLOW_SCHEMA = pa.schema(
+    [
+        ("version", pa.int64()),
+        ("interface-id", pa.string()),
+        ("srcaddr", pa.string()),
+        ("dstaddr", pa.string()),
+        ("srcport", pa.int64()),
+        ("dstport", pa.int64()),
+        ("packets", pa.int64()),
+        ("bytes", pa.int64()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("action", pa.string()),
+        ("log-status", pa.string()),
+        ("_vpclab_rule", pa.int64()),
+        ("__time__", pa.int64()),
+    ]
+)
+
+FLOWS = [
+    ("eni-aaaa1111", "10.16.0.22", "10.16.0.40", 512, 2048, 9, 756, 0, "ACCEPT", "OK", 3),
+    ("eni-aaaa1111", "10.16.0.40", "10.16.0.22", 512, 0, 9, 756, 0, "REJECT", "OK", 4),
+    ("eni-bbbb2222", "2001:db8::1", "10.16.0.4", 40000, 443, 100, 150_000, 0, "ACCEPT", "OK", 5),
+    ("eni-bbbb2222", None, None, None, None, None, None, 300, None, "NODATA", None),
+    ("eni-aaaa1111", "10.16.0.22", "10.16.0.40", 40001, 22, 1, 60, 300, "REJECT", "OK", 6),
+]
+
+
+def flow_table(flows: list[tuple[Any, ...]] = FLOWS) -> pa.Table:
+    """Flow records in two windows of 300 s; time is the window's end."""
+    rows = [
+        (2, *flow[:7], NOW + flow[7], NOW + flow[7] + 300, *flow[8:], NOW + flow[7] + 300) for flow in flows
+    ]
+    return pa.table({name: column for name, column in zip(FLOW_SCHEMA.names, zip(*rows, strict=True), strict=True)}, FLOW_SCHEMA)
+
+
+@pytest.fixture(params=["tencent", "alibaba"])
+def profile(request: pytest.FixtureRequest) -> Profile:
+    return profile_named(request.param)
+
+
+@pytest.fixture
+def tencent() -> Profile:
+    return profile_named("tencent")
+
+
+@pytest.fixture
+def alibaba() -> Profile:
+    return profile_named("alibaba")
+
+
+@pytest.fixture
+def service_of() -> Iterator[Callable[..., LogService]]:
+    """Makes log services, and closes them."""
+    made: list[LogService] = []
+
+    def make(profile: Profile, **options: Any) -> LogService:
+        made.append(LogService(profile=profile, now=lambda: float(NOW), **options))
+        return made[-1]
+
+    yield make
+    for service in made:
+        service.close()
+
+
+@pytest.fixture
+def service(service_of: Callable[..., LogService], profile: Profile) -> LogService:
+    return service_of(profile)
+
+
+@pytest.fixture
+def flows(service_of: Callable[..., LogService], tencent: Profile) -> Topic:
+    """Tencent's flow records, indexed."""
+    topic = service_of(tencent).create_topic("accept", logset="demo")
+    topic.enable_index(flow_index(FLOW_SCHEMA), report=True)
+    topic.append(flow_table(), key="w1")
+    return topic
+
+
+@pytest.fixture
+def sls_flows(service_of: Callable[..., LogService], alibaba: Profile) -> Topic:
+    """The same records in a Logstore, to be asked in SLS."""
+    topic = service_of(alibaba).create_topic("accept", logset="demo")
+    topic.enable_index(flow_index(FLOW_SCHEMA), report=True)
+    topic.append(flow_table(), key="w1")
+    return topic

@@ -1,0 +1,301 @@
+"""The store in a folder: what survives, who may open it, and what happens to what is broken."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from emulator.cloud.profile import Profile
+from emulator.errors import LabError
+from emulator.logs import LogService, Topic
+
+Open = Callable[[], LogService]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "logs"
+
+
+@pytest.fixture
+def opened(service_of: Callable[..., LogService], tencent: Profile, folder: Path) -> Open:
+    """Opens the folder, as often as it is called."""
+    return lambda: service_of(tencent, folder=folder)
+
+
+@pytest.fixture
+def topic(opened: Open) -> Topic:
+    return opened().create_topic("accept", logset="demo", index={"n": "long", "a": "text"})
+
+
+def segments(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "segments").iterdir())
+
+
+def test_everything_survives_reopening(opened: Open, topic: Topic) -> None:
+    table = pa.table({"__time__": [5, 4], "n": [1, None], "a": ["x", "y"], "_vpclab_rule": pa.array([7, None], pa.int32())})
+    topic.append(table, key="w1")
+    topic.write([{"n": 2, "__time__": 6}], key="w2")
+    bare = topic._service.create_topic("bare")
+    before = topic.search()
+    topic._service.close()
+
+    service = opened()
+    again = service.topic("accept")
+    assert (again.id, again.logset, again.index, again.report) == (topic.id, "demo", topic.index, False)
+    assert [one.name for one in service.topics()] == ["accept", "bare"]
+    assert service.get(bare.id).index is None
+    after = again.search()
+    assert after == before
+    assert [(one.id, one.time, one.meta) for one in after] == [(one.id, one.time, one.meta) for one in before]
+    assert again.write([{"n": 3}], key="w2") == 0
+    assert again.append(table, key="w1") is False
+    assert again.write([{"n": 3}], key="w3") == 1
+    assert again.search("n:3")[0].id == "3-0"
+    assert service.create_topic("new").id not in (topic.id, bare.id)
+
+
+def test_the_report_survives_reopening(opened: Open) -> None:
+    service = opened()
+    service.create_topic("flows").enable_index({"srcaddr": "text"}, report=True)
+    index = service.topic("flows").index
+    service.close()
+    again = opened().topic("flows")
+    assert (again.index, again.report) == (index, True)
+
+
+def test_any_reader_understands_the_files_while_the_store_is_open(topic: Topic, folder: Path) -> None:
+    topic.write([{"n": 1, "a": "x", "d": 0.5}], key="w1")
+    topic.write(pa.table({"n": pa.array([1], pa.int8()), "a": pa.array(["x"]).dictionary_encode()}))
+    program = (
+        "import sys, sqlite3, pyarrow.parquet as pq\n"
+        "manifest = sqlite3.connect(f'file:{sys.argv[1]}/manifest.sqlite?mode=ro', uri=True)\n"
+        "for number, rows in manifest.execute('SELECT number, rows FROM segments'):\n"
+        "    table = pq.read_table(f'{sys.argv[1]}/segments/{number:08}.parquet')\n"
+        "    assert table.num_rows == rows\n"
+        "    print(*sorted({str(kind) for kind in table.schema.types}))\n"
+    )
+    seen = subprocess.run(
+        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert seen == ["double int64 string", "int64 string"]
+
+
+def test_a_folder_is_written_by_one(opened: Open, topic: Topic, folder: Path, tencent: Profile) -> None:
+    with pytest.raises(LabError, match="in use by this process"):
+        opened()
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from emulator.logs import LogService; from emulator.providers import profile; from emulator.errors import LabError\n"
+        "try: LogService(profile=profile('tencent'), now=float, folder=Path(sys.argv[1]))\n"
+        "except LabError as error: print(error)\n"
+    )
+    root = str(Path(__file__).parents[2])
+    said = subprocess.run(
+        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": root},
+    ).stdout
+    assert f"in use by process {os.getpid()}" in said
+    topic._service.close()
+    assert opened().topic("accept").search() == []
+
+
+def test_a_forked_child_does_not_hold_the_folder(opened: Open, topic: Topic) -> None:
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(write)
+        os.read(read, 1)
+        os._exit(0)
+    try:
+        topic._service.close()
+        assert opened().topic("accept").search() == []
+    finally:
+        os.close(write)
+        os.close(read)
+        os.waitpid(child, 0)
+
+
+def test_files_that_are_not_ours_stay_and_what_was_never_acknowledged_goes(
+    opened: Open, topic: Topic, folder: Path
+) -> None:
+    topic.write([{"n": 1}])
+    topic._service.close()
+    strays = ["notes.parquet", "00000001.parquet.bak", "1.parquet", "x.part"]
+    for name in [*strays, "00000002.parquet", "00000009.parquet.part"]:
+        (folder / "segments" / name).write_bytes(b"?")
+    (folder / "README").write_text("mine")
+    assert opened().topic("accept").search() == [{"n": 1}]
+    assert segments(folder) == sorted(["00000001.parquet", *strays])
+    assert (folder / "README").read_text() == "mine"
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "gone"])
+def test_a_damaged_segment_is_reported_and_left_out(opened: Open, topic: Topic, folder: Path, how: str) -> None:
+    for number in range(3):
+        topic.write([{"n": number, "a": "x"}] * 2)
+    topic._service.close()
+    path = folder / "segments" / "00000002.parquet"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data if how == "flipped" else data[: len(data) // 2])
+    if how == "gone":
+        path.unlink()
+    with pytest.warns(UserWarning, match=r"00000002\.parquet .*; its 2 records are left out"):
+        service = opened()
+        found = service.topic("accept").search("a:x")
+    assert [record["n"] for record in found] == [0, 0, 2, 2]
+    (damage,) = service.damaged
+    assert (damage.segment.number, damage.path) == (2, str(path))
+    assert service.topic("accept").search("* | select sum(n) as n") == [{"n": 4}]
+    service.topic("accept").write([{"n": 9}])
+    assert len(service.topic("accept").search()) == 5
+
+
+def test_deleting_a_topic_removes_its_files(opened: Open, topic: Topic, folder: Path) -> None:
+    other = topic._service.create_topic("other", index={"n": "long"})
+    topic.write([{"n": 1}])
+    other.write([{"n": 2}])
+    topic._service.delete_topic(topic)
+    assert segments(folder) == ["00000002.parquet"]
+    topic._service.close()
+    assert opened().topic("other").search() == [{"n": 2}]
+
+
+@pytest.mark.parametrize("step", ["fsync", "rename"])
+def test_a_write_that_fails_leaves_nothing(
+    topic: Topic, folder: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic.write([{"n": 1}])
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        if step == "fsync":
+            patched.setattr(os, "fsync", full)
+        else:
+            patched.setattr(Path, "rename", full)
+        with pytest.raises(LabError, match="No space left on device"):
+            topic.write([{"n": 2}], key="k")
+    assert segments(folder) == ["00000001.parquet"]
+    assert topic.write([{"n": 2}], key="k") == 1
+    assert [record["n"] for record in topic.search()] == [1, 2]
+
+
+def test_an_interrupt_behind_the_acknowledgement_takes_nothing_back(
+    topic: Topic, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = topic._service.store
+    manifest = store._manifest  # type: ignore[attr-defined]
+
+    class Interrupted:
+        def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
+            done: sqlite3.Cursor = manifest.execute(sql, *parameters)
+            if sql == "COMMIT":
+                raise KeyboardInterrupt
+            return done
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(manifest, name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "_manifest", Interrupted())
+        with pytest.raises(KeyboardInterrupt):
+            topic.write([{"n": 1}], key="k")
+    assert topic.search() == [{"n": 1}]
+    assert topic.write([{"n": 2}], key="k2") == 1
+    topic._service.close()
+    assert [record["n"] for record in opened().topic("accept").search()] == [1, 2]
+
+
+def test_a_folder_of_a_newer_layout_is_refused(opened: Open, topic: Topic, folder: Path) -> None:
+    topic._service.close()
+    with sqlite3.connect(folder / "manifest.sqlite") as manifest:
+        manifest.execute("PRAGMA user_version = 99")
+    manifest.close()
+    for _ in range(2):
+        with pytest.raises(LabError, match="newer vpclab"):
+            opened()
+
+
+def test_a_folder_that_cannot_be_one_is_refused(
+    service_of: Callable[..., LogService], tencent: Profile, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LabError, match="cannot be opened"):
+        service_of(tencent, folder=tmp_path / "file")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "manifest.sqlite").write_bytes(b"no database at all, but long enough to be one" * 100)
+    with pytest.raises(LabError, match="cannot be opened"):
+        service_of(tencent, folder=broken)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from emulator.logs import LogService
+from emulator.providers import profile
+
+service = LogService(profile=profile("tencent"), now=lambda: 1_700_000_000.0, folder=Path(sys.argv[1]))
+topic = service.topic("accept")
+for batch in range(int(sys.argv[2]), 10_000):
+    topic.write([{"n": batch, "a": "x" * (batch % 50)}] * 7, key=str(batch))
+    print(batch, flush=True)
+"""
+
+
+def test_a_kill_loses_nothing_acknowledged_and_doubles_nothing(opened: Open, topic: Topic, folder: Path) -> None:
+    topic._service.close()
+    acknowledged, attempted = -1, 0
+    for turn in range(4):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(folder), str(attempted)],
+            stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        assert writer.stdout is not None
+        for line in writer.stdout:
+            acknowledged = int(line)
+            if acknowledged >= attempted + 5 * (turn + 1):
+                break
+        time.sleep(0.003 * turn)
+        writer.send_signal(signal.SIGKILL)
+        for line in writer.stdout:
+            if line.endswith("\n"):
+                acknowledged = int(line)
+        writer.stdout.close()
+        writer.wait()
+
+        service = opened()
+        again = service.topic("accept")
+        rows = [record["n"] for record in again.search()]
+        assert rows == sorted(rows)
+        kept = {batch: rows.count(batch) for batch in set(rows)}
+        assert set(range(acknowledged + 1)) <= kept.keys() <= set(range(acknowledged + 2))
+        assert set(kept.values()) == {7}
+        # A client that saw no acknowledgement writes again.
+        attempted = acknowledged + 2
+        for batch in range(attempted):
+            again.write([{"n": batch}] * 7, key=str(batch))
+        assert len(again.search()) == 7 * attempted
+        assert len(segments(folder)) == attempted
+        service.close()
+
+
+def test_the_files_hold_what_is_hidden_too(topic: Topic, folder: Path) -> None:
+    topic.append(pa.table({"__time__": [5], "n": [1], "_vpclab_rule": [7]}), key="w1")
+    assert pq.read_table(folder / "segments" / "00000001.parquet").to_pylist() == [
+        {"__time__": 5, "n": 1, "_vpclab_rule": 7}
+    ]
