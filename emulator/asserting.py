@@ -1,14 +1,14 @@
-"""Why an assertion on records failed: what was wanted, the nearest records, the fields that differ, the rule that decided.
+"""Why an assertion on records failed: what was wanted, the nearest records and how they differ, the rule behind them.
 
-Works on any records, wanted as dicts; what a record cannot know itself (the rule, records that a query did not find) is asked by
-functions that the caller gives. The pytest plugin and the scenarios' ``expect`` print it.
+Works on any records, wanted as dicts; what a record cannot know itself (the rule, records that a query did not find)
+is asked by functions that the caller gives. The pytest plugin and the scenarios' ``expect`` print it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from emulator.logs.records import Record
 
@@ -46,7 +46,7 @@ def explain_comparison(operator: str, left: object, right: object, why: Why, els
         return _unwanted([record for record in right if record == left], why)
     if operator != "==":
         return None
-    if isinstance(right, Record) and not isinstance(left, Record) or is_records(right) and not is_records(left):
+    if (isinstance(right, Record) or is_records(right)) and not (isinstance(left, Record) or is_records(left)):
         left, right = right, left
     if isinstance(left, Record) and isinstance(right, Mapping):
         return explain_set([left], [right], why, elsewhere)
@@ -55,7 +55,7 @@ def explain_comparison(operator: str, left: object, right: object, why: Why, els
     return None
 
 
-def is_records(value: object) -> bool:
+def is_records(value: object) -> TypeGuard[Sequence[Record]]:
     """Whether ``value`` is what a search returned, or a list made of such records."""
     if not isinstance(value, list | tuple):
         return False
@@ -73,7 +73,8 @@ def explain_set(
 ) -> Failure | None:
     """Why ``found`` is not exactly ``wanted`` (any order); None when it is.
 
-    ``partial``: a wanted field that is not named may have any value. ``others``: records that nobody wanted are told as well.
+    ``partial``: a wanted field that is not named may have any value. ``others``: records that nobody wanted are told
+    as well.
     """
     missing, extra = unmatched(found, wanted, partial=partial)
     if not missing and not extra:
@@ -85,7 +86,7 @@ def explain_set(
         block, near = _explain_missing(one, extra or found, why, elsewhere, partial)
         told.update(id(record) for record in near)
         lines += [f"missing: {_short(dict(one))}", *(f"  {line}" for line in block)]
-        brief = brief or block[:3]
+        brief = brief or block[:4]
     lines += _more(len(missing), "missing")
     if others:
         left = [record for record in extra if id(record) not in told]

@@ -1,7 +1,7 @@
 """The command ``vpclab``: a demo, the scenarios, what this machine lacks for a lab.
 
-Exit codes: 0 all is well, 1 something failed, 2 the command was wrong, 130 Ctrl-C. What goes wrong is said on standard error, as a
-message with the way out.
+Exit codes: 0 all is well, 1 something failed, 2 the command was wrong, 130 Ctrl-C. What goes wrong is said on
+standard error, as a message with the way out.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ app.add_typer(scenario_app, name="scenario")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 InProfile = Annotated[
-    str | None, typer.Option("--profile", metavar="NAME", help="The cloud: tencent, tencent-2020, alibaba, alibaba-2019.")
+    str | None,
+    typer.Option("--profile", metavar="NAME", help="The cloud: tencent, tencent-2020, alibaba, alibaba-2019."),
 ]
 
 
@@ -105,7 +106,7 @@ def list_scenarios(as_json: AsJson = False) -> None:
 
 @scenario_app.command("run")
 def run_scenarios(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Scenarios, as `vpclab scenario list` names them.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="As `vpclab scenario list` names them.")],
     profile: InProfile = None,
     step: Annotated[bool, typer.Option("--step", help="Wait for a key between steps.")] = False,
     as_json: AsJson = False,
@@ -143,7 +144,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def _run(names: Sequence[str], profile: str | None, *, step: bool, as_json: bool) -> list[Outcome]:
-    """Run scenarios one after the other, in silence for JSON; what is wrong with any name is said before the first begins."""
+    """Run scenarios one after the other, in silence for JSON; a wrong name is refused before the first begins."""
     from scenarios import tell
 
     chosen = [_scenario(name) for name in names]
@@ -215,7 +216,8 @@ def _check_profile(profile: str, chosen: Iterable[Scenario]) -> None:
         _refuse(f"there is no profile {profile!r}; {nearest(profile, PROFILES)}")
     for scenario in chosen:
         if profile not in scenario.profiles:
-            _refuse(f"scenario {scenario.name} needs what {profile} does not have; it runs under {', '.join(scenario.profiles)}")
+            there = ", ".join(scenario.profiles)
+            _refuse(f"scenario {scenario.name} needs what {profile} does not have; it runs under {there}")
 
 
 def _print_json(value: object) -> None:

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulator import resources
+from emulator.clock import Clock, check_speed
 from emulator.cloud import model
 from emulator.cloud.account import Cloud
 from emulator.cloud.state import Snapshot
-from emulator.clock import Clock, check_speed
-from emulator.errors import ClockError, LabClosed, LabError, NotFound, RequestRefused
+from emulator.errors import ClockError, InvalidValue, LabClosed, LabError, NotFound, RequestRefused
 from emulator.explain import Explanation, explain
 from emulator.providers import profile as find_profile
 
@@ -188,9 +188,8 @@ class Lab:
     def describe_flow_logs(self, **filters: Any) -> tuple[list[resources.FlowLog], int]:
         """Flow logs that match all filters, and how many there are before paging.
 
-        Filters: ``id name resource_type resource_id vpc_id traffic topic_id tags enabled``; ``tags`` maps a key to a
-        value or to None for any;
-        ``offset`` and ``limit`` page through them, oldest first.
+        Filters: ``ids name region resource_type resource_id vpc_id traffic topic_id tags enabled``; ``tags`` maps a key
+        to a value or to None for any; ``offset`` and ``limit`` page through them, oldest first.
         """
         self._check_open()
         with self._lock:
@@ -315,7 +314,8 @@ class Lab:
     def _create_flow_log(
         self, resource_id: str, *, topic: Topic | str, report: bool, **wanted: Any
     ) -> resources.FlowLog:
-        found = self.logs.get(topic if isinstance(topic, str) else topic.id)
+        self._check_open()
+        found = self._topic(resource_id, topic)
         now_s = math.floor(self.clock.now)
         log = self._change(
             lambda cloud: cloud.create_flow_log(resource_id, topic_id=found.id, now_s=now_s, **wanted),
@@ -326,6 +326,29 @@ class Lab:
 
             found.enable_index(index_keys(self.profile.record_form), report=True)
         return resources.FlowLog(self, log.id)
+
+    def _topic(self, resource_id: str, topic: Topic | str) -> Topic:
+        """The topic of this lab that a flow log is to write to."""
+        topic_id = topic if isinstance(topic, str) else getattr(topic, "id", None)
+        if not isinstance(topic_id, str) or not topic_id:
+            raise self.profile.refusal(
+                InvalidValue,
+                "flow_log.topic",
+                f"flow log on {resource_id}: topic={topic!r}; give a topic of lab.logs, or its id",
+                object=resource_id,
+                value=topic,
+            )
+        found = self.logs.get(topic_id)
+        if found is not topic and not isinstance(topic, str):
+            raise self.profile.refusal(
+                NotFound,
+                "topic.missing",
+                f"flow log on {resource_id}: {topic!r} is a topic of another lab, or one that was deleted; give one of "
+                "this lab.logs",
+                object=resource_id,
+                value=topic_id,
+            )
+        return found
 
     def _covered(self, log: model.FlowLog | None) -> Iterable[str]:
         """The ENIs on a flow log's resource; all of the account where the log is gone."""

@@ -1,15 +1,16 @@
-"""The pytest plugin: a fresh lab for each test that asks for one, and failing assertions on records that explain themselves.
+"""The pytest plugin: a fresh lab for each test that asks for one, and assertions on records that explain themselves.
 
-It loads by itself where vpclab is installed (``-p no:vpclab`` turns it off) and imports nothing of a lab before a test uses one.
+It loads by itself where vpclab is installed (``-p no:vpclab`` turns it off) and imports nothing of a lab before a
+test uses one.
 
-================== ======================================================================================================
+================== ==================================================================================
 ``lab``            fixture: a fresh ``Lab`` for the test, manual clock, lab time from ``START_S`` on
 ``lab_module``     fixture: one such lab for all tests of a module
 --vpclab-profile   the cloud of both: tencent (default), tencent-2020, alibaba, alibaba-2019
-================== ======================================================================================================
+================== ==================================================================================
 
-Where the machine cannot give a lab what it needs the fixtures skip, naming cause and way out; with VPCLAB_REQUIRE_KERNEL=1 in the
-environment they fail instead, so that a CI suite cannot pass by skipping.
+Where the machine cannot give a lab what it needs the fixtures skip, naming cause and way out; with
+VPCLAB_REQUIRE_KERNEL=1 in the environment they fail instead, so that a CI suite cannot pass by skipping.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ START_S = 1_704_067_200
 """Where the fixtures' lab time begins: 2024-01-01 00:00 UTC, the start of a capture window of any length."""
 REQUIRE = "VPCLAB_REQUIRE_KERNEL"
 
+_PREFIX = "vpclab: "
 _BRIEF = (8, 600)
 """Lines and characters that pytest prints of an explanation without -vv (it cuts at 8 lines or 640 characters)."""
 _SECTION = "vpclab: records and the rules that decided"
@@ -86,8 +88,8 @@ def _open(config: pytest.Config) -> Lab:
         except RequirementMissing as missing:
             lacking = str(missing)
     if os.environ.get(REQUIRE) == "1":
-        pytest.fail(f"vpclab: {lacking} ({REQUIRE}=1 forbids to skip)", pytrace=False)
-    pytest.skip(f"vpclab: {lacking}")
+        pytest.fail(f"{_PREFIX}{lacking} ({REQUIRE}=1 forbids to skip)", pytrace=False)
+    pytest.skip(f"{_PREFIX}{lacking}")
 
 
 @cache
@@ -123,6 +125,9 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    if report.skipped and isinstance(report.longrepr, tuple) and report.longrepr[2].startswith(f"Skipped: {_PREFIX}"):
+        # One place for all of them, so that pytest's summary tells the cause once.
+        report.longrepr = (__file__, _open.__code__.co_firstlineno, report.longrepr[2])
     failure = item.config.stash.get(_failure, None)
     if failure is not None:
         del item.config.stash[_failure]
@@ -197,7 +202,10 @@ def _stored() -> Iterator[tuple[str, Record]]:
 
 
 def _why(record: Record) -> str | None:
-    """What the lab of a record says about it; None where that lab is not known. Labs give equal ids, so the record itself is looked for."""
+    """What the lab of a record says about it; None where that lab is not known.
+
+    Labs give equal ids, so the record itself is looked for.
+    """
     from emulator import VpclabError
 
     labs = _labs()

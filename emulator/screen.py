@@ -1,7 +1,8 @@
 """The terminal: what the command line prints, as people read it.
 
-On a terminal tables fit its width and a spinner shows what takes longer than a second; into a file or a pipe nothing is ever folded or
-cut and nothing moves. Own text is ASCII; record lines are printed as they are, so that they can be copied and searched for.
+On a terminal tables fit its width and a spinner shows what takes longer than a second; into a file or a pipe nothing
+is ever folded or cut and nothing moves. Own text is ASCII; record lines are printed as they are, so that they can be
+copied and searched for.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ _INDENT = 3
 
 
 class Screen:
-    """Prints to standard output. As a story's teller it prints each thing as it happens; ``step`` waits for a key between steps."""
+    """Prints to standard output; as a story's teller each thing at once. ``step`` waits for a key between steps."""
 
     def __init__(self, *, step: bool = False) -> None:
         self.terminal = sys.stdout.isatty()
-        self.console = Console(width=None if self.terminal else UNFOLDED, markup=False, highlight=False, emoji=False)
+        # Rich takes a width as final only beside a height: FORCE_COLOR with TERM=dumb would fold at 80 columns.
+        width, height = (None, None) if self.terminal else (UNFOLDED, 25)
+        self.console = Console(width=width, height=height, markup=False, highlight=False, emoji=False)
         self._waits = step
         self._doing = "starting"
         self._lock = threading.Lock()
@@ -49,7 +52,7 @@ class Screen:
     # what a story tells ------------------------------------------------------------------------------
 
     def title(self, title: str, situation: str = "") -> None:
-        """``situation`` is prose in paragraphs, which are folded to the width, and drawings, which are indented and are not."""
+        """``situation`` is prose, which is folded to the width, and drawings, which are indented and are not."""
         self.say(Text(title, style="bold"))
         for paragraph in situation.split("\n\n"):
             self.say("")

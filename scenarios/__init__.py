@@ -1,4 +1,4 @@
-"""Scenarios: short stories that run on real packets and end in records. A new one is a module here and a line in ``SCENARIOS``."""
+"""Scenarios: short stories on real packets that end in records. A new one is a module and a line in ``SCENARIOS``."""
 
 from __future__ import annotations
 

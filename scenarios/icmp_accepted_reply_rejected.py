@@ -1,6 +1,7 @@
 """A ping that nobody answers: the request was accepted, the reply was not.
 
-Security groups are stateful: who may ask gets the answer. Network ACLs are not: they judge the reply as a packet of its own.
+Security groups are stateful: who may ask gets the answer. Network ACLs are not: they judge the reply as a packet of
+its own.
 
 ::
 
@@ -13,9 +14,9 @@ Security groups are stateful: who may ask gets the answer. Network ACLs are not:
     |                  |             |      X <------------  reply            |
     +------------------+             +----------------------------------------+
 
-Look at: two records of one ping, ACCEPT for the request and REJECT for the reply, and the rule that each of them names. Then the
-rule of the ACL goes, and the same ping is two times ACCEPT. Both CVMs in one subnet would not show this: ACLs judge what crosses
-a subnet's border.
+Look at: two records of one ping, ACCEPT for the request and REJECT for the reply, and the rule that each of them
+names. Then the rule of the ACL goes, and the same ping is two times ACCEPT. Both CVMs in one subnet would not show
+this: ACLs judge what crosses a subnet's border.
 """
 
 from __future__ import annotations

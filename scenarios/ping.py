@@ -12,8 +12,9 @@ The sample case of the documentation: two CVMs in one subnet, a flow log "Accept
     |                                                  |
     +--------------------------------------------------+
 
-Look at: a connection is two records, one for each direction; the counts are those of ping itself; nothing can be found before the
-capture window has ended and the publish delay has passed; a search for an address alone finds it on either side.
+Look at: a connection is two records, one for each direction; the counts are those of ping itself; nothing can be
+found before the capture window has ended and the publish delay has passed; a search for an address alone finds it on
+either side.
 """
 
 from __future__ import annotations
@@ -47,9 +48,8 @@ def run(story: Story, lab: Lab) -> None:
     story.check("the hop limit is 64: no router is seen within a VPC", reply.stdout.count("ttl=64"), 9)
 
     window_s, delay_s = lab.profile.window_s, lab.profile.delay_s
-    story.step(
-        f"Time passes: a capture window of {window_s // 60} minutes, then {delay_s // 60} minutes until its records are published"
-    )
+    minutes = (window_s // 60, delay_s // 60)
+    story.step("Time passes: {} minutes of capture window, {} minutes until its records are published".format(*minutes))
     lab.clock.advance(seconds=window_s + delay_s - 1)
     story.check("one second earlier there is nothing to be found", len(topic.search("*")), 0)
     lab.clock.advance(seconds=1)
@@ -62,7 +62,7 @@ def run(story: Story, lab: Lab) -> None:
     found = story.search(topic, b.ip)
     story.expect(found, request, answer)
     if found[0]["dstport"] is not None:
-        story.note("ICMP has no ports: srcport is the identifier, dstport type * 256 + code, so 2048 is a request and 0 a reply")
+        story.note("ICMP has no ports: srcport is its identifier, dstport type * 256 + code: 2048 a request, 0 a reply")
     story.note("9 packets of 84 bytes are 756: 20 of IP, 8 of ICMP, 56 of content; the Ethernet header is not counted")
 
     story.step("Search for what went to B")

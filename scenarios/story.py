@@ -1,8 +1,8 @@
 """What a scenario is, and the story that it tells while it runs.
 
-A scenario builds its lab with the public names of ``emulator`` and narrates through a :class:`Story`: steps, commands with their
-output, rules, searches, facts that are checked. The story keeps all of it as plain data and passes it on to a :class:`Teller`, the
-terminal or nobody.
+A scenario builds its lab with the public names of ``emulator`` and narrates through a :class:`Story`: steps, commands
+with their output, rules, searches, facts that are checked. The story keeps all of it as plain data and passes it on
+to a :class:`Teller`, the terminal or nobody.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Outcome:
         return self.failure is None
 
     def to_json(self) -> Json:
-        """All of it as plain data; ``records`` are those that its searches found, each once, ``lines`` the same as lines."""
+        """All of it as plain data; ``records`` are those that its searches found, each once, ``lines`` the same."""
         events = [event for step in self.steps for event in step["events"] if event["kind"] == "records"]
         found = {line: one for event in events for line, one in zip(event["lines"], event["records"], strict=True)}
         return {
@@ -153,12 +153,11 @@ class Story:
         """These records and no others were found, in any order; a field that is not named may have any value."""
         from emulator.asserting import explain_set
 
-        failure = explain_set(
-            records, wanted, lambda record: str(self.lab.explain(record)), self._stored, partial=True
-        )
+        failure = explain_set(records, wanted, lambda record: str(self.lab.explain(record)), self._stored, partial=True)
         if failure is not None:
             raise AssertionError(str(failure))
-        self._fact(f"exactly {'this record' if len(wanted) == 1 else f'these {len(wanted)} records'}" if wanted else "no record")
+        some = "exactly this record" if len(wanted) == 1 else f"exactly these {len(wanted)} records"
+        self._fact(some if wanted else "no record")
 
     def _fact(self, text: str) -> None:
         self._event("fact", text=text)

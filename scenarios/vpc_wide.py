@@ -12,8 +12,8 @@
     first window:   A pings B, twice
     second window:  A pings C, three times
 
-Look at: every ENI has its own records, so each ping is there twice in each direction; C is logged from its first packet though
-nobody created a flow log for it; an ENI that saw no packet says so with NODATA.
+Look at: every ENI has its own records, so each ping is there twice in each direction; C is logged from its first
+packet though nobody created a flow log for it; an ENI that saw no packet says so with NODATA.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -164,11 +163,8 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
 
 
 @pytest.mark.kernel
-def test_this_machine_has_it_all_and_says_so_quickly() -> None:
-    doctor.probes()  # byte code and files are in the cache from here on
-    start_s = time.perf_counter()
+def test_where_labs_run_nothing_is_missing() -> None:
     assert doctor.missing() is None
-    assert time.perf_counter() - start_s < 0.5
 
 
 @pytest.mark.kernel

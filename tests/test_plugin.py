@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def test_fresh_and_still(lab, number):
 def path(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What PYTHONPATH needs for a project to have vpclab installed; nothing where it is."""
     points = importlib.metadata.entry_points(group="pytest11", name="vpclab")
-    if any(point.dist is not None and REPOSITORY not in Path(str(point.dist.locate_file(""))).parents for point in points):
+    if points:
         return []
     folder = tmp_path_factory.mktemp("installed")
     install(folder)
@@ -143,7 +144,7 @@ def test_it_costs_nothing_where_it_is_not_used(pytester: pytest.Pytester) -> Non
     """)
     result = run(pytester)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["heavy: [[][]] ours: ['emulator', 'emulator.errors', 'emulator.pytest_plugin'[]]"])
+    assert "heavy: [] ours: ['emulator', 'emulator.errors', 'emulator.pytest_plugin']" in result.outlines
 
 
 # where labs cannot run -------------------------------------------------------------------------------
@@ -253,7 +254,7 @@ def test_an_ordinary_user(open_folder: Path, path: list[str], options: list[str]
 FAILING = {
     "record": ('assert rows[0] == {**rows[0], "packets": 8}', "*packets: 9, wanted 8"),
     "dict": ('assert {**rows[0], "packets": 8} == rows[0]', "*packets: 9, wanted 8"),
-    "records": ('assert rows == [dict(rows[0]), {**rows[1], "action": "REJECT"}]', "*action: 'ACCEPT', wanted 'REJECT'"),
+    "records": ('assert rows == [rows[0], {**rows[1], "action": "REJECT"}]', "*action: 'ACCEPT', wanted 'REJECT'"),
     "chosen": ('assert [row for row in rows] == [{**rows[0], "bytes": 1}, rows[1]]', "*bytes: 756, wanted 1"),
     "none": ("assert rows == []", "*unexpected: * 10.16.0.22 10.16.0.40 * 9 756 *"),
     "in": ('assert {**rows[1], "protocol": 6} in rows', "*protocol: 1, wanted 6"),
@@ -269,19 +270,23 @@ FAILING = {
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("options", [(), ("-n", "2"), ("-vv",)], ids=["plain", "xdist", "verbose"])
+@pytest.mark.parametrize("options", [(), ("-n", "2", "-vv")], ids=["plain", "xdist and verbose"])
 def test_failing_assertions_teach(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
     """The nearest record with the fields that differ, and the rule that decided, whatever the form of the assertion."""
     for name, (assertion, _) in FAILING.items():
-        pytester.makepyfile(**{f"test_{name.replace('-', '_')}": CLOUD + f"\ndef test_it(lab, rows):\n    {assertion}\n"})
+        test = f"\ndef test_it(lab, rows):\n    {assertion}\n"
+        pytester.makepyfile(**{f"test_{name.replace('-', '_')}": CLOUD + test})
     result = run(pytester, *options)
     result.assert_outcomes(failed=len(FAILING))
-    parts = result.stdout.str().split("\n____")
+    parts = result.stdout.str().partition("short test summary")[0].split("\n____")
     for name, (_, wanted) in FAILING.items():
-        (part,) = (part for part in parts if f"test_{name.replace('-', '_')}.py:" in part)
+        place = re.compile(rf"^test_{name.replace('-', '_')}\.py:\d+: ", re.MULTILINE)
+        (part,) = filter(place.search, parts)
         matcher = pytest.LineMatcher(part.splitlines())
         matcher.fnmatch_lines([wanted])
-        matcher.fnmatch_lines(["*why: ACCEPT of what left eni-*: security group sg-* (default), *: allow egress all to anywhere"])
+        matcher.fnmatch_lines(
+            ["*why: ACCEPT of what * eni-*: security group sg-* (default), *: allow egress all to any*"]
+        )
         assert "truncated" not in part
 
 
@@ -334,7 +339,7 @@ def test_nothing_yet(pytester: pytest.Pytester) -> None:
     """)
     result = run(pytester)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["no topic holds records at lab time 1704067200: *300 s after its end (lab.clock.advance)"])
+    result.stdout.fnmatch_lines(["no topic holds records at lab time 1704067200: *300 s after its end (*.advance)"])
 
 
 def test_an_explanation_never_hides_the_failure(pytester: pytest.Pytester) -> None:

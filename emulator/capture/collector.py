@@ -57,6 +57,7 @@ class Collector:
         self._drops: dict[str, int] = {}  # by VPC, as last read
         self._lost: dict[str, int] = {}  # by ENI, not yet in a part
         self._written = 0
+        self._behind_s: float | None = None  # when following failed, until it has been made up for
 
     # what is counted -----------------------------------------------------------------------------------
 
@@ -65,8 +66,14 @@ class Collector:
 
         ``touched`` are the ids of the ENIs that a change can have touched; None means all of them.
         """
+        if self._behind_s is not None:
+            touched = None
+        self._behind_s = now_s
+        self._follow(now_s, None if touched is None else set(touched))
+        self._behind_s = None
+
+    def _follow(self, now_s: float, looked_at: set[str] | None) -> None:
         wanted: dict[str, tuple[frozenset[str], int]] = {}
-        looked_at = None if touched is None else set(touched)
         if self._cloud.flow_logs:
             attached = set(self._attached())
             for eni_id in attached if looked_at is None else attached & looked_at:
@@ -189,14 +196,16 @@ class Collector:
         All packets so far belong to the windows that are open now. Of further windows that pass within the same step
         none saw a packet, so their NODATA rows are made at once, without touching the kernel.
         """
+        if self._behind_s is not None:
+            self.follow(self._behind_s)
         ends = sorted({ledger.end for ledger in self._open_ledgers() if ledger.end <= until_s})
         for end in ends:
             ending = [eni_id for eni_id, watch in self._watches.items() if watch.ledger.end == end]
             self._take(ending, close=False)
             ledgers = [ledger for ledger in self._left if ledger.end == end]
             ledgers += [self._watches[eni_id].ledger for eni_id in ending]
-            self._left = [ledger for ledger in self._left if ledger.end != end]
             self._write(end, ledgers)
+            self._left = [ledger for ledger in self._left if ledger.end != end]
             for eni_id in ending:
                 watch = self._watches[eni_id]
                 watch.ledger = self._ledger(eni_id, end, watch.window_s, watch.ledger.flow_logs)

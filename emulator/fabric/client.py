@@ -5,6 +5,7 @@ The caller keeps its privileges, namespaces and threads as they are; everything 
 
 from __future__ import annotations
 
+import array
 import atexit
 import errno
 import itertools
@@ -40,7 +41,9 @@ class KeeperClient:
         self._process = process
         self._lock = threading.Lock()
         self._torn = False  # a request was interrupted, so that its answer may still come
+        self._gone = False  # closed, or an answer did not come
         self._syncs = itertools.count(1)
+        self._parent = 0  # in a forked child: the process that the keeper belongs to
         _clients.add(self)
         channel.settimeout(_START_TIMEOUT_S)
         hello = self._understood("hello", *self._receive("hello"))[0] if process else self.request("hello")[0]
@@ -52,7 +55,7 @@ class KeeperClient:
     @property
     def alive(self) -> bool:
         """False when the keeper is known to have ended."""
-        return self._channel.fileno() >= 0 and (self._process is None or self._process.poll() is None)
+        return not self._gone and (self._process is None or self._process.poll() is None)
 
     @classmethod
     def start(cls) -> KeeperClient:
@@ -64,7 +67,11 @@ class KeeperClient:
         with theirs:
             try:
                 process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", str(Path(protocol.__file__)), str(theirs.fileno())],
+                    # By way of sh, for debuggers rewrite the arguments of Python children and then sit in them.
+                    [
+                        *("/bin/sh", "-c", 'exec "$@"', "vpclab-keeper"),
+                        *(sys.executable, "-I", "-S", str(Path(protocol.__file__)), str(theirs.fileno())),
+                    ],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -109,6 +116,7 @@ class KeeperClient:
 
     def close(self) -> None:
         """Close the socket, which ends the keeper and everything it holds."""
+        self._gone = True
         waited = self._lock.acquire(timeout=_END_TIMEOUT_S)  # for a thread that waits for an answer
         self._channel.close()
         if waited:
@@ -120,9 +128,15 @@ class KeeperClient:
                 self._process.kill()
                 self._process.wait()
 
+    def check(self) -> None:
+        """Raise KeeperLost where the keeper is known to have ended."""
+        if not self.alive:
+            raise self._lost()
+
     def forget(self) -> None:
         """In a forked child: leave the parent's keeper to the parent."""
         self._channel.close()
+        self._gone, self._parent = True, os.getppid()
         self._lock = threading.Lock()
         if self._process is not None:
             self._process.returncode = 0  # not a child of this process, so there is nothing to wait for
@@ -170,14 +184,16 @@ class KeeperClient:
     def _receive(self, verb: str) -> tuple[dict[str, Any], bytes, list[int]]:
         """The next answer: its head, its payload, and descriptors."""
         try:
-            datagram, fds, flags, _ = socket.recv_fds(
-                self._channel, 2 * protocol.INLINE, 1, socket.MSG_CMSG_CLOEXEC
+            # Not socket.recv_fds, which forgets the flag that keeps what comes from being inherited.
+            datagram, ancillary, flags, _ = self._channel.recvmsg(
+                2 * protocol.INLINE, socket.CMSG_LEN(4), socket.MSG_CMSG_CLOEXEC
             )
         except OSError as error:
             raise self._lost(verb, error) from error
         if not datagram:
             raise self._lost(verb)
         head, _, payload = datagram.partition(b"\0")
+        fds = list(array.array("i", ancillary[0][2])) if ancillary else []
         if flags & socket.MSG_CTRUNC:
             return {"error": os.strerror(errno.EMFILE), "errno": errno.EMFILE}, b"", []
         return json.loads(head), payload, fds
@@ -216,18 +232,21 @@ class KeeperClient:
             text += ": raise the limit of open files (`ulimit -n`) before this program starts, or use fewer CVMs"
         return KernelRefused(text, errno=number or None, request=verb)
 
-    def _lost(self, verb: str, error: OSError | None = None) -> KeeperLost:
+    def _lost(self, verb: str = "", error: OSError | None = None) -> KeeperLost:
         """The error to raise; the keeper, if it is only stuck, is ended, for an answer that comes late would be taken
         for the answer to the next request."""
-        who = f"the keeper (process {getattr(self, 'pid', '?')})"
+        self._gone = True
+        if self._parent:
+            return KeeperLost(f"this lab belongs to process {self._parent}, which forked this one; open a new one here")
+        what = f"the keeper (process {getattr(self, 'pid', '?')}) "
         if isinstance(error, TimeoutError):
             self._channel.close()
             if self._process is not None:
                 self._process.kill()
                 self._process.wait()
-            what = f"{who} gave no answer to {verb!r} within {_ANSWER_TIMEOUT_S:g} s: it was stopped or stuck, and"
+            what += f"gave no answer to {verb!r} within {_ANSWER_TIMEOUT_S:g} s: it was stopped or stuck, and"
         else:
-            what = f"{who} ended before it answered {verb!r}:"
+            what += f"ended before it answered {verb!r}:" if verb else "has ended:"
         return KeeperLost(
             f"{what} the namespaces of this process's labs are gone with it. Close this lab and open a new one"
         )

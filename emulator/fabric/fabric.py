@@ -13,7 +13,7 @@ from typing import Any
 
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Cvm, Eni, Vpc
-from emulator.errors import LabError
+from emulator.errors import KeeperLost, LabError
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.links import VethLink
 from emulator.fabric.net import CloudNet
@@ -34,17 +34,16 @@ class Fabric:
         self.net = CloudNet()
         self.vpcs: dict[str, VpcFabric] = {}
         self._cvms: dict[str, CvmHost] = {}
-        self._namespaces: set[int] = set()
         self._hosts_files: dict[str, str] = {}
 
     def close(self) -> None:
         """End all guests and drop all namespaces; the kernel takes back what was in them."""
+        with contextlib.suppress(KeeperLost):  # then they are gone
+            if self.keeper.alive:
+                # By tag: an interrupted request may have made one that nobody here knows of.
+                self.keeper.drop(ns for ns, tag in self.keeper.spaces().items() if tag == self.tag)
         for node in (*self.net.hosts, *self.net.switches):
-            if node.shell is not None:
-                node.terminate()
-        if self._namespaces and self.keeper.alive:
-            self.keeper.drop(self._namespaces)
-        self._namespaces.clear()
+            node.retire(dropped=True)
 
     # VPCs --------------------------------------------------------------------------------------------
 
@@ -61,7 +60,7 @@ class Fabric:
 
     def remove_vpc(self, vpc_id: str) -> None:
         fabric = self.vpcs.pop(vpc_id)
-        self.net.delNode(self.net[vpc_id])
+        self.net.forget(self.net[vpc_id])
         self._drop(fabric.ns)
 
     # CVMs and ENIs -----------------------------------------------------------------------------------
@@ -79,19 +78,19 @@ class Fabric:
                 with contextlib.suppress(LabError):
                     self.detach(eni)
             if self._cvms.pop(cvm.id, None) is not None:
-                self.net.delNode(node)
+                self.net.forget(node)
             self._drop(ns)
             raise
 
     def remove_cvm(self, cvm: Cvm, enis: list[Eni]) -> None:
         """End a CVM; ``enis`` are those attached to it. What failed half-way may be tried again."""
         node = self._cvms[cvm.id]
-        node.pod.close()
+        node.retire()
         for eni in enis:
             if eni.id in self.vpcs[eni.vpc_id].attached:
                 self.detach(eni)
         self._drop(node.ns)
-        self.net.delNode(node)
+        self.net.forget(node)
         del self._cvms[cvm.id]
         self._write_hosts(cvm.vpc_id)
 
@@ -121,14 +120,14 @@ class Fabric:
             fabric.attach(eni, node.ns, make_link)
         except BaseException:
             for link in links:
-                self.net.delLink(link)
+                self.net.unlink(link)
             raise
 
     def detach(self, eni: Eni) -> None:
         """Unplug an ENI, given as it was when attached."""
         place = self.vpcs[eni.vpc_id].attached[eni.id]
         self.vpcs[eni.vpc_id].detach(eni)
-        self.net.delLink(place.link)
+        self.net.unlink(place.link)
 
     def cvm(self, cvm_id: str) -> CvmHost:
         """The Mininet node of a CVM."""
@@ -141,11 +140,9 @@ class Fabric:
 
     def _namespace(self, sysctls: Mapping[str, object]) -> int:
         (ns,) = self.keeper.make_namespaces(1, self.tag, sysctls)
-        self._namespaces.add(ns)
         return ns
 
     def _drop(self, ns: int) -> None:
-        self._namespaces.discard(ns)
         self.keeper.drop([ns])
 
     def _node(self, ns: int, vpc_id: str, name: str) -> dict[str, Any]:

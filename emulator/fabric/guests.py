@@ -36,6 +36,8 @@ from emulator.fabric.client import KeeperClient
 from emulator.fabric.processes import GuestProcess
 
 CAPABILITIES = ("net_raw", "net_bind_service")
+_GUARD = "net_broadcast"
+"""A capability that the kernel never asks for. Whoever lacks it may not trace who has it."""
 _PRIVATE = ("/root", "/home", "/sys", "/mnt", "/media", "/var/tmp")
 """Folders that a guest sees empty."""
 _SEARCHED = ("/", "/etc", "/opt", "/srv", "/var", "/var/lib", "/var/log", "/var/spool", "/var/cache", "/boot")
@@ -65,13 +67,16 @@ class Pod:
         self,
         command: Sequence[str],
         *,
-        net_admin: bool = False,
+        more: Sequence[str] = (),
         folder: str | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> list[str]:
-        """The argv that runs ``command`` in the pod, as a child of the caller; ``variables`` are set for it alone."""
+        """The argv that runs ``command`` in the pod, as a child of the caller.
+
+        ``more`` capabilities than usual; ``variables`` are set for the command alone.
+        """
         pid = self._start()
-        capabilities = ",".join(f"+{name}" for name in (*CAPABILITIES, *(("net_admin",) if net_admin else ())))
+        capabilities = ",".join(f"+{name}" for name in (*CAPABILITIES, *more))
         user = ["--user", "--preserve-credentials"] if self._keeper.made_user else []
         settings = [f"{name}={value}" for name, value in (variables or {}).items()]
         if "=" in command[0]:
@@ -83,10 +88,13 @@ class Pod:
             *(tool("env"), "-C", folder or self._folder(), "--", *settings, *command),
         ]
 
-    def popen(self, command: Sequence[str] | str, *, net_admin: bool = False, **options: Any) -> GuestProcess:
+    def popen(
+        self, command: Sequence[str] | str, *, net_admin: bool = False, guarded: bool = False, **options: Any
+    ) -> GuestProcess:
         """Start a command: a list is executed, a string goes to ``sh -c``; ``options`` as for ``subprocess.Popen``.
 
-        ``cwd`` is a folder of the CVM, ``env`` all that the command gets besides HOME, USER and the like.
+        ``cwd`` is a folder of the CVM, ``env`` all that the command gets besides HOME, USER and the like. A ``guarded``
+        command cannot be traced by other guests.
         """
         shell = options.pop("shell", False) or isinstance(command, str)
         argv = [command] if isinstance(command, str) else [os.fspath(part) for part in command]
@@ -102,9 +110,8 @@ class Pod:
         found = self._find(argv[0], env["PATH"])
         options.setdefault("stdin", subprocess.DEVNULL)
         options.setdefault("start_new_session", True)  # with the caller's terminal a guest could type there
-        wrapped = self.command(
-            argv, net_admin=net_admin, folder=None if folder is None else os.fspath(folder), variables=loader
-        )
+        more = [name for name, wanted in (("net_admin", net_admin), (_GUARD, guarded)) if wanted]
+        wrapped = self.command(argv, more=more, folder=None if folder is None else os.fspath(folder), variables=loader)
         try:
             return GuestProcess(wrapped, env=env, **options)
         except OSError as error:
@@ -115,18 +122,23 @@ class Pod:
         self._start()
         return self._view.shows(os.path.realpath(path))
 
-    def close(self, *, for_good: bool = False) -> None:
-        """End everything in the pod; the next command starts it anew, unless ``for_good``."""
+    def check(self) -> None:
+        """Raise KeeperLost where that is why a command failed: everything in the pod ended with the keeper."""
+        self._keeper.check()
+
+    def close(self, *, for_good: bool = False, ended: bool = False) -> None:
+        """End everything in the pod, if it has not ``ended``; the next command starts it anew, unless ``for_good``."""
         with self._lock:
             self._retired |= for_good
-            self._end()
+            self._end(ended)
 
-    def _end(self) -> None:
+    def _end(self, ended: bool = False) -> None:
         if self._pid:
             os.close(self._pidfd)
             pid, self._pid, self._pidfd = self._pid, 0, -1
-            with contextlib.suppress(KeeperLost):  # then it has ended already
-                self._keeper.end_pod(pid)
+            if not ended:
+                with contextlib.suppress(KeeperLost):  # then it has ended already
+                    self._keeper.end_pod(pid)
 
     def _environment(self, given: Mapping[str, str] | None) -> dict[str, str]:
         if given is None:
@@ -165,6 +177,7 @@ class Pod:
         with self._lock:
             if self._retired:
                 raise LabError(f"{self._hostname} was terminated, or its lab was closed: nothing can run there")
+            self._keeper.check()
             if self._pid and select.select([self._pidfd], [], [], 0)[0]:
                 self._end()
             if not self._pid:
@@ -264,9 +277,7 @@ def secrets() -> tuple[str, ...]:
         for folder, names, files in os.walk(base):
             closed = [name for name in names if not _open_to_all(os.path.join(folder, name), 0o5)]
             found += [os.path.join(folder, name) for name in closed]
-            found += [
-                os.path.join(folder, name) for name in files if not _open_to_all(os.path.join(folder, name), 0o4)
-            ]
+            found += [os.path.join(folder, name) for name in files if not _open_to_all(os.path.join(folder, name), 0o4)]
             names[:] = [name for name in names if name not in closed] if base == "/etc" else []
     return tuple(sorted(set(found) - set(_SYSTEM)))
 

@@ -91,7 +91,7 @@ class Keeper:
                 made.append(os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
                 self.spaces[made[-1]] = tag
                 self.do_sysctl(b"", made[-1], values)
-        except OSError:
+        except Exception:
             self.do_drop(b"", made)
             raise
         return {"ns": made}
@@ -157,27 +157,28 @@ class Keeper:
     def do_pod(self, payload, ns, argv):
         """argv: bwrap with @info for the descriptor of --info-fd, @ready for one where the program says "ready"."""
         self.enter(ns)
-        (get, put), errors = os.pipe(), os.memfd_create("errors")
-        if os.fork() == 0:
-            try:
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                for one, at in ((errors, 2), (put, 8), (put, 9)):
-                    os.set_inheritable(os.dup2(one, at), True)
-                list(map(os.closerange, (3, 10), (8, 1 << 20)))  # this process's sockets are nothing for guests
-                os.execvp(argv[0], [one.replace("@info", "8").replace("@ready", "9") for one in argv])
-            except OSError as error:
-                os.write(2, f"{argv[0]}: {error.strerror}".encode())
-            finally:
-                os._exit(127)
-        os.close(put)
-        said = b""
-        with open(get, "rb", 0) as stream, open(errors, "rb") as complaint:
-            while not (b"}" in said and b"ready" in said):
-                part = stream.read(4096)
-                if not part:
-                    complaint.seek(0)
-                    raise OSError(0, complaint.read().decode(errors="replace").strip() or "the sandbox ended at once")
-                said += part
+        with open(os.memfd_create("errors"), "rb") as complaint:
+            get, put = os.pipe()
+            if os.fork() == 0:
+                try:
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    for one, at in ((complaint.fileno(), 2), (put, 8), (put, 9)):
+                        os.set_inheritable(os.dup2(one, at), True)
+                    list(map(os.closerange, (3, 10), (8, 1 << 20)))  # this process's sockets are nothing for guests
+                    os.execvp(argv[0], [one.replace("@info", "8").replace("@ready", "9") for one in argv])
+                except OSError as error:
+                    os.write(2, f"{argv[0]}: {error.strerror}".encode())
+                finally:
+                    os._exit(127)
+            os.close(put)
+            said = b""
+            with open(get, "rb", 0) as stream:
+                while not (b"}" in said and b"ready" in said):
+                    part = stream.read(4096)
+                    if not part:
+                        text = os.pread(complaint.fileno(), 4000, 0).decode(errors="replace").strip()
+                        raise OSError(0, text or "the sandbox ended at once")
+                    said += part
         pid = json.loads(said.replace(b"ready", b""))["child-pid"]
         self.pods[pid] = (ns, os.pidfd_open(pid))
         return {"pid": pid}
@@ -214,8 +215,7 @@ class Keeper:
             head, _, payload = datagram.partition(b"\0")
             request = json.loads(head)
             result = getattr(self, "do_" + request.pop("verb"))(payload, **request)
-            result = result if isinstance(result, tuple) else (result,)
-            return {"ok": result[0]}, *result[1:]
+            return ({"ok": result},) if isinstance(result, dict) else ({"ok": result[0]}, *result[1:])
         except Exception as error:  # whatever a request can do wrong, the keeper lives on and says so
             text = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
             return ({"error": text[:4000], "errno": getattr(error, "errno", errno.EINVAL)},)

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from mininet.link import Link
+from mininet.log import error
 from mininet.net import Mininet
 from mininet.node import Node
 
 from emulator.errors import InvalidValue, LabError, NotFound
 from emulator.fabric.links import VethIntf, VethLink
-from emulator.fabric.nodes import CvmHost, VpcRouter
+from emulator.fabric.nodes import CvmHost, NamespaceNode, VpcRouter
 
 
 class CloudNet(Mininet):  # type: ignore[misc]
@@ -64,10 +65,32 @@ class CloudNet(Mininet):  # type: ignore[misc]
         self.links.append(link)
         return link
 
-    def delNode(self, node: Node, nodes: list[Node] | None = None) -> None:
-        node.terminate()
+    def addController(self, name: object = "c0", *_args: Any, **_params: Any) -> Node:
+        raise LabError(f"controller {name!r}: a VPC routes by itself; its rules are security groups and network ACLs")
+
+    def addNAT(self, name: str = "nat0", *_args: Any, **_params: Any) -> Node:
+        raise LabError(f"NAT {name!r}: a lab has no way to the host's network")
+
+    def forget(self, node: NamespaceNode) -> None:
+        """End what runs at a node and take it out; for the fabric, which drops its namespace."""
+        node.retire()
         (self.hosts if node in self.hosts else self.switches).remove(node)
         del self.nameToNode[node.id]
+
+    def unlink(self, link: Link) -> None:
+        """Take a link out; for the fabric, which deletes the veth pair."""
+        link.delete()
+        self.links.remove(link)
+
+    def delNode(self, node: Node, nodes: list[Node] | None = None) -> None:
+        raise LabError(f"{node}: CVMs and VPCs go through the cloud; use cvm.terminate() or vpc.delete()")
+
+    def delLink(self, link: Link) -> None:
+        raise LabError(f"{link}: links go with ENIs; use eni.detach() or cvm.terminate()")
+
+    def configLinkStatus(self, src: str, dst: str, status: str) -> None:
+        """Mininet's CLI calls this and wants no exceptions."""
+        error(f"{src}-{dst}: the link of an ENI is up while it is attached; use eni.detach() and eni.attach(cvm)\n")
 
     def _names(self) -> Counter[str]:
         return Counter(node.name for node in self.nameToNode.values())

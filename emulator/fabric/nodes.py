@@ -17,6 +17,7 @@ from typing import Any
 from mininet.node import Host, Node
 from mininet.util import getincrementaldecoder
 
+from emulator.errors import GuestError
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.guests import Pod
 from emulator.fabric.processes import GuestProcess
@@ -45,7 +46,7 @@ class NamespaceNode(Node):  # type: ignore[misc]
     ) -> None:
         self.keeper, self.ns = keeper, ns
         self.pod = Pod(keeper, ns, hostname or name, hosts)
-        self._in_shell = False
+        self._failure: GuestError | None = None
         super().__init__(name, inNamespace=inNamespace, **params)
 
     @classmethod
@@ -65,14 +66,20 @@ class NamespaceNode(Node):  # type: ignore[misc]
         return {}
 
     def _shell(self) -> None:
-        if self.shell is not None:
+        if self.shell is not None and self.shell.poll() is None:
             return
+        self._end_shell()
         self.master, self.slave = os.openpty()
-        argv = ["env", f"PS1={_PROMPT}", "bash", "--norc", "--noediting", "-is", f"mininet:{self.name}"]
-        self.shell = self.pod.popen(
-            argv, stdin=self.slave, stdout=self.slave, stderr=self.slave, start_new_session=True
-        )
+        # The terminal is the shell's own, so that sendInt reaches what runs in it.
+        argv = ["setsid", "-c", "env", f"PS1={_PROMPT}", "bash", "--norc", "--noediting", "-is", f"mininet:{self.name}"]
         self.stdin = self.stdout = os.fdopen(self.master, "r")
+        try:
+            self.shell = self.pod.popen(argv, stdin=self.slave, stdout=self.slave, stderr=self.slave)
+        except BaseException:
+            self.stdin.close()
+            raise
+        finally:
+            os.close(self.slave)  # the shell's are the only ones left, so that its end is seen here
         self.pid = self.shell.pid
         self.pollOut = select.poll()
         self.pollOut.register(self.stdout)
@@ -82,6 +89,43 @@ class NamespaceNode(Node):  # type: ignore[misc]
         while not self.read(1024).endswith(_PROMPT):
             self.pollOut.poll()
         super().cmd("unset HISTFILE; stty -echo; set +m")
+
+    def _end_shell(self) -> None:
+        if self.shell is None:
+            return
+        fileno = self.stdout.fileno()
+        self.outToNode.pop(fileno, None)
+        self.inToNode.pop(fileno, None)
+        self.shell.kill()
+        self.shell.wait()
+        self.stdin.close()
+        self.shell, self.waiting = None, False
+
+    def read(self, size: int = 1024) -> str:
+        try:
+            said = str(super().read(size))
+        except OSError:
+            said = ""
+        if not said:
+            self._end_shell()
+            raise GuestError(f"the shell of {self.name} ended before its command did; the next command starts another")
+        return said
+
+    def monitor(self, timeoutms: int | None = None, findPid: bool = True) -> str:
+        """Output that is there, or the first to come; a shell that ends is told as output."""
+        try:
+            return str(super().monitor(timeoutms, findPid))
+        except GuestError as error:
+            self._failure = error
+            return f"*** {error}\n"
+
+    def waitOutput(self, verbose: bool = False, findPid: bool = True) -> str:
+        """Wait for the command and return its output; GuestError where the shell has ended."""
+        self._failure = None
+        said = str(super().waitOutput(verbose, findPid))
+        if self._failure is not None:
+            raise self._failure
+        return said
 
     def sendCmd(self, *args: Any, **kwargs: Any) -> None:
         self._shell()
@@ -107,17 +151,14 @@ class NamespaceNode(Node):  # type: ignore[misc]
         return self.pod.popen(command, **options)
 
     def terminate(self) -> None:
-        """End the shell and everything else in the node's sandbox."""
+        """End the shell and everything else in the node's sandbox; the next command starts them anew."""
         self.pod.close()
-        if self.shell is not None:
-            fileno = self.stdout.fileno()
-            self.outToNode.pop(fileno, None)
-            self.inToNode.pop(fileno, None)
-            self.shell.kill()
-            self.shell.wait()
-            self.stdin.close()
-            os.close(self.slave)
-            self.shell = None
+        self._end_shell()
+
+    def retire(self, *, dropped: bool = False) -> None:
+        """As ``terminate``, and nothing runs here any more: the namespace goes, or has gone (``dropped``)."""
+        self.pod.close(for_good=True, ended=dropped)
+        self._end_shell()
 
     def stop(self, deleteIntfs: bool = False) -> None:
         self.terminate()

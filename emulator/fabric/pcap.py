@@ -7,6 +7,7 @@ user: it insists on changing its groups, which a user namespace forbids.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import select
@@ -23,10 +24,10 @@ from emulator.errors import GuestError
 from emulator.fabric.client import KeeperClient
 
 _SOL_PACKET, _VERSION, _RX_RING, _STATISTICS, _V2 = 263, 10, 5, 6, 1
-_ETH_P_ALL = 3
+_ETH_P_ALL, _ETH_P_8021Q = 3, 0x8100
 _FRAME, _BLOCK, _BLOCKS = 2048, 1 << 18, 256
 _FRAMES = _BLOCK * _BLOCKS // _FRAME
-_FOR_USER = 1
+_FOR_USER, _VLAN_VALID, _VLAN_TPID_VALID = 1, 0x10, 0x40
 _MOST_AT_ONCE = 8192
 
 _HEADER = np.dtype(
@@ -38,6 +39,8 @@ _HEADER = np.dtype(
         ("net", "u2"),
         ("seconds", "u4"),
         ("nanoseconds", "u4"),
+        ("vlan_tci", "u2"),
+        ("vlan_tpid", "u2"),
     ]
 )
 """The beginning of struct tpacket2_hdr (linux/if_packet.h)."""
@@ -62,52 +65,56 @@ class Capture:
         self.packets = 0
         self.lost = 0
         self._next = 0
-        self._failure: OSError | None = None
+        self._failure: Exception | None = None
 
     def __enter__(self) -> Capture:
-        try:
-            self._file = open(self.path, "wb", buffering=0)
-        except OSError as error:
-            raise GuestError(f"capture at {self._title}: cannot write {self.path}: {error.strerror}") from error
-        try:
-            self._file.write(_FILE_HEADER)
-            self._socket = self._keeper.socket(self._ns, socket.AF_PACKET, socket.SOCK_RAW, 0)
-            self._socket.setsockopt(_SOL_PACKET, _VERSION, _V2)
-            ring = struct.pack("=IIII", _BLOCK, _BLOCKS, _FRAME, _FRAMES)
-            self._socket.setsockopt(_SOL_PACKET, _RX_RING, ring)
-            self._map = mmap.mmap(self._socket.fileno(), _BLOCK * _BLOCKS)
-            self._socket.bind((self._interface, _ETH_P_ALL))
-        except BaseException:
-            self._file.close()
-            raise
-        self._bytes = np.frombuffer(self._map, np.uint8).reshape(_FRAMES, _FRAME)
-        self._headers = np.frombuffer(self._map, np.dtype([("h", _HEADER), ("rest", f"V{_FRAME - _HEADER.itemsize}")]))[
-            "h"
-        ]
-        self._end, self._tell = os.pipe()
-        self._thread = threading.Thread(target=self._run, name=f"vpclab-capture-{self._interface}", daemon=True)
-        self._thread.start()
+        with contextlib.ExitStack() as opened:
+            try:
+                self._socket = opened.enter_context(self._keeper.socket(self._ns, socket.AF_PACKET, socket.SOCK_RAW, 0))
+                self._socket.setsockopt(_SOL_PACKET, _VERSION, _V2)
+                ring = struct.pack("=IIII", _BLOCK, _BLOCKS, _FRAME, _FRAMES)
+                self._socket.setsockopt(_SOL_PACKET, _RX_RING, ring)
+                self._map = opened.enter_context(mmap.mmap(self._socket.fileno(), _BLOCK * _BLOCKS))
+                self._socket.bind((self._interface, _ETH_P_ALL))
+                self._end, self._tell = os.pipe()
+                opened.callback(os.close, self._end)
+            except OSError as error:
+                raise GuestError(f"cannot capture at {self._title}: {error.strerror}") from error
+            opened.callback(self._stop)
+            try:
+                self._file = opened.enter_context(open(self.path, "wb", buffering=0))
+                self._write(memoryview(_FILE_HEADER))
+            except OSError as error:
+                raise GuestError(f"capture at {self._title}: cannot write {self.path}: {error.strerror}") from error
+            self._bytes = np.frombuffer(self._map, np.uint8).reshape(_FRAMES, _FRAME)
+            slot = np.dtype({"names": ["h"], "formats": [_HEADER], "itemsize": _FRAME})
+            self._headers = np.frombuffer(self._map, slot)["h"]
+            self._thread = threading.Thread(target=self._run, name=f"vpclab-capture-{self._interface}", daemon=True)
+            self._thread.start()
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        os.close(self._tell)
+        self._stop()
         self._thread.join()
-        os.close(self._end)
         statistics = self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 8)
         _, self.lost = struct.unpack("=II", statistics)
         del self._headers, self._bytes
-        self._socket.close()
-        self._map.close()
-        self._file.close()
+        self._opened.close()
         if self._failure is not None and error is None:
+            why = getattr(self._failure, "strerror", None) or repr(self._failure)
             raise GuestError(
-                f"capture at {self._title}: cannot write {self.path}: {self._failure.strerror}; "
-                f"it holds {self.packets} packets"
+                f"capture at {self._title}: cannot write {self.path}: {why}; it holds {self.packets} packets"
             ) from self._failure
         if self.lost:
             warnings.warn(
                 f"capture at {self._title}: {self.lost} packets are missing in {self.path}", CaptureLoss, stacklevel=2
             )
+
+    def _stop(self) -> None:
+        if self._tell >= 0:
+            os.close(self._tell)
+            self._tell = -1
 
     def _run(self) -> None:
         poll = select.poll()
@@ -118,10 +125,18 @@ class Capture:
             while True:
                 if not self._take() and ended:
                     return
-                if not ended:
-                    ended = any(one == self._end for one, _ in poll.poll())
-        except OSError as error:
+                if ended:
+                    continue
+                for one, events in poll.poll():
+                    ended |= one == self._end
+                    if events & select.POLLERR:  # the ENI was detached; until it is read, this wakes at once for ever
+                        self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        except Exception as error:  # told when the block ends; a thread has nobody else to tell
             self._failure = error
+
+    def _write(self, data: memoryview) -> None:
+        while data:
+            data = data[self._file.write(data) :]
 
     def _take(self) -> int:
         """Write the frames that are ready behind the last one, as far as the ring's end; how many."""
@@ -131,7 +146,9 @@ class Capture:
         if count == 0:
             return 0
         frames = slice(self._next, self._next + count)
-        self._file.write(self._records(self._headers[frames], self._bytes[frames]))
+        headers = self._headers[frames]
+        regular = (headers["mac"] == headers["mac"][0]).all() and not (headers["status"] & _VLAN_VALID).any()
+        self._write((self._records if regular else self._odd_records)(headers, self._bytes[frames]))
         self._headers["status"][frames] = 0
         self._next = (self._next + count) % _FRAMES
         self.packets += count
@@ -149,3 +166,19 @@ class Capture:
         records[:, 16:] = frames[:, start : start + longest]
         used = np.arange(16 + longest) < 16 + headers["kept"][:, None]
         return memoryview(records[used])  # type: ignore[arg-type]
+
+    @staticmethod
+    def _odd_records(
+        headers: np.ndarray[tuple[int], np.dtype[np.void]], frames: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+    ) -> memoryview:
+        """As ``_records``, for frames that begin anywhere and whose VLAN tag the kernel has put aside."""
+        records = bytearray()
+        for header, frame in zip(headers, frames, strict=True):
+            start, kept = int(header["mac"]), int(header["kept"])
+            data = frame[start : start + kept].tobytes()
+            if header["status"] & _VLAN_VALID:
+                kind = int(header["vlan_tpid"]) if header["status"] & _VLAN_TPID_VALID else _ETH_P_8021Q
+                data = data[:12] + struct.pack("!HH", kind, int(header["vlan_tci"])) + data[12:]
+            length = int(header["length"]) + len(data) - kept
+            records += struct.pack("=IIII", header["seconds"], header["nanoseconds"], len(data), length) + data
+        return memoryview(records)

@@ -38,13 +38,22 @@ class GuestProcess(subprocess.Popen[Any]):
                     self.send_signal(signal.SIGKILL)
 
     def result(self, input: str | None, timeout_s: float | None) -> tuple[str, str]:
-        """Wait for the command and return what it wrote, as text; TimeoutExpired, still running, after ``timeout_s``.
+        """As :meth:`finish`, as text."""
+        try:
+            stdout, stderr = self.finish((input or "").encode(), timeout_s)
+        except subprocess.TimeoutExpired as error:
+            said = (_text(error.output or b""), _text(error.stderr or b""))
+            raise subprocess.TimeoutExpired(error.cmd, error.timeout, *said) from None
+        return _text(stdout), _text(stderr)
+
+    def finish(self, input: bytes, timeout_s: float | None) -> tuple[bytes, bytes]:
+        """Wait for the command and return what it wrote; TimeoutExpired, with the command running, after ``timeout_s``.
 
         As ``communicate``, but it does not wait for what the command left in the background with its output open.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         chunks: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
-        waiting = memoryview((input or "").encode())
+        waiting = memoryview(input)
         ended = os.pidfd_open(self.pid)
         try:
             with selectors.DefaultSelector() as selector:
@@ -61,7 +70,7 @@ class GuestProcess(subprocess.Popen[Any]):
                     left = None if deadline is None else deadline - time.monotonic()
                     ready = selector.select(left)
                     if not ready and left is not None and left <= 0:
-                        said = (_text(chunks[name]) for name in chunks)
+                        said = map(b"".join, chunks.values())
                         raise subprocess.TimeoutExpired(self.args, cast(float, timeout_s), *said)
                     over = any(key.fileobj == ended for key, _ in ready)
                     for key, _ in ready:
@@ -79,7 +88,7 @@ class GuestProcess(subprocess.Popen[Any]):
             if not stream.closed:
                 _drain(stream)
                 setattr(self, name, None)
-        return _text(chunks["stdout"]), _text(chunks["stderr"])
+        return b"".join(chunks["stdout"]), b"".join(chunks["stderr"])
 
     @staticmethod
     def _read(
@@ -124,5 +133,5 @@ def _drain(stream: IO[Any]) -> None:
     threading.Thread(target=read, name="vpclab-drain", daemon=True).start()
 
 
-def _text(chunks: list[bytes]) -> str:
-    return b"".join(chunks).decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+def _text(said: bytes) -> str:
+    return said.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")

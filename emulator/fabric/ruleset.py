@@ -11,8 +11,7 @@ packet's way is equally long with 2 ENIs and with 400::
                            └─ @acl_out → the chain of the subnet's ACL
                  @acct_out → update the ENI's flow tables        REJECT in the mark: drop
     forward      to "nowhere": an address that nobody has
-                 judge_in: the same at the other end, the ACL first; an ENI that is being unplugged gets nothing new
-                 @acct_in, drop
+                 judge_in, @acct_in, drop: the same at the other end, the ACL first
 
 Chains named ``g…`` belong to a list of security groups, ``l…`` to an ACL at a subnet, ``r…`` to a rule, ``a…`` to an
 ENI's accounting.
@@ -67,7 +66,6 @@ def base(nowhere_index: int) -> str:
   iif vmap @sg_out
  }}
  chain new_in {{
-  oif . ip daddr != @owned drop
   oif vmap @sg_in
  }}
  chain original_out {{

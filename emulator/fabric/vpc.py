@@ -125,15 +125,18 @@ class VpcFabric:
         self.attached[eni.id] = Attachment(index, guest_ns, guest_index, link)
 
     def detach(self, eni: Eni) -> None:
-        """Unplug an ENI. Its flow tables, if open, stay until they are closed."""
+        """Unplug an ENI: its link first, so that nothing arrives there unjudged. What failed may be tried again.
+
+        Its flow tables, if open, stay until they are closed.
+        """
         place, what = self.attached[eni.id], f"detach {eni.id} ({eni.name})"
-        self._dismiss(eni, place.index, what)
-        del self.attached[eni.id]
         try:
             netlink.send(self._keeper, [(self.ns, netlink.ROUTE, netlink.delete_link(place.index))], what)
         except KernelRefused as refused:
             if refused.errno != errno.ENODEV:  # a guest with NET_ADMIN can have deleted it
                 raise
+        self._dismiss(eni, place.index, what)
+        del self.attached[eni.id]
 
     def _plug_steps(self, eni: Eni, link: VethLink, index: int, guest_index: int, guest_ns: int) -> list[netlink.Step]:
         subnet = self._cloud.subnets[eni.subnet_id]
@@ -181,7 +184,7 @@ class VpcFabric:
             self._update_members(batch)
 
     def _dismiss(self, eni: Eni, index: int, what: str) -> None:
-        """Take an ENI out of the ruleset: nothing that it sends passes from here on, nor anything new to it."""
+        """Take an ENI out of the ruleset."""
         batch = Batch().delete("owned", [owner_key(index, eni.address)])
         with self._change(what, batch):
             names = ("sg_out", "sg_in", "acl_out", "acl_in") if self._acl_of(eni.subnet_id) else ("sg_out", "sg_in")

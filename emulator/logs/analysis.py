@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from emulator.logs.compile import Where, compile_condition, value_sql
 from emulator.logs.condition import Condition
-from emulator.logs.engine import ROWS, EngineRefused, engine
+from emulator.logs.engine import ENGINE, ROWS, EngineRefused
 from emulator.logs.index import Index
 from emulator.logs.query import QueryText
 from emulator.logs.records import TIME, Records, computed_records
@@ -30,11 +30,14 @@ def search_sql(
         for name, kind in fields.items()
         if sql.star or name.lower() in sql.words
     }
+    for name in columns:
+        if sum(name.lower() == other.lower() for other in columns) > 1:
+            raise sql.refuse(name, f"{name} differs from another key by case only: SQL cannot tell them apart")
     columns[time_name] = f"{where.column(TIME)} * {time_unit}"
     selected = ", ".join(f"{value} AS {_quoted(name)}" for name, value in columns.items())
     statement = sql.over(f'SELECT {selected} FROM "{ROWS}" WHERE {where.sql}')
     try:
-        found = engine().table(_seen(rows, where), statement, where.parameters)
+        found = ENGINE.table(_seen(rows, where), statement, where.parameters)
         return computed_records(pa.table({name: _plain(found[at]) for at, name in enumerate(found.column_names)}))
     except EngineRefused as refused:
         raise sql.failed(str(refused)) from None

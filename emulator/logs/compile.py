@@ -40,6 +40,9 @@ from emulator.logs.query import QueryText
 LONG_LIMIT = 1 << 63
 """Beyond it no long lies on either side; comparisons with larger numbers are answered by the limit."""
 
+_SPECIAL = frozenset(r"\.+*?()|[]{}^$-&~")
+"""What means something in RE2, in or out of brackets."""
+
 _INTEGER = "^-?[0-9]{1,19}$"
 _DECIMAL = r"^-?[0-9]{1,40}(\.[0-9]{1,40})?$"
 
@@ -154,7 +157,7 @@ class _Compiler:
                     value = Decimal(math.floor(value))
                 case "<" | ">=":
                     value = Decimal(math.ceil(value))
-        return f"({column} {operator} {max(-LONG_LIMIT - 1, min(LONG_LIMIT, int(value)))}::HUGEINT)"
+        return f"({column} {operator} {max(-LONG_LIMIT - 1, min(LONG_LIMIT, int(value)))})"
 
     def number_of(self, words: Words) -> Decimal:
         """The number that a search for words on a number field means."""
@@ -208,5 +211,4 @@ def fold(text: str) -> str:
 
 def _literal(text: str) -> str:
     """``text`` in a pattern of RE2, in or out of brackets."""
-    special = set(r"\.+*?()|[]{}^$-&~")
-    return "".join(f"\\{character}" if character in special else character for character in text)
+    return "".join(f"\\{character}" if character in _SPECIAL else character for character in text)

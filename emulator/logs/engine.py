@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,19 +44,11 @@ class EngineRefused(Exception):
 
 
 class Engine:
-    """The database of this process; thread-safe."""
+    """A database that is opened when first asked; thread-safe."""
 
     def __init__(self) -> None:
-        import duckdb
-
-        self._error = duckdb.Error
-        self._connection = duckdb.connect(":memory:", config=REQUIRED)
-        for name, value in OPTIONAL.items():
-            try:
-                self._connection.execute(f"SET {name} = {value}")
-            except duckdb.CatalogException:
-                continue
-        self._connection.execute("SET lock_configuration = true")
+        self._lock = threading.Lock()
+        self._connection: duckdb.DuckDBPyConnection | None = None
 
     def integers(self, table: pa.Table, sql: str, parameters: Sequence[str]) -> npt.NDArray[np.int64]:
         """The one int64 column, without nulls, that ``sql`` answers; it knows ``table`` as ``"vpclab rows"``.
@@ -71,36 +64,58 @@ class Engine:
         with self._cursor(table) as cursor:
             return cursor.sql(sql, params=list(parameters)).to_arrow_table()
 
+    def close(self) -> None:
+        """Close the database; the next query opens another."""
+        with self._lock:
+            self._close()
+
+    def before_fork(self) -> None:
+        """Close it: a child has none of its threads, and would wait for them for ever when it lets go of it."""
+        self._lock.acquire()
+        self._close()
+
+    def after_fork(self) -> None:
+        self._lock.release()
+
     @contextmanager
     def _cursor(self, table: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
-        cursor = self._connection.cursor()
+        import duckdb
+
+        with self._lock:
+            if self._connection is None:
+                self._connection = _opened()
+            cursor = self._connection.cursor()
         try:
             cursor.register(ROWS, table)
             yield cursor
-        except self._error as refused:
-            raise EngineRefused(str(refused).split("\n\n")[0].split("\nLINE ")[0]) from None
+        except duckdb.Error as refused:
+            # What follows would show our SQL, or advise settings that are locked.
+            raise EngineRefused(re.split(r"\n\n|\nLINE |\. Use ", str(refused))[0]) from None
         finally:
             cursor.close()
 
-    def close(self) -> None:
-        self._connection.close()
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
-_lock = threading.Lock()
-_engine: tuple[int, Engine] | None = None
+def _opened() -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    connection = duckdb.connect(":memory:", config=REQUIRED)
+    for name, value in OPTIONAL.items():
+        try:
+            connection.execute(f"SET {name} = {value}")
+        except duckdb.CatalogException:
+            continue
+    connection.execute("SET lock_configuration = true")
+    return connection
 
 
-def engine() -> Engine:
-    """The engine of this process, opened when first asked for; a forked child gets its own."""
-    global _engine
-    with _lock:
-        if _engine is None or _engine[0] != os.getpid():
-            _engine = (os.getpid(), Engine())
-        return _engine[1]
+ENGINE = Engine()
+"""The engine of this process."""
 
-
-@atexit.register
-def _close() -> None:
-    # Left open, DuckDB's binding reports leaks on standard error when the interpreter ends.
-    if _engine is not None and _engine[0] == os.getpid():
-        _engine[1].close()
+# Left open, DuckDB's binding reports leaks on standard error when the interpreter ends.
+atexit.register(ENGINE.close)
+os.register_at_fork(before=ENGINE.before_fork, after_in_parent=ENGINE.after_fork, after_in_child=ENGINE.after_fork)

@@ -77,9 +77,9 @@ class FolderStore:
                     self._manifest.close()
                     raise
             except BaseException:
-                os.close(self._lock)
+                _let_go_of(self._lock)
                 raise
-        self._release = weakref.finalize(self, _release, self._manifest, self._lock, os.getpid())
+        self._give_up = weakref.finalize(self, _release, self._manifest, self._lock, os.getpid())
 
     def topics(self) -> list[StoredTopic]:
         with self._mutex, self._refusals("read"):
@@ -159,7 +159,7 @@ class FolderStore:
     def close(self) -> None:
         """Give up the folder; a second close does nothing."""
         with self._mutex:
-            self._release()
+            self._give_up()
 
     def _path(self, number: int) -> Path:
         return self._segments / f"{number:08}.parquet"
@@ -250,21 +250,24 @@ def _hold(folder: Path) -> int:
 def _release(manifest: sqlite3.Connection, lock: int, owner: int) -> None:
     if os.getpid() == owner:
         manifest.close()
-        _held.discard(lock)
-        os.close(lock)
+        _let_go_of(lock)
 
 
 _held: set[int] = set()
 
 
-def _let_go() -> None:
-    """A forked child shares the lock by its descriptor, and must not outlive its parent with it."""
-    for descriptor in _held:
-        os.close(descriptor)
-    _held.clear()
+def _let_go_of(lock: int) -> None:
+    _held.discard(lock)
+    os.close(lock)
 
 
-os.register_at_fork(after_in_child=_let_go)
+def _forked() -> None:
+    """A child shares the locks by their descriptors, and must not outlive its parent with them."""
+    for lock in list(_held):
+        _let_go_of(lock)
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def _parquet(rows: pa.Table) -> memoryview:

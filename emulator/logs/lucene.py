@@ -37,7 +37,7 @@ _POSITION = re.compile(r"position (\d+)")
 def parse_lucene(query: QueryText, text: str) -> Condition:
     """The condition that ``text``, the beginning of ``query``, asks for."""
     try:
-        return _Reader(query, text).condition(parse_tree(text))
+        return _Reader(query).condition(parse_tree(text))
     except ParseError as error:
         where = _POSITION.search(str(error))
         raise _syntax_error(query, text, int(where[1]) if where else len(text.rstrip())) from None
@@ -57,9 +57,8 @@ def _syntax_error(query: QueryText, text: str, at: int) -> QueryError:
 class _Reader:
     """Walks luqum's tree; ``field`` is the field that a value stands behind, and where its name begins."""
 
-    def __init__(self, query: QueryText, text: str) -> None:
+    def __init__(self, query: QueryText) -> None:
         self.query = query
-        self.text = text
 
     def condition(self, node: Any, field: tuple[str, int] | None = None) -> Condition:
         match node:

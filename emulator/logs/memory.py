@@ -52,9 +52,7 @@ class MemoryStore:
                 if (topic, key) in self._keys:
                     return False
                 self._keys.add((topic, key))
-            segment = Segment(
-                next(self._segment_numbers), topic, rows.num_rows, int(times.min()), int(times.max())
-            )
+            segment = Segment(next(self._segment_numbers), topic, rows.num_rows, int(times.min()), int(times.max()))
             self._segments[topic][segment.number] = (segment, rows)
             return True
 

@@ -38,7 +38,10 @@ class Record(dict[str, Any]):
     meta: dict[str, Any]
 
     def __init__(
-        self, fields: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), id: str = "", time: int | None = None,
+        self,
+        fields: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
+        id: str = "",
+        time: int | None = None,
         meta: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(fields)

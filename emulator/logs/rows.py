@@ -37,6 +37,8 @@ def stored_rows(rows: object, now_s: float, profile: Profile, *, hidden: bool = 
     """
     if isinstance(rows, Sequence) and not isinstance(rows, (str, bytes)):
         return _from_dicts(rows, now_s, profile)
+    if isinstance(rows, pa.Table):
+        return _from_arrow(rows, now_s, profile, hidden)
     if isinstance(rows, pa.RecordBatch) or hasattr(rows, "__arrow_c_stream__"):
         return _from_arrow(pa.table(rows), now_s, profile, hidden)
     raise refuse(

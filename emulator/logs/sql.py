@@ -62,12 +62,17 @@ class Sql:
 
     def failed(self, message: str) -> QueryError:
         """The error for what DuckDB said of it, at the name that it speaks of."""
-        message = re.sub(r"^\w+(?: \w+)* Error: ", "", message.replace(_OWN, "")).split("\n")[0].split(". Use ")[0]
+        message = re.sub(r"^\w+(?: \w+)* Error: ", "", message.replace(_OWN, "")).split("\n")[0]
         for name in re.findall(r'"([^"]+)"', message):
             at = self._named(name)
             if at is not None:
                 return self._query.refuse(at, message)
         return self._query.refuse(self._first(), f"the SQL could not be run: {message}")
+
+    def refuse(self, name: str, message: str) -> QueryError:
+        """The error about a name, where it stands."""
+        at = self._named(name)
+        return self._query.refuse(self._first() if at is None else at, message)
 
     def _parsed(self) -> exp.Select:
         first = re.match(r"\w*", self._source.lstrip())
@@ -131,8 +136,7 @@ class Sql:
         ctes = list(tree.find_all(exp.CTE))
         own = {cte.alias.lower() for cte in ctes}
         if LOG in own:
-            at = self._named(LOG) or self._first()
-            raise self._query.refuse(at, f"{LOG} is the table of what was found; name yours otherwise")
+            raise self.refuse(LOG, f"{LOG} is the table of what was found; name yours otherwise")
         for select in list(tree.find_all(exp.Select)):
             if not (select.args.get("from_") or select.args.get("from")):
                 select.from_(exp.Table(this=exp.to_identifier(LOG)), copy=False)

@@ -7,6 +7,7 @@ import operator
 import re
 import threading
 from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow as pa
 from emulator.errors import AlreadyExists, InvalidValue, LabClosed, NotFound, QueryError
 from emulator.logs.compile import compile_condition
 from emulator.logs.condition import All, Condition
-from emulator.logs.engine import ROWS, EngineRefused, engine
+from emulator.logs.engine import ENGINE, ROWS, EngineRefused
 from emulator.logs.index import DEFAULT_DELIMITERS, FLOW_DELIMITERS, KINDS, Index, index_of
 from emulator.logs.query import QueryText
 from emulator.logs.records import Records, found_records
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from emulator.logs.service import LogService
 
 LANGUAGES = ("lucene", "cql", "sls")
+
+QUERY_CHARACTERS = 1 << 16
+"""Longest query; the providers' APIs allow far less (Tencent 12 KB)."""
 
 
 class Topic:
@@ -61,7 +65,7 @@ class Topic:
             if self.index is not None:
                 message = f"{self.name} has an index already: {', '.join(self.index.fields)}"
                 raise refuse(AlreadyExists, self._profile, "index.duplicate", message, object=self.id)
-            index = keys if isinstance(keys, Index) else self._index_of(keys, report)
+            index = self._index_of(keys, report)
             self._service.store.set_index(self.number, index.to_json(), report)
             self.index, self.report = index, report
 
@@ -70,6 +74,8 @@ class Topic:
 
         ``__time__`` is unix seconds (default: now). The same ``key`` twice writes once: then 0 is returned.
         """
+        if not (key is None or isinstance(key, str)):
+            raise refuse(InvalidValue, self._profile, "write.key", f"a key is text, not {key!r}", value=key)
         table = stored_rows(rows, self._service.now(), self._profile)
         with self._lock:
             self._check_there()
@@ -110,14 +116,16 @@ class Topic:
         with self._lock:
             self._check_there()
             index = self._index()
-            condition, bar = self._condition(text, language or self._profile.language)
+        condition, bar = self._condition(text, language or self._profile.language)
+        with self._lock:
+            self._check_there()
             table = self._refresh().rows(low, high)
             columns = self._view.columns
         if bar is not None:
             from emulator.logs.analysis import search_sql
 
             return search_sql(table, index, condition, text, bar, most)
-        return found_records(_matching(table, index, condition, text).slice(0, most), columns)
+        return found_records(_matching(table, index, condition, text, most), columns)
 
     def remove(self) -> None:
         """Delete the topic with all its rows; what still holds it is told so when it asks."""
@@ -183,11 +191,16 @@ class Topic:
             raise refuse(NotFound, self._profile, "index.missing", message, object=self.id)
         return self.index
 
-    def _index_of(self, keys: Mapping[str, str], report: bool) -> Index:
-        wrong = {key: kind for key, kind in keys.items() if kind not in KINDS or not key or key.startswith("_")}
-        if wrong or not keys:
-            message = f"an index names keys and {', '.join(KINDS)}, not {wrong}"
-            raise refuse(InvalidValue, self._profile, "write.key", message, object=self.id, value=wrong)
+    def _index_of(self, keys: Index | Mapping[str, str], report: bool) -> Index:
+        kinds = {key: field.kind for key, field in keys.fields.items()} if isinstance(keys, Index) else keys
+        good = isinstance(kinds, Mapping) and all(
+            isinstance(key, str) and key and not key.startswith("_") and kind in KINDS for key, kind in kinds.items()
+        )
+        if not good or not kinds:
+            message = f"an index maps keys to {', '.join(KINDS)}; keys do not start with _; this is {kinds!r}"
+            raise refuse(InvalidValue, self._profile, "write.key", message, object=self.id, value=keys)
+        if isinstance(keys, Index):
+            return keys
         return index_of(keys, FLOW_DELIMITERS if report else DEFAULT_DELIMITERS[self._profile.provider])
 
     def _text(self, query: object) -> QueryText:
@@ -195,6 +208,8 @@ class Topic:
             code = self._profile.code("query")
             raise QueryError(f"a query is text, not {type(query).__name__}", code=code, value=query)
         text = QueryText(query, self._profile)
+        if len(query) > QUERY_CHARACTERS:
+            raise text.refuse(QUERY_CHARACTERS, f"a query is at most {QUERY_CHARACTERS} characters long")
         wrong = re.search("[\0\ud800-\udfff]", query)
         if wrong:
             raise text.refuse(wrong.start(), "a character that no log holds")
@@ -204,7 +219,7 @@ class Topic:
         """A bound of a time range in whole seconds: rows have whole ones, and are before t if before ceil(t)."""
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             message = f"{name} is a time in unix seconds, not {value!r}"
             raise refuse(InvalidValue, self._profile, "time.range", message, object=self.id, value=value)
         return max(-(1 << 62), min(1 << 62, math.ceil(value)))
@@ -222,17 +237,17 @@ class Topic:
         return min(most, 1 << 62)
 
 
-def _matching(table: pa.Table, index: Index, condition: Condition, text: QueryText) -> pa.Table:
-    """The rows of ``table`` for which the condition holds, in their order."""
+def _matching(table: pa.Table, index: Index, condition: Condition, text: QueryText, most: int | None) -> pa.Table:
+    """The first ``most`` rows of ``table`` for which the condition holds, in their order."""
     where = compile_condition(condition, index, table.schema, text)
     if isinstance(condition, All) or table.num_rows == 0:
-        return table
+        return table.slice(0, most)
     # DuckDB says which rows, Arrow gathers them: only the columns of the condition pass through DuckDB.
     names = [f"c{at}" for at in range(len(where.columns))]
     seen = table.select(where.columns).rename_columns(names)
     seen = seen.append_column("at", [int64_array(np.arange(table.num_rows, dtype=np.int64))])
     try:
-        found = engine().integers(seen, f'SELECT "at" FROM "{ROWS}" WHERE {where.sql}', where.parameters)
+        found = ENGINE.integers(seen, f'SELECT "at" FROM "{ROWS}" WHERE {where.sql}', where.parameters)
     except EngineRefused as refused:
         raise text.refuse(0, f"the search could not be run: {refused}") from None
-    return table.take(int64_array(np.sort(found)))
+    return table.take(int64_array(np.sort(found)[:most]))

@@ -69,6 +69,7 @@ class Eni(Loggable[model.Eni]):
     def capture(self, path: str | PathLike[str]) -> Capture:
         """Everything that passes at the CVM's end, both ways, into a pcap file, for a ``with`` block; complete when it
         ends."""
+        self._lab._check_open()
         eni = self.model
         if eni.cvm_id is None:
             raise GuestError(f"{self.id} ({self.name}) is detached: attach it to a CVM before capturing there")
@@ -145,6 +146,8 @@ class Cvm(Resource[model.Cvm]):
                 if isinstance(error, subprocess.TimeoutExpired):
                     raise subprocess.TimeoutExpired(args, error.timeout, error.output, error.stderr) from None
                 raise
+        if process.returncode:
+            self._lab.fabric.keeper.check()
         result = subprocess.CompletedProcess(args, process.returncode, stdout, stderr)
         if check:
             result.check_returncode()

@@ -44,10 +44,9 @@ FLOWS = [
 
 def flow_table(flows: list[tuple[Any, ...]] = FLOWS) -> pa.Table:
     """Flow records in two windows of 300 s; time is the window's end."""
-    rows = [
-        (2, *flow[:7], NOW + flow[7], NOW + flow[7] + 300, *flow[8:], NOW + flow[7] + 300) for flow in flows
-    ]
-    return pa.table({name: column for name, column in zip(FLOW_SCHEMA.names, zip(*rows, strict=True), strict=True)}, FLOW_SCHEMA)
+    rows = [(2, *flow[:7], NOW + flow[7], NOW + flow[7] + 300, *flow[8:], NOW + flow[7] + 300) for flow in flows]
+    columns = zip(*rows, strict=True)
+    return pa.table(dict(zip(FLOW_SCHEMA.names, columns, strict=True)), FLOW_SCHEMA)
 
 
 @pytest.fixture(params=["tencent", "alibaba"])

@@ -41,7 +41,7 @@ INDEX = Index(
         "never": Field("text", ","),
     }
 )
-TEXTS = ["a", "b", "A", "É", "é", "ß", "İ", ".", "*", "?", "-", ",", "/", " ", '"', "'", "\\", "\n", "[", "]", "^", "(", "1"]
+TEXTS = list("abAÉéßİ.*?-,/ \"'\\\n[]^(1")
 NUMBERS = [-(1 << 63), -3, -1, 0, 1, 2, 5, 443, (1 << 53) + 1, (1 << 63) - 1]
 
 
@@ -53,7 +53,10 @@ def rows(count: int) -> list[dict[str, Any]]:
 
     return [
         {
-            **{"addr": text(), "cased": text(), 'od"d key': text(), "count": chance.choice([None, *NUMBERS])},
+            "addr": text(),
+            "cased": text(),
+            'od"d key': text(),
+            "count": chance.choice([None, *NUMBERS]),
             "share": chance.choice([None, -1.5, 0.0, 0.5, 1.0, 443.0, 1e18]),
             "count-text": chance.choice([None, "", "-", "1.5", "x", "5", "-3", "443", " 1", "9" * 19]),
         }
@@ -127,9 +130,11 @@ def holds(condition: Condition, row: dict[str, Any]) -> bool:
             if value is None:
                 return False
             exact = Decimal(value)
-            return {"=": exact == number, "<": exact < number, "<=": exact <= number, ">": exact > number, ">=": exact >= number}[
-                operator
-            ]
+            return (
+                (exact < number and "<" in operator)
+                or (exact > number and ">" in operator)
+                or (exact == number and "=" in operator)
+            )
         case Words(None):
             return any(found(condition, name, row) for name, field in INDEX.fields.items() if field.kind == "text")
         case Words(name):
@@ -200,7 +205,11 @@ def leaves(matches: list[str]) -> st.SearchStrategy[Condition]:
         st.sampled_from(["<", "<=", ">", ">="]),
         numbers,
     )
-    equal = st.builds(lambda name, number: Words(name, (f"{number:f}",), matches[0], 0, 0), st.sampled_from(numeric), numbers)  # type: ignore[arg-type]
+    equal = st.builds(
+        lambda name, number: Words(name, (f"{number:f}",), matches[0], 0, 0),  # type: ignore[arg-type]
+        st.sampled_from(numeric),
+        numbers,
+    )
     exists = st.builds(lambda name: Exists(name, 0), st.sampled_from([*texts, *numeric]))
     return st.one_of(wild, plain, compare, equal, exists)
 
@@ -225,7 +234,7 @@ def lucene(condition: Condition) -> str:
         case And(parts):
             return "(" + " AND ".join(map(lucene, parts)) + ")"
         case Or(parts):
-            return "(" + random.Random(len(parts)).choice([" OR ", " "]).join(f"({lucene(part)})" for part in parts) + ")"
+            return "(" + (" OR " if len(parts) == 2 else " ").join(f"({lucene(part)})" for part in parts) + ")"
         case Not(part):
             return f"NOT {lucene(part)}"
         case Exists(name):
@@ -288,14 +297,14 @@ def topic_of() -> Iterator[Callable[[str], Topic]]:
         service.close()
 
 
-often = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+often = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 
 @often
 @given(conditions(["any", "all", "phrase"]))
 def test_the_engine_agrees_with_the_evaluator(topic_of: Callable[[str], Topic], condition: Condition) -> None:
     topic = topic_of("tencent")
-    rows = _matching(topic._view.rows(), INDEX, condition, QueryText("", profile("tencent")))
+    rows = _matching(topic._view.rows(), INDEX, condition, QueryText("", profile("tencent")), None)
     assert rows["_vpclab_row"].to_pylist() == [at for at, row in enumerate(ROWS) if holds(condition, row)]
 
 
@@ -315,30 +324,32 @@ def test_sls_means_what_it_says(topic_of: Callable[[str], Topic], condition: Con
 
 fragments = st.sampled_from(
     [
-        *("AND", "OR", "NOT", "and", "or", "not", "in", "TO", "(", ")", "[", "]", "{", "}", ":", '"', "'", "\\", "#", "*", "?"),
-        *("|", "||", "&&", "!", "+", "-", "~", "^", "/", "<", ">", "=", ">=", ",", ";", "$1", "--", "/*", "*/", "\n", " ", " "),
-        *("addr", "count", "share", "never", "nope", "5", "-1", "1.5", "a", "é", "select", "from", "log", "where", "sum(count)"),
-        *("group by", "order by", "limit", "case", "when", "end", "with", "as", "count-text", '"count-text"', "null", "union"),
+        *"()[]{}:\"'\\#*?|!+-~^/<>=,;\n  ",
+        *("AND", "OR", "NOT", "and", "or", "not", "in", "TO", "||", "&&", "$1", "--", "/*", "*/", "5", "-1", "1.5"),
+        *("addr", "count", "share", "never", "nope", "count-text", '"count-text"', "a", "é", "select", "from", "log"),
+        *("where", "sum(count)", "limit", "case", "when", "end", "with", "as", "null", "union", "group by", "order by"),
     ]
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(st.sampled_from(["", "* | select "]), st.lists(fragments, max_size=12), st.sampled_from(["", " "]))
 def test_whatever_is_typed_is_answered_or_refused(
     topic_of: Callable[[str], Topic], before: str, parts: list[str], space: str
 ) -> None:
     query = before + space.join(parts)
     for name in ("tencent", "alibaba"):
+        line, column = 1, 1
         try:
             topic_of(name).search(query, limit=3)
         except QueryError as refused:
-            lines = query.split("\n")
-            assert 1 <= refused.line <= len(lines)
-            assert 1 <= refused.column <= len(lines[refused.line - 1]) + 1
+            line, column = refused.line, refused.column
+        lines = query.split("\n")
+        assert 1 <= line <= len(lines)
+        assert 1 <= column <= len(lines[line - 1]) + 1
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.text(max_size=30))
 def test_any_text_at_all_is_answered_or_refused(topic_of: Callable[[str], Topic], query: str) -> None:
     for text in (query, f"* | {query}", f"* | select {query}"):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +23,16 @@ from emulator.errors import LabError
 from emulator.logs import LogService, Topic
 
 Open = Callable[[], LogService]
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def run(program: str, folder: Path) -> str:
+    """What a Python program says that is given the folder; at most 20 s."""
+    command = [sys.executable, "-W", "ignore", "-c", program, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=20)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 @pytest.fixture
@@ -44,7 +56,8 @@ def segments(folder: Path) -> list[str]:
 
 
 def test_everything_survives_reopening(opened: Open, topic: Topic) -> None:
-    table = pa.table({"__time__": [5, 4], "n": [1, None], "a": ["x", "y"], "_vpclab_rule": pa.array([7, None], pa.int32())})
+    rules = pa.array([7, None], pa.int32())
+    table = pa.table({"__time__": [5, 4], "n": [1, None], "a": ["x", "y"], "_vpclab_rule": rules})
     topic.append(table, key="w1")
     topic.write([{"n": 2, "__time__": 6}], key="w2")
     bare = topic._service.create_topic("bare")
@@ -75,56 +88,73 @@ def test_the_report_survives_reopening(opened: Open) -> None:
     assert (again.index, again.report) == (index, True)
 
 
+READER = """
+import sqlite3, sys
+import pyarrow.parquet as pq
+
+manifest = sqlite3.connect(f"file:{sys.argv[1]}/manifest.sqlite?mode=ro", uri=True)
+for number, rows in manifest.execute("SELECT number, rows FROM segments"):
+    table = pq.read_table(f"{sys.argv[1]}/segments/{number:08}.parquet")
+    assert table.num_rows == rows
+    print(*sorted({str(kind) for kind in table.schema.types}))
+"""
+
+
 def test_any_reader_understands_the_files_while_the_store_is_open(topic: Topic, folder: Path) -> None:
     topic.write([{"n": 1, "a": "x", "d": 0.5}], key="w1")
     topic.write(pa.table({"n": pa.array([1], pa.int8()), "a": pa.array(["x"]).dictionary_encode()}))
-    program = (
-        "import sys, sqlite3, pyarrow.parquet as pq\n"
-        "manifest = sqlite3.connect(f'file:{sys.argv[1]}/manifest.sqlite?mode=ro', uri=True)\n"
-        "for number, rows in manifest.execute('SELECT number, rows FROM segments'):\n"
-        "    table = pq.read_table(f'{sys.argv[1]}/segments/{number:08}.parquet')\n"
-        "    assert table.num_rows == rows\n"
-        "    print(*sorted({str(kind) for kind in table.schema.types}))\n"
-    )
-    seen = subprocess.run(
-        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
+    seen = run(READER, folder).splitlines()
     assert seen == ["double int64 string", "int64 string"]
 
 
-def test_a_folder_is_written_by_one(opened: Open, topic: Topic, folder: Path, tencent: Profile) -> None:
+SECOND = """
+import sys
+from pathlib import Path
+from emulator.errors import LabError
+from emulator.logs import LogService
+from emulator.providers import profile
+
+try:
+    LogService(profile=profile("tencent"), now=float, folder=Path(sys.argv[1]))
+except LabError as error:
+    print(error)
+"""
+
+
+def test_a_folder_is_written_by_one(opened: Open, topic: Topic, folder: Path) -> None:
     with pytest.raises(LabError, match="in use by this process"):
         opened()
-    program = (
-        "import sys; from pathlib import Path\n"
-        "from emulator.logs import LogService; from emulator.providers import profile; from emulator.errors import LabError\n"
-        "try: LogService(profile=profile('tencent'), now=float, folder=Path(sys.argv[1]))\n"
-        "except LabError as error: print(error)\n"
-    )
-    root = str(Path(__file__).parents[2])
-    said = subprocess.run(
-        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True,
-        env={**os.environ, "PYTHONPATH": root},
-    ).stdout
+    said = run(SECOND, folder)
     assert f"in use by process {os.getpid()}" in said
     topic._service.close()
     assert opened().topic("accept").search() == []
 
 
-def test_a_forked_child_does_not_hold_the_folder(opened: Open, topic: Topic) -> None:
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(write)
-        os.read(read, 1)
-        os._exit(0)
-    try:
-        topic._service.close()
-        assert opened().topic("accept").search() == []
-    finally:
-        os.close(write)
-        os.close(read)
-        os.waitpid(child, 0)
+FORK = """
+import os, sys
+from pathlib import Path
+from emulator.logs import LogService
+from emulator.providers import profile
+
+service = LogService(profile=profile("tencent"), now=float, folder=Path(sys.argv[1]))
+held = LogService(profile=profile("tencent"), now=float).create_topic("held", index={"a": "text"})
+held.write([{"a": "x"}])
+print(len(held.search("a:x")), flush=True)
+read, write = os.pipe()
+if os.fork() == 0:
+    print(len(held.search("a:x")), flush=True)
+    os.close(write)
+    os.read(read, 1)
+    sys.exit()
+service.close()
+LogService(profile=profile("tencent"), now=float, folder=Path(sys.argv[1])).close()
+os.close(write)
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+def test_a_forked_child_can_search_and_does_not_hold_the_folder(folder: Path) -> None:
+    assert run(FORK, folder).split() == ["1", "1", "0"]
 
 
 def test_files_that_are_not_ours_stay_and_what_was_never_acknowledged_goes(
@@ -152,9 +182,12 @@ def test_a_damaged_segment_is_reported_and_left_out(opened: Open, topic: Topic, 
     path.write_bytes(data if how == "flipped" else data[: len(data) // 2])
     if how == "gone":
         path.unlink()
-    with pytest.warns(UserWarning, match=r"00000002\.parquet .*; its 2 records are left out"):
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
         service = opened()
         found = service.topic("accept").search("a:x")
+    (warning,) = [str(one.message) for one in warned]
+    assert re.search(r"00000002\.parquet .*; its 2 records are left out", warning)
     assert [record["n"] for record in found] == [0, 0, 2, 2]
     (damage,) = service.damaged
     assert (damage.segment.number, damage.path) == (2, str(path))
@@ -263,7 +296,9 @@ def test_a_kill_loses_nothing_acknowledged_and_doubles_nothing(opened: Open, top
     for turn in range(4):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(folder), str(attempted)],
-            stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
         )
         assert writer.stdout is not None
         for line in writer.stdout:

@@ -21,14 +21,21 @@ W1, W2 = 1_700_000_300, 1_700_000_600
 def test_a_record_is_a_dict_of_the_providers_fields(flows: Topic) -> None:
     record = flows.search("dstaddr:10.16.0.40 AND action:ACCEPT")[0]
     assert record == {
-        **{"version": 2, "interface-id": "eni-aaaa1111", "srcaddr": "10.16.0.22", "dstaddr": "10.16.0.40"},
-        **{"srcport": 512, "dstport": 2048, "packets": 9, "bytes": 756, "start": 1_700_000_000, "end": W1},
-        **{"action": "ACCEPT", "log-status": "OK"},
+        "version": 2,
+        "interface-id": "eni-aaaa1111",
+        "srcaddr": "10.16.0.22",
+        "dstaddr": "10.16.0.40",
+        "srcport": 512,
+        "dstport": 2048,
+        "packets": 9,
+        "bytes": 756,
+        "start": 1_700_000_000,
+        "end": W1,
+        "action": "ACCEPT",
+        "log-status": "OK",
     }
     assert {type(record[field]) for field in ("srcport", "packets", "bytes", "end")} == {int}
-    assert record.line == (
-        "2 eni-aaaa1111 10.16.0.22 10.16.0.40 512 2048 9 756 1700000000 1700000300 ACCEPT OK"
-    )
+    assert record.line == ("2 eni-aaaa1111 10.16.0.22 10.16.0.40 512 2048 9 756 1700000000 1700000300 ACCEPT OK")
     assert (record.id, record.time, record.meta) == ("1-0", W1, {"rule": 3})
 
 
@@ -105,9 +112,7 @@ def test_records_come_by_time_and_then_as_they_were_written(service: LogService)
         (-1e300, 1e300, 5),
     ],
 )
-def test_start_is_included_and_end_is_not(
-    flows: Topic, start: float | None, end: float | None, expected: int
-) -> None:
+def test_start_is_included_and_end_is_not(flows: Topic, start: float | None, end: float | None, expected: int) -> None:
     assert len(flows.search("*", start=start, end=end)) == expected
     assert len(flows.search("version:2", start=start, end=end)) == expected
     assert flows.search("* | select count(*) as n", start=start, end=end) == [{"n": expected}]
@@ -149,6 +154,17 @@ def test_a_query_that_is_no_text_is_refused(flows: Topic, query: Any) -> None:
 def test_characters_that_no_log_holds_are_refused(flows: Topic, query: str) -> None:
     with pytest.raises(QueryError, match="no log holds"):
         flows.search(query)
+
+
+@pytest.mark.parametrize("language", ["lucene", "sls"])
+def test_queries_that_are_too_much_are_refused(flows: Topic, language: str) -> None:
+    for query, message in {
+        "x" * 10_000_000: "65536 characters",
+        "NOT " * 600 + "x": "depth",
+        "action:a" + "*a" * 30_000: "could not be run",
+    }.items():
+        with pytest.raises(QueryError, match=message):
+            flows.search(query, language=language)
 
 
 def test_an_unknown_language_is_refused(flows: Topic) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from emulator.cloud.profile import Profile
 from emulator.errors import AlreadyExists, InvalidValue, LabClosed, NotFound
-from emulator.logs import Index, LogService, flow_index
+from emulator.logs import Field, Index, LogService, flow_index
 
 
 @pytest.fixture(params=["memory", "folder"])
@@ -70,7 +70,11 @@ def test_a_name_may_be_used_once_in_a_logset(service: LogService, profile: Profi
     ],
 )
 def test_names_follow_the_providers_rules(
-    service_of: Callable[..., LogService], provider: str, name: Any, logset: Any, reason: str,
+    service_of: Callable[..., LogService],
+    provider: str,
+    name: Any,
+    logset: Any,
+    reason: str,
     request: pytest.FixtureRequest,
 ) -> None:
     profile: Profile = request.getfixturevalue(provider)
@@ -136,15 +140,20 @@ def test_a_closed_service_says_so(service: LogService) -> None:
 def test_an_index_is_made_once(service: LogService, profile: Profile) -> None:
     topic = service.create_topic("accept", index={"bytes": "long", "note": "text", "share": "double"})
     assert topic.index is not None
-    assert {name: field.kind for name, field in topic.index.fields.items()} == {
-        **{"bytes": "long", "note": "text", "share": "double"}
-    }
+    kinds = {name: field.kind for name, field in topic.index.fields.items()}
+    assert kinds == {"bytes": "long", "note": "text", "share": "double"}
     with pytest.raises(AlreadyExists) as refused:
         topic.enable_index({"a": "text"})
     assert (refused.value.reason, refused.value.code) == ("index.duplicate", profile.code("index.duplicate"))
 
 
-@pytest.mark.parametrize("index", [{}, {"a": "json"}, {"a": "int"}, {"_a": "text"}, {"": "text"}, {"a": None}])
+@pytest.mark.parametrize(
+    "index",
+    [
+        *({}, {"a": "json"}, {"a": "int"}, {"_a": "text"}, {"": "text"}, {"a": None}, {5: "text"}, {"a": ["text"]}),
+        *(["a"], "a", 5, Index({}), Index({"_a": Field("text")})),
+    ],
+)
 def test_an_index_that_is_none_is_refused_and_leaves_no_topic(service: LogService, index: Any) -> None:
     with pytest.raises(InvalidValue, match="text, long, double"):
         service.create_topic("accept", index=index)
@@ -155,7 +164,8 @@ def test_an_index_that_is_none_is_refused_and_leaves_no_topic(service: LogServic
 def test_the_flow_log_index_keeps_addresses_whole(service: LogService) -> None:
     import pyarrow as pa
 
-    schema = pa.schema([("srcaddr", pa.string()), ("bytes", pa.int64()), ("__time__", pa.int64()), ("_vpclab_x", pa.int64())])
+    number = pa.int64()
+    schema = pa.schema([("srcaddr", pa.string()), ("bytes", number), ("__time__", number), ("_vpclab_x", number)])
     by_schema = service.create_topic("one", index=flow_index(schema))
     by_keys = service.create_topic("two")
     by_keys.enable_index({"srcaddr": "text", "bytes": "long"}, report=True)

@@ -13,7 +13,10 @@ ANSWERS: dict[str, list[dict[str, object]]] = {
     "  | select count(*) as n": [{"n": 5}],
     "* | select count(*), sum(bytes), 'x' as \"a b\"": [{"_col0": 5, "_col1": 151_572, "a b": "x"}],
     "dstaddr:10.16.0.40 | select srcaddr, sum(bytes) as b group by srcaddr": [{"srcaddr": "10.16.0.22", "b": 816}],
-    "action:REJECT | select srcaddr, bytes": [{"srcaddr": "10.16.0.40", "bytes": 756}, {"srcaddr": "10.16.0.22", "bytes": 60}],
+    "action:REJECT | select srcaddr, bytes": [
+        {"srcaddr": "10.16.0.40", "bytes": 756},
+        {"srcaddr": "10.16.0.22", "bytes": 60},
+    ],
     '* | select max("end") - min(start) as s from log where "log-status" = \'OK\'': [{"s": 600}],
     '* | select "log-status", count(*) as n group by "log-status" order by n': [
         {"log-status": "NODATA", "n": 1},
@@ -23,29 +26,43 @@ ANSWERS: dict[str, list[dict[str, object]]] = {
     "* | select bytes order by bytes limit 1, 2": [{"bytes": 756}, {"bytes": 756}],
     "* | select distinct bytes order by bytes": [{"bytes": 60}, {"bytes": 756}, {"bytes": 150_000}, {"bytes": None}],
     # integers stay integers, as in Presto
-    "* | select 7/2 as a, -7/2 as b, 7/2.0 as c, 7%3 as d, -7%3 as e limit 1": [{"a": 3, "b": -3, "c": 3.5, "d": 1, "e": -1}],
+    "* | select 7/2 as a, -7/2 as b, 7/2.0 as c, 7%3 as d, -7%3 as e limit 1": [
+        {"a": 3, "b": -3, "c": 3.5, "d": 1, "e": -1}
+    ],
     "* | select sum(bytes)/count(*) as a, avg(bytes) as b": [{"a": 30_314, "b": 37_893.0}],
     "* | select sum(bytes)/60.00*8 as bps": [{"bps": 20_209.6}],
     # nulls
-    "* | select count(bytes) as a, count(distinct srcaddr) as b, count_if(bytes > 100) as c": [{"a": 4, "b": 3, "c": 3}],
-    "log-status:NODATA | select bytes + 1 as a, coalesce(bytes, 0) as b, srcaddr = 'x' as c": [{"a": None, "b": 0, "c": None}],
+    "* | select count(bytes) as a, count(distinct srcaddr) as b, count_if(bytes > 100) as c": [
+        {"a": 4, "b": 3, "c": 3}
+    ],
+    "log-status:NODATA | select bytes + 1 as a, coalesce(bytes, 0) as b, srcaddr = 'x' as c": [
+        {"a": None, "b": 0, "c": None}
+    ],
     "* | select count(*) as n where action <> 'REJECT'": [{"n": 2}],
     "* | select concat(srcaddr, '->', dstaddr) as a, srcaddr || '!' as b limit 1": [
         {"a": "10.16.0.22->10.16.0.40", "b": "10.16.0.22!"}
     ],
     "log-status:NODATA | select concat(srcaddr, 'x') as a": [{"a": None}],
     # conditions in SQL
-    "* | select round(sum(case when action='REJECT' then 1.00 else 0.00 end)/cast(count(*) as double)*100,2) as p": [{"p": 40.0}],
-    "* | select count(*) as n where srcaddr like '10.16.%' and bytes between 1 and 100 and dstport in (22, 23)": [{"n": 1}],
+    "* | select round(sum(case when action='REJECT' then 1.00 else 0.00 end)/cast(count(*) as double)*100,2) as p": [
+        {"p": 40.0}
+    ],
+    "* | select count(*) as n where srcaddr like '10.16.%' and bytes between 1 and 100 and dstport in (22, 23)": [
+        {"n": 1}
+    ],
     "* | select count(*) as n where srcaddr is null or not bytes > 60": [{"n": 2}],
-    "* | select if(bytes > 100, 'big', 'small') as size, count(*) as n where bytes is not null group by size order by n": [
+    "* | select if(bytes > 100, 'big', 'small') as size, count(*) n where bytes is not null group by size order by n": [
         {"size": "small", "n": 1},
         {"size": "big", "n": 3},
     ],
     # sub-queries and the query's own tables
-    "* | select count(*) as n where srcaddr in (select srcaddr group by srcaddr order by sum(bytes) desc limit 1)": [{"n": 1}],
+    "* | select count(*) as n where srcaddr in (select srcaddr group by srcaddr order by sum(bytes) desc limit 1)": [
+        {"n": 1}
+    ],
     "* | select max(b) as m from (select srcaddr, sum(bytes) as b group by srcaddr)": [{"m": 150_000}],
-    "* | with a as (select srcaddr, bytes where bytes < 1000), b as (select count(*) as n from a) select n from b": [{"n": 3}],
+    "* | with a as (select srcaddr, bytes where bytes < 1000), b as (select count(*) as n from a) select n from b": [
+        {"n": 3}
+    ],
     "* | with A as (select 1 as x from log limit 1) select a.x from a": [{"x": 1}],
     "* | with pg_class as (select 1 as x limit 1) select x from pg_class": [{"x": 1}],
     "* | select l.bytes from log l join log r on l.dstaddr = r.srcaddr and l.bytes = r.bytes order by 1": [
@@ -58,10 +75,10 @@ ANSWERS: dict[str, list[dict[str, object]]] = {
     "* | select lower(action) as a, upper('x') as b, length(action) as c, replace(action, 'C', 'k') as d limit 1": [
         {"a": "accept", "b": "X", "c": 6, "d": "AkkEPT"}
     ],
-    "* | select abs(-3) as a, round(2.5) as b, floor(2.5) as c, ceil(2.5) as d, greatest(1, 2) as e, nullif(1, 1) as f limit 1": [
+    "* | select abs(-3) a, round(2.5) b, floor(2.5) c, ceil(2.5) d, greatest(1, 2) e, nullif(1, 1) f limit 1": [
         {"a": 3, "b": 3, "c": 2, "d": 3, "e": 2, "f": None}
     ],
-    "* | select 'it''s | \"x\" -- no comment' as a limit 1 -- a comment | select": [{"a": "it's | \"x\" -- no comment"}],
+    "* | select 'it''s | \"x\" -- no comment' as a limit 1 -- a comment | select": [{"a": 'it\'s | "x" -- no comment'}],
     '"a|b" | select count(*) as n': [{"n": 0}],
     r"a\|b | select count(*) as n": [{"n": 0}],
     "* | select max(__TIMESTAMP__) as t": [{"t": 1_700_000_600_000}],
@@ -181,8 +198,7 @@ def test_answers(flows: Topic, query: str) -> None:
 
 
 def test_numbers_are_ints_and_computed_rows_have_no_id(flows: Topic) -> None:
-    (row,) = flows.search("* | select sum(bytes) as a, count(*) as b, 7/2 as c, avg(bytes) as d, 1.5 as e, bytes as f limit 1"
-                          .replace(", bytes as f", ""))
+    (row,) = flows.search("* | select sum(bytes) as a, count(*) as b, 7/2 as c, avg(bytes) as d, 1.5 as e")
     assert [type(value) for value in row.values()] == [int, int, int, float, float]
     assert (row.id, row.time, row.meta) == ("", None, {})
     assert row.line == "151572 5 3 37893.0 1.5"
@@ -213,7 +229,23 @@ def test_attacks_are_refused(flows: Topic, sql: str) -> None:
     assert flows.search("* | select count(*) as n") == [{"n": 5}]
 
 
-HOSTILE = ["'", '"', "' OR 1=1 --", '"; drop table log; --', "$1", "?", "\\", "%", "_", "\\'", "a\u0000".strip("\0"), "{}", "c0", "[a-z]+", "(", ".*"]
+HOSTILE = [
+    "'",
+    '"',
+    "' OR 1=1 --",
+    '"; drop table log; --',
+    "$1",
+    "?",
+    "\\",
+    "\\'",
+    "%",
+    "_",
+    "{}",
+    "c0",
+    "[a-z]+",
+    "(",
+    ".*",
+]
 
 
 @pytest.mark.parametrize("value", HOSTILE)
@@ -243,7 +275,8 @@ def test_alibabas_time_is_in_seconds(sls_flows: Topic) -> None:
 
 
 def test_documented_queries_run(sls_flows: Topic) -> None:
-    query = """dstaddr:10.16.0.22 AND dstport:0 | SELECT srcaddr, SUM(CASE WHEN action='ACCEPT' THEN 1 ELSE 0 END) AS accept_count,
+    query = """dstaddr:10.16.0.22 AND dstport:0 | SELECT srcaddr,
+       SUM(CASE WHEN action='ACCEPT' THEN 1 ELSE 0 END) AS accept_count,
        SUM(CASE WHEN action='REJECT' THEN 1 ELSE 0 END) AS reject_count FROM log GROUP BY srcaddr
        ORDER BY accept_count+reject_count DESC"""
     assert sls_flows.search(query) == [{"srcaddr": "10.16.0.40", "accept_count": 0, "reject_count": 1}]
@@ -259,9 +292,19 @@ def test_columns_of_the_index_that_no_row_has_are_null(flows: Topic) -> None:
         topic.search("* | select other")
 
 
+def test_keys_that_differ_by_case_only_are_not_mistaken_for_each_other(flows: Topic) -> None:
+    topic = flows._service.create_topic("app", index={"n": "long", "N": "long"})
+    topic.write([{"n": 1, "N": 2}])
+    assert len(topic.search("n:1 AND N:2")) == 1
+    assert topic.search("n:2 OR N:1") == []
+    with pytest.raises(QueryError, match="by case only"):
+        topic.search("* | select n")
+
+
 def test_text_that_is_indexed_as_a_number_counts_where_it_is_one(flows: Topic) -> None:
     topic = flows._service.create_topic("app", index={"n": "long", "d": "double"})
-    topic.write([{"n": value, "d": value} for value in ("5", "-", "1.5", "", "1e3", " 7", "99999999999999999999", "-3")])
+    values = ("5", "-", "1.5", "", "1e3", " 7", "99999999999999999999", "-3")
+    topic.write([{"n": value, "d": value} for value in values])
     assert [record["n"] for record in topic.search("n:*")] == ["5", "-3"]
     assert [record["d"] for record in topic.search("d:*")] == ["5", "1.5", "99999999999999999999", "-3"]
     assert topic.search("* | select sum(n) as n, max(d) as d") == [{"n": 2, "d": 1e20}]

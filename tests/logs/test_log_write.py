@@ -63,6 +63,12 @@ def test_the_same_key_writes_once(topic: Topic) -> None:
     assert len(topic.search("a:x")) == 4
 
 
+@pytest.mark.parametrize("key", [5, b"k", ["k"]])
+def test_a_key_that_is_no_text_is_refused(topic: Topic, key: Any) -> None:
+    with pytest.raises(InvalidValue, match="a key is text"):
+        topic.write([{"a": "x"}], key=key)
+
+
 def test_a_key_is_its_topics_own(service: LogService, topic: Topic) -> None:
     other = service.create_topic("other", index={"a": "text"})
     assert topic.write([{"a": "x"}], key="k") == other.write([{"a": "x"}], key="k") == 1
