@@ -85,7 +85,7 @@ class Lab:
         speed = check_speed(speed)
         # What follows needs Linux, numpy and Arrow; a lab that is refused for its arguments has not paid for them.
         with warnings.catch_warnings():
-            # Mininet imports distutils, which is deprecated; a project that runs its tests with -W error could open no lab.
+            # Mininet imports distutils, which is deprecated: tests that are run with -W error could open no lab.
             warnings.simplefilter("ignore")
             from emulator.capture import recovery
             from emulator.capture.collector import Collector

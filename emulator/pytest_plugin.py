@@ -20,7 +20,7 @@ import os
 import sys
 from collections.abc import Generator, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -79,14 +79,23 @@ def lab_module(pytestconfig: pytest.Config) -> Iterator[Lab]:
 
 def _open(config: pytest.Config) -> Lab:
     """A lab, or a skip or failure that says what the machine lacks."""
-    lacking = _lacking()
-    if lacking is None:
-        from emulator import Lab, RequirementMissing
+    need_kernel()
+    from emulator import Lab, RequirementMissing
 
-        try:
-            return Lab(config.getoption("vpclab_profile") or "tencent", start=START_S)
-        except RequirementMissing as missing:
-            lacking = str(missing)
+    try:
+        return Lab(config.getoption("vpclab_profile") or "tencent", start=START_S)
+    except RequirementMissing as missing:
+        _give_up(str(missing))
+
+
+def need_kernel() -> None:
+    """Skip (or fail) the test that runs where this machine cannot run a lab; for tests that open labs themselves."""
+    lacking = _lacking()
+    if lacking is not None:
+        _give_up(lacking)
+
+
+def _give_up(lacking: str) -> NoReturn:
     if os.environ.get(REQUIRE) == "1":
         pytest.fail(f"{_PREFIX}{lacking} ({REQUIRE}=1 forbids to skip)", pytrace=False)
     pytest.skip(f"{_PREFIX}{lacking}")

@@ -104,6 +104,12 @@ def build(open_lab: Callable[..., Lab]) -> Callable[..., Site]:
     return make
 
 
+@pytest.fixture(scope="session")
+def furnished() -> Callable[[Lab], Site]:
+    """Puts a site into a lab that is there."""
+    return site_in
+
+
 def site_in(lab: Lab) -> Site:
     vpc = lab.create_vpc("10.16.0.0/16", name="demo")
     web, db = vpc.create_subnet("10.16.0.0/24", name="web"), vpc.create_subnet("10.16.1.0/24", name="db")

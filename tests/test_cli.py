@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from emulator import screen as screen_module
+from emulator.pytest_plugin import need_kernel
 from emulator.screen import Screen, grid
 from scenarios import SCENARIOS
 
@@ -57,6 +58,13 @@ def vpclab(
 
 def injected(code: str) -> list[str]:
     return [sys.executable, "-c", INJECTED, code]
+
+
+@pytest.fixture(autouse=True)
+def kernel(request: pytest.FixtureRequest) -> None:
+    """Tests of the kernel tier are skipped, with the way out, where there is none to test with."""
+    if request.node.get_closest_marker("kernel"):
+        need_kernel()
 
 
 # names and usage -------------------------------------------------------------------------------------

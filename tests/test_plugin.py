@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from emulator.pytest_plugin import need_kernel
+
 pytest_plugins = ["pytester"]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -68,6 +70,13 @@ def install(folder: Path) -> None:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vpclab\nVersion: 0.1.0\n")
     (info / "entry_points.txt").write_text("[pytest11]\nvpclab = emulator.pytest_plugin\n")
+
+
+@pytest.fixture(autouse=True)
+def kernel(request: pytest.FixtureRequest) -> None:
+    """Tests of the kernel tier are skipped, with the way out, where there is none to test with."""
+    if request.node.get_closest_marker("kernel"):
+        need_kernel()
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ import pytest
 
 from emulator import doctor
 from emulator.providers import PROFILES
+from emulator.pytest_plugin import need_kernel
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
@@ -42,6 +43,13 @@ def steady(text: str) -> list[str]:
     """What varies from run to run made equal: unix seconds and the identifier of a ping."""
     text = re.sub(r"\b1[67]\d{8}\b", "TIME", text)
     return re.sub(r"(\d+\.\d+\.\d+\.\d+) \d+ (2048|0) 1 ", r"\1 ID \2 1 ", text).splitlines()
+
+
+@pytest.fixture(autouse=True)
+def kernel(request: pytest.FixtureRequest) -> None:
+    """Tests of the kernel tier are skipped, with the way out, where there is none to test with."""
+    if request.node.get_closest_marker("kernel"):
+        need_kernel()
 
 
 def test_every_snippet_is_found() -> None:

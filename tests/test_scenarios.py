@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from emulator.providers import PROFILES
+from emulator.pytest_plugin import need_kernel
 from scenarios import SCENARIOS, Outcome, Scenario, Story, tell
 
 if TYPE_CHECKING:
@@ -21,6 +22,13 @@ FOLDER = Path(inspect.getfile(Scenario)).parent
 PUBLIC = {"emulator", "scenarios.story"}
 RUNS = [(name, profile) for name, scenario in SCENARIOS.items() for profile in scenario.profiles]
 EVERY = pytest.mark.parametrize("name", SCENARIOS)
+
+
+@pytest.fixture(autouse=True)
+def kernel(request: pytest.FixtureRequest) -> None:
+    """Tests of the kernel tier are skipped, with the way out, where there is none to test with."""
+    if request.node.get_closest_marker("kernel"):
+        need_kernel()
 
 
 @pytest.mark.kernel

@@ -66,6 +66,7 @@ class NamespaceNode(Node):  # type: ignore[misc]
         return {}
 
     def _shell(self) -> None:
+        self.keeper.check()
         if self.shell is not None and self.shell.poll() is None:
             return
         self._end_shell()

@@ -12,7 +12,6 @@ from typing import Any
 
 from luqum import tree
 from luqum.exceptions import ParseError
-from luqum.thread import parse as parse_tree
 
 from emulator.errors import QueryError
 from emulator.logs.condition import (
@@ -29,6 +28,7 @@ from emulator.logs.condition import (
     disjunction,
     number,
 )
+from emulator.logs.grammar import parse as parse_tree
 from emulator.logs.query import QueryText
 
 _POSITION = re.compile(r"position (\d+)")
