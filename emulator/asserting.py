@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from emulator.logs.records import Record
+from emulator.logs.records import Record, Records
 
 Fields = Mapping[str, Any]
 Why = Callable[[Record], str | None]
@@ -59,7 +59,7 @@ def is_records(value: object) -> TypeGuard[Sequence[Record]]:
     """Whether ``value`` is what a search returned, or a list made of such records."""
     if not isinstance(value, list | tuple):
         return False
-    return type(value).__name__ == "Records" or (len(value) > 0 and all(isinstance(one, Record) for one in value))
+    return isinstance(value, Records) or (len(value) > 0 and all(isinstance(one, Record) for one in value))
 
 
 def explain_set(

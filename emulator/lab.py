@@ -107,6 +107,8 @@ class Lab:
                 recovery.recover(folder, spool, self.profile.record_form, self.profile.delay_s)
                 self.fabric.keeper.linger(self._tag, folder, recovery.LINGER_S)
             self._collector = Collector(self.cloud, self.fabric, spool, self._tag, folder)
+            self.fabric.admitted = lambda eni_id: self._collector.follow(self.clock.now, [eni_id])
+            self.fabric.withdrawn = self._collector.forget
             with self._lock:  # a running clock's thread waits until there is a lab
                 self.clock = Clock(
                     start_s, speed=speed, settle=self._settle, next_event=self._collector.next_event, lock=self._lock

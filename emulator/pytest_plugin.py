@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from emulator.asserting import Failure
     from emulator.lab import Lab
     from emulator.logs.records import Record
+    from emulator.logs.topic import Topic
 
 START_S = 1_704_067_200
 """Where the fixtures' lab time begins: 2024-01-01 00:00 UTC, the start of a capture window of any length."""
@@ -120,7 +121,8 @@ def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, righ
     with contextlib.suppress(Exception):  # an explanation must never hide the failure that it explains
         from emulator.asserting import explain_comparison
 
-        failure = explain_comparison(op, left, right, _why, _stored)
+        labs = _Labs()
+        failure = explain_comparison(op, left, right, labs.why, labs.stored)
         if failure is None:
             return None
         config.stash[_failure] = failure
@@ -154,13 +156,15 @@ def _lesson(error: pytest.ExceptionInfo[BaseException], failure: Failure | None)
     """What the report of a failed assertion says about records, beyond what the assertion itself says."""
     if not error.errisinstance(AssertionError):
         return []
-    if failure is not None and failure.summary in str(error.value):
-        lines = [failure.summary, *failure.lines]
-        return _in_topics() if "why: " not in str(failure) else [] if _fits(lines) else lines
-    return _at_hand(error) or _in_topics()
+    labs = _Labs()
+    if failure is None or failure.summary not in str(error.value):
+        return _at_hand(error, labs) or labs.describe()
+    whole = [failure.summary, *failure.lines]
+    lines = [] if _fits(whole) else whole
+    return lines if "why: " in str(failure) else [*lines, *labs.describe()]
 
 
-def _at_hand(error: pytest.ExceptionInfo[BaseException]) -> list[str]:
+def _at_hand(error: pytest.ExceptionInfo[BaseException], labs: _Labs) -> list[str]:
     """The records that the assertion or the variables of the frames that it passed hold, innermost first."""
     from emulator.asserting import describe_records, is_records
     from emulator.logs.records import Record
@@ -174,80 +178,84 @@ def _at_hand(error: pytest.ExceptionInfo[BaseException]) -> list[str]:
             if not is_records(records) or not records or any(value is other for other in seen):
                 continue
             seen.append(value)
-            lines += describe_records("in the assertion" if name.startswith("@py_") else name, records, _why)
+            lines += describe_records("in the assertion" if name.startswith("@py_") else name, records, labs.why)
             if len(seen) == _SHOWN:
                 return lines
     return lines
 
 
-def _in_topics() -> list[str]:
-    """What the topics of open labs hold, or why they hold nothing yet."""
-    from emulator.asserting import describe_records
+class _Labs:
+    """The labs of this process, asked about the records of one failure; what a topic holds is read once."""
 
-    topics: dict[str, list[Record]] = {}
-    for name, record in _stored():
-        topics.setdefault(name, []).append(record)
-    lines: list[str] = []
-    for name, records in topics.items():
-        lines += describe_records(f"topic {name}", records, _why)
-    if not lines:
-        lines = [
-            f"no topic holds records at lab time {lab.clock.now:.0f}: those of a capture window can be found "
-            f"{lab.profile.delay_s} s after its end (lab.clock.advance)"
-            for lab in _labs()
-            if not lab.logs.closed and lab.describe_flow_logs()[1]
-        ]
-    return lines
+    def __init__(self) -> None:
+        module: Any = sys.modules.get("emulator.lab")
+        self.all: list[Lab] = [] if module is None else list(module.LABS)
+        self.open = [lab for lab in self.all if not lab.logs.closed]
+        self._held: dict[tuple[int, int], dict[str, list[Record]]] = {}
 
-
-def _stored() -> Iterator[tuple[str, Record]]:
-    """Records of every topic of every open lab, with the topic's name."""
-    for lab in _labs():
-        if lab.logs.closed:
-            continue
-        for topic in lab.logs.topics():
-            if topic.index is not None:
+    def stored(self) -> Iterator[tuple[str, Record]]:
+        """Records of every topic of every open lab, with the topic's name."""
+        for lab in self.open:
+            for topic in _searchable(lab):
                 yield from ((topic.name, record) for record in topic.search("*", limit=_SEARCHED))
 
+    def describe(self) -> list[str]:
+        """What the topics hold, or why they hold nothing yet."""
+        from emulator.asserting import describe_records
 
-def _why(record: Record) -> str | None:
-    """What the lab of a record says about it; None where that lab is not known.
+        topics: dict[str, list[Record]] = {}
+        for name, record in self.stored():
+            topics.setdefault(name, []).append(record)
+        if topics:
+            return [
+                line
+                for name, records in topics.items()
+                for line in describe_records(f"topic {name}", records, self.why)
+            ]
+        return [
+            f"no topic holds records at lab time {lab.clock.now:.0f}: those of a capture window can be found "
+            f"{lab.profile.delay_s} s after its end (lab.clock.advance)"
+            for lab in self.open
+            if lab.describe_flow_logs()[1]
+        ]
 
-    Labs give equal ids, so the record itself is looked for.
-    """
-    from emulator import VpclabError
+    def why(self, record: Record) -> str | None:
+        """What the lab of a record says about it; None where that lab is not known.
 
-    labs = _labs()
-    asked = [lab for lab in labs if _holds(lab, record)] or [lab for lab in labs if lab.logs.closed]
-    answers: set[str] = set()
-    for lab in asked:
-        with contextlib.suppress(VpclabError):
-            answers.add(str(lab.explain(record)))
-    return answers.pop() if len(answers) == 1 else None
+        Labs give equal ids, so the record itself is looked for; a closed lab is believed where no open one has it.
+        """
+        from emulator import VpclabError
+
+        asked = [lab for lab in self.open if self._holds(lab, record)]
+        asked = asked or [lab for lab in self.all if lab.logs.closed]
+        answers: set[str] = set()
+        for lab in asked:
+            with contextlib.suppress(VpclabError):
+                answers.add(str(lab.explain(record)))
+        return answers.pop() if len(answers) == 1 else None
+
+    def _holds(self, lab: Lab, record: Record) -> bool:
+        if record.time is None:
+            return False
+        key = id(lab), record.time
+        if key not in self._held:
+            held = self._held[key] = {}
+            for topic in _searchable(lab):
+                for other in topic.search("*", start=record.time, end=record.time + 1):
+                    held.setdefault(other.id, []).append(other)
+        return record in self._held[key].get(record.id, [])
 
 
-def _holds(lab: Lab, record: Record) -> bool:
-    """Whether a topic of this lab has the record."""
-    if lab.logs.closed or record.time is None:
-        return False
-    return any(
-        other.id == record.id and other == record
-        for topic in lab.logs.topics()
-        if topic.index is not None
-        for other in topic.search("*", start=record.time, end=record.time + 1, limit=_SEARCHED)
-    )
-
-
-def _labs() -> list[Lab]:
-    module: Any = sys.modules.get("emulator.lab")
-    return [] if module is None else list(module.LABS)
+def _searchable(lab: Lab) -> list[Topic]:
+    return [topic for topic in lab.logs.topics() if topic.index is not None]
 
 
 def _forget_closed() -> None:
     """The traceback of a failed test keeps its labs; they must not be asked about the records of later tests."""
-    for lab in _labs():
+    module: Any = sys.modules.get("emulator.lab")
+    for lab in [] if module is None else list(module.LABS):
         if lab.logs.closed:
-            sys.modules["emulator.lab"].LABS.discard(lab)
+            module.LABS.discard(lab)
 
 
 def _fits(lines: list[str]) -> bool:

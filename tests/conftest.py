@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import dpkt
 import pytest
+from hypothesis import settings
 
 from emulator.capture.windows import window_end
 from emulator.pytest_plugin import REQUIRE, _lacking
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from emulator.logs.records import Record
     from emulator.logs.topic import Topic
     from emulator.resources import Cvm, Eni, FlowLog, Subnet, Vpc
+
+# No folder to write into is needed, and a busy machine fails no property.
+settings.register_profile("vpclab", database=None, deadline=None)
+settings.load_profile("vpclab")
 
 START_S = 1_763_000_010
 """Where these labs' time begins: 30 s into a window of a minute, 210 s into one of five or of ten."""

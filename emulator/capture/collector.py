@@ -118,6 +118,13 @@ class Collector:
         if gone or changed or fresh:
             self._note()
 
+    def forget(self, eni_id: str) -> None:
+        """An ENI that was followed could not be plugged in: no packet passed, there is nothing to tell."""
+        watch = self._watches.pop(eni_id, None)
+        if watch is not None:
+            watch.fabric.accounts.close([watch.index])
+            self._note()
+
     def _attached(self) -> Iterable[str]:
         for fabric in self._fabric.vpcs.values():
             yield from fabric.attached

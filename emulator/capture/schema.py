@@ -105,7 +105,7 @@ def _rule(flows: Flows) -> np.ndarray[Any, np.dtype[np.uint32]]:
 def _key(flows: Flows) -> tuple[np.ndarray[Any, Any], ...]:
     """What makes two kernel entries the same record: everything of their key but the rule; the last sorts first."""
     verdict = flows["mark"] & np.uint32(marks.IN | marks.REJECT)
-    return verdict, flows["dport"], flows["sport"], flows["daddr"], flows["saddr"], flows["protocol"]
+    return verdict, *(flows[name].copy() for name in ("dport", "sport", "daddr", "saddr", "protocol"))
 
 
 def _firsts(*columns: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.intp]]:
@@ -117,10 +117,11 @@ def _firsts(*columns: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.intp]
 
 def _summed(flows: Flows, firsts: np.ndarray[Any, np.dtype[np.intp]]) -> Flows:
     """The first of each run, with the run's packets and bytes."""
+    if len(firsts) == len(flows):
+        return flows
     merged: Flows = flows[firsts]
-    if len(firsts) < len(flows):
-        for name in ("packets", "bytes"):
-            merged[name] = np.add.reduceat(flows[name], firsts)
+    for name in ("packets", "bytes"):
+        merged[name] = np.add.reduceat(flows[name], firsts)
     return merged
 
 

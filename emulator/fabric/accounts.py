@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emulator.errors import KernelRefused
-from emulator.fabric import netlink, ruleset, tables
+from emulator.fabric import netlink, tables
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.elements import Batch
 
@@ -115,7 +115,7 @@ class Accounts:
                 parts[index].append(flows)
                 full.append(name)
         if full:
-            self._keeper.nft(self._ns, "".join(f"flush set {ruleset.TABLE} {name}\n" for name in full))
+            self._send(Batch().flush(full), settle=False)
         skipped = self._count_skipped(generations, answers[len(sets) :])
         return {
             index: Harvest(np.concatenate(found) if found else np.empty(0, tables.FLOW), skipped[index])

@@ -53,6 +53,13 @@ class Batch:
     def delete_jumps(self, name: str, indexes: Iterable[int]) -> Batch:
         return self.delete(name, [index_key(index) for index in indexes])
 
+    def flush(self, names: Iterable[str]) -> Batch:
+        """Delete all elements of these sets."""
+        for name in names:
+            body = struct.pack("=BBH", _INET, 0, 0) + _set(name)
+            self._messages.append(_message(_NFTABLES << 8 | _DELETE, 0, len(self._messages) + 1, body))
+        return self
+
     def request(self) -> bytes:
         """The whole transaction; the kernel acknowledges the last message, or refuses all of them."""
         begin = _message(_BATCH_BEGIN, 0, 0, struct.pack("=BBH", 0, 0, _htons(_NFTABLES)))
@@ -62,12 +69,16 @@ class Batch:
         return b"".join((begin, *self._messages[:-1], last, end))
 
     def _change(self, kind: int, flags: int, name: str, elements: list[bytes]) -> Batch:
-        head = _attribute(1, TABLE.split()[1].encode() + b"\0") + _attribute(2, name.encode() + b"\0")
         for at in range(0, len(elements), _MOST_IN_A_MESSAGE):
-            body = struct.pack("=BBH", _INET, 0, 0) + head
+            body = struct.pack("=BBH", _INET, 0, 0) + _set(name)
             body += _attribute(3 | _NESTED, b"".join(elements[at : at + _MOST_IN_A_MESSAGE]))
             self._messages.append(_message(_NFTABLES << 8 | kind, flags, len(self._messages) + 1, body))
         return self
+
+
+def _set(name: str) -> bytes:
+    """A set of the table, or a map."""
+    return _attribute(1, TABLE.split()[1].encode() + b"\0") + _attribute(2, name.encode() + b"\0")
 
 
 def _element(key: bytes, chain: str | None = None) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from emulator.cloud.account import Cloud
@@ -35,6 +35,10 @@ class Fabric:
         self.vpcs: dict[str, VpcFabric] = {}
         self._cvms: dict[str, CvmHost] = {}
         self._hosts_files: dict[str, str] = {}
+        self.admitted: Callable[[str], object] = lambda eni_id: None
+        """Called with an ENI's id before its first packet can pass."""
+        self.withdrawn: Callable[[str], object] = lambda eni_id: None
+        """Called when such an ENI could not be plugged in after all."""
 
     def close(self) -> None:
         """End all guests and drop all namespaces; the kernel takes back what was in them."""
@@ -76,6 +80,7 @@ class Fabric:
         except BaseException:
             if eni.id in self.vpcs[eni.vpc_id].attached:
                 with contextlib.suppress(LabError):
+                    self.withdrawn(eni.id)
                     self.detach(eni)
             if self._cvms.pop(cvm.id, None) is not None:
                 self.net.forget(node)
@@ -117,8 +122,10 @@ class Fabric:
             return link
 
         try:
-            fabric.attach(eni, node.ns, make_link)
+            fabric.attach(eni, node.ns, make_link, lambda: self.admitted(eni.id))
         except BaseException:
+            with contextlib.suppress(LabError):
+                self.withdrawn(eni.id)
             for link in links:
                 self.net.unlink(link)
             raise

@@ -45,6 +45,13 @@ _SEARCHED = ("/", "/etc", "/opt", "/srv", "/var", "/var/lib", "/var/log", "/var/
 power)."""
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/proc", "/dev", "/nix")
 """Without these nothing runs, whoever may read them."""
+_PROC_FIXED = ("/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs")
+_PROC_MASKED = (
+    *("/proc/sysrq-trigger", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug"),
+    *("/proc/latency_stats", "/proc/acpi", "/proc/asound", "/proc/scsi"),
+)
+"""Parts of /proc that belong to the whole machine. A guest of root has root's user id, and many of them ask for no more
+(/proc/sys/kernel/core_pattern, say); bwrap covers only what looks writable from the outside."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INIT = "trap '' CHLD; echo ready >&@ready; exec sleep infinity @ready>&-"
 """Pid 1 of a pod: no guest can kill it, and the kernel reaps what is left to one that ignores SIGCHLD."""
@@ -219,6 +226,12 @@ def sandbox(hostname: str, hosts: str) -> tuple[list[str], View]:
         *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
         *("--perms", "1777", "--tmpfs", "/tmp", "--perms", "755", "--tmpfs", "/run"),
     ]
+    for path in _PROC_FIXED:
+        if os.path.exists(path):
+            argv += ["--ro-bind", path, path]
+    for path in _PROC_MASKED:
+        if os.path.exists(path):
+            argv += ["--tmpfs", path] if os.path.isdir(path) else ["--ro-bind", "/dev/null", path]
     private, masked = private_folders(), [one for one in secrets() if os.path.exists(one)]
     for folder in private:
         if folder not in ("/tmp", "/run") and os.path.isdir(folder):

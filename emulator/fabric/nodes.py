@@ -83,7 +83,7 @@ class NamespaceNode(Node):  # type: ignore[misc]
             os.close(self.slave)  # the shell's are the only ones left, so that its end is seen here
         self.pid = self.shell.pid
         self.pollOut = select.poll()
-        self.pollOut.register(self.stdout)
+        self.pollOut.register(self.stdout, select.POLLIN)  # not for writing, as stock Mininet does: it always can
         self.outToNode[self.stdout.fileno()] = self.inToNode[self.stdin.fileno()] = self
         self.decoder = getincrementaldecoder()
         self.readbuf, self.waiting = "", False
@@ -103,6 +103,10 @@ class NamespaceNode(Node):  # type: ignore[misc]
         self.shell, self.waiting = None, False
 
     def read(self, size: int = 1024) -> str:
+        """What is in the buffer, else what comes; stock Mininet waits for more although it has something."""
+        if self.readbuf:
+            said, self.readbuf = self.readbuf[:size], self.readbuf[size:]
+            return said
         try:
             said = str(super().read(size))
         except OSError:
@@ -111,6 +115,21 @@ class NamespaceNode(Node):  # type: ignore[misc]
             self._end_shell()
             raise GuestError(f"the shell of {self.name} ended before its command did; the next command starts another")
         return said
+
+    def readline(self) -> str | None:
+        """The next line without its end, or None while it is not complete; stock Mininet reads what it has twice."""
+        if "\n" not in self.readbuf:
+            begun, self.readbuf = self.readbuf, ""
+            self.readbuf = begun + self.read()
+        line, end, rest = self.readbuf.partition("\n")
+        if not end:
+            return None
+        self.readbuf = rest
+        return line
+
+    def waitReadable(self, timeoutms: int | None = None) -> object:
+        """As Mininet's, which takes what is already in its buffer for nothing to read."""
+        return True if self.readbuf else self.pollOut.poll(timeoutms)
 
     def monitor(self, timeoutms: int | None = None, findPid: bool = True) -> str:
         """Output that is there, or the first to come; a shell that ends is told as output."""

@@ -36,14 +36,13 @@ _BARRIER_TRIES = 2000
 
 QUIET = {
     "net/ipv6/conf/default/disable_ipv6?": 1,  # before the first link is made; writing "all" takes twice as long
-    "net/ipv4/conf/all/rp_filter": 0,
-    "net/ipv4/conf/default/rp_filter": 0,
 }
-"""Every namespace of a lab: nothing is sent that nobody asked for, no packet is judged but by the ruleset."""
+"""Every namespace of a lab: nothing is sent that nobody asked for."""
 
 ROUTER = {
     "net/ipv4/ip_forward": 1,
     **QUIET,
+    "net/ipv4/conf/all/rp_filter": 0,  # no packet is judged but by the ruleset; what a CVM has is set with its links
     "net/ipv4/conf/all/send_redirects": 0,
     "net/ipv4/conf/default/send_redirects": 0,
     "net/ipv4/conf/all/accept_redirects": 0,
@@ -102,39 +101,55 @@ class VpcFabric:
 
     # ENIs --------------------------------------------------------------------------------------------
 
-    def attach(self, eni: Eni, guest_ns: int, make_link: Callable[[int, int], VethLink]) -> None:
-        """Plug an ENI into its CVM; it forwards when this returns. ``make_link`` gets both interface indexes."""
+    def attach(
+        self,
+        eni: Eni,
+        guest_ns: int,
+        make_link: Callable[[int, int], VethLink],
+        admitted: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Plug an ENI into its CVM; it forwards when this returns.
+
+        ``make_link`` gets both interface indexes; ``admitted`` is called when the ENI has its place in the ruleset and
+        no packet has passed yet: who counts begins there.
+        """
         device = eni.device or 0
         index, guest_index = next(self._indexes), device + 2
         link = make_link(index, guest_index)
         what = f"attach {eni.id} ({eni.name})"
         self._admit(eni, index, what)
         try:
+            self.attached[eni.id] = Attachment(index, guest_ns, guest_index, link)
+            admitted()
             ends = [(self.ns, index), (guest_ns, guest_index)]
             looks = [(ns, netlink.ROUTE, netlink.get_link(end)) for ns, end in ends]
             steps = self._plug_steps(eni, link, index, guest_index, guest_ns)
-            answers = netlink.send(self._keeper, [*steps, *looks], what)
-            if not all(netlink.is_up(answer) for answer in answers[len(steps) :]):
+            # The route comes when both ends are up: what is sent before goes nowhere, not into a link that drops it.
+            route = netlink.add_neighbour(index, str(eni.address), eni.mac) + netlink.add_route(index, str(eni.address))
+            answers = netlink.send(self._keeper, [*steps, *looks, (self.ns, netlink.ROUTE, route)], what)
+            if not all(netlink.is_up(answer) for answer in answers[len(steps) : -1]):
                 self._await_up(eni, ends)
         except BaseException:
+            del self.attached[eni.id]
             with contextlib.suppress(KernelRefused, KeeperLost):
                 self._dismiss(eni, index, what)
             with contextlib.suppress(KernelRefused, KeeperLost):
                 netlink.send(self._keeper, [(self.ns, netlink.ROUTE, netlink.delete_link(index))], what)
             raise
-        self.attached[eni.id] = Attachment(index, guest_ns, guest_index, link)
 
     def detach(self, eni: Eni) -> None:
-        """Unplug an ENI: its link first, so that nothing arrives there unjudged. What failed may be tried again.
+        """Unplug an ENI: first its route, so that nothing is counted that the link then drops. What failed may be tried
+        again.
 
         Its flow tables, if open, stay until they are closed.
         """
         place, what = self.attached[eni.id], f"detach {eni.id} ({eni.name})"
-        try:
-            netlink.send(self._keeper, [(self.ns, netlink.ROUTE, netlink.delete_link(place.index))], what)
-        except KernelRefused as refused:
-            if refused.errno != errno.ENODEV:  # a guest with NET_ADMIN can have deleted it
-                raise
+        for request in (netlink.delete_route(place.index, str(eni.address)), netlink.delete_link(place.index)):
+            try:
+                netlink.send(self._keeper, [(self.ns, netlink.ROUTE, request)], what)
+            except KernelRefused as refused:
+                if refused.errno not in (errno.ENODEV, errno.ESRCH):  # a guest with NET_ADMIN can have deleted it
+                    raise
         self._dismiss(eni, place.index, what)
         del self.attached[eni.id]
 
@@ -149,14 +164,11 @@ class VpcFabric:
             guest += netlink.add_source_rule(address, table)
         else:
             guest += netlink.add_route(guest_index, None, gateway=gateway)
-        router = netlink.answer_at_once(index) + netlink.set_up(index)
-        router += netlink.add_neighbour(index, address, eni.mac)
-        router += netlink.add_route(index, address)
         return [
             (self.ns, netlink.ROUTE, link.request()),
             (self.ns, netlink.GENERIC, netlink.offloads_off(self._keeper, self.ns, index)),
             (guest_ns, netlink.GENERIC, netlink.offloads_off(self._keeper, self.ns, guest_index)),
-            (self.ns, netlink.ROUTE, router),
+            (self.ns, netlink.ROUTE, netlink.answer_at_once(index) + netlink.set_up(index)),
             (guest_ns, netlink.ROUTE, guest),
         ]
 
@@ -177,56 +189,70 @@ class VpcFabric:
 
     def _admit(self, eni: Eni, index: int, what: str) -> None:
         """Let an ENI's packets in, judged by its groups and its subnet's ACL."""
+        self._write_missing(eni.groups, eni.subnet_id)
         batch = Batch().add("owned", [owner_key(index, eni.address)])
-        with self._change(what, batch) as text:
-            self._jump_to_groups(eni, index, text, batch)
-            self._jump_to_acl(eni.subnet_id, [index], text, batch)
-            self._update_members(batch)
+        self._jump_to_groups(eni.groups, index, batch)
+        self._jump_to_acl(eni.subnet_id, [index], batch)
+        self._run_with_members(batch, what)
 
     def _dismiss(self, eni: Eni, index: int, what: str) -> None:
         """Take an ENI out of the ruleset."""
         batch = Batch().delete("owned", [owner_key(index, eni.address)])
-        with self._change(what, batch):
-            names = ("sg_out", "sg_in", "acl_out", "acl_in") if self._acl_of(eni.subnet_id) else ("sg_out", "sg_in")
-            for name in names:
-                batch.delete_jumps(name, [index])
-            self._update_members(batch)
+        names = ("sg_out", "sg_in", "acl_out", "acl_in") if self._acl_of(eni.subnet_id) else ("sg_out", "sg_in")
+        for name in names:
+            batch.delete_jumps(name, [index])
+        self._run_with_members(batch, what)
 
     @contextlib.contextmanager
-    def _change(self, what: str, batch: Batch) -> Iterator[list[str]]:
-        """Collects ruleset text (chains) and a batch (elements that jump there), and runs both in this order, each as
-        one transaction. Where one fails, what was noted as written is forgotten."""
-        before, text = self._written.copy(), list[str]()
+    def _noting(self) -> Iterator[None]:
+        """Around one transaction: where it fails, what was noted as written is forgotten."""
+        before = self._written.copy()
         try:
-            yield text
-            if text:
-                self._keeper.nft(self.ns, "".join(text))
-            if batch:
-                netlink.send(self._keeper, [(self.ns, netlink.NETFILTER, batch.request())], what)
+            yield
         except BaseException:
             self._written = before
             raise
 
+    def _run(self, text: str) -> None:
+        if text:
+            self._keeper.nft(self.ns, text)
+
+    def _run_with_members(self, batch: Batch, what: str) -> None:
+        """Run a batch, and with it bring the members of groups up to date."""
+        with self._noting():
+            for name, gone, come in self._member_changes():
+                batch.delete(name, [address.packed for address in gone])
+                batch.add(name, [address.packed for address in come])
+            if batch:
+                netlink.send(self._keeper, [(self.ns, netlink.NETFILTER, batch.request())], what)
+
     def _acl_of(self, subnet_id: str) -> str | None:
         return self._cloud.subnets[subnet_id].acl_id
 
-    def _jump_to_groups(self, eni: Eni, index: int, text: list[str], batch: Batch) -> None:
-        """The elements that send an ENI's packets to its groups' chains, and the chains where they are new."""
-        for direction in _DIRECTIONS:
-            if (eni.groups, direction) not in self._written.groups:
-                text.append(self._group_chain(eni.groups, direction))
-            batch.jump(f"sg_{ruleset.side(direction)}", {index: self._written.groups[eni.groups, direction]})
-
-    def _jump_to_acl(self, subnet_id: str, indexes: Iterable[int], text: list[str], batch: Batch) -> None:
-        """As for groups, for the ACL of a subnet and the ENIs in it."""
+    def _write_missing(self, groups: tuple[str, ...] | None, subnet_id: str) -> None:
+        """Write the chains of a list of groups and of a subnet's ACL, as far as they are not there yet."""
         acl_id = self._acl_of(subnet_id)
-        if acl_id is None:
-            return
+        with self._noting():
+            text = ""
+            for direction in _DIRECTIONS:
+                if groups is not None and (groups, direction) not in self._written.groups:
+                    text += self._group_chain(groups, direction)
+                if acl_id is not None and (acl_id, subnet_id, direction) not in self._written.acls:
+                    text += self._acl_chain(acl_id, subnet_id, direction)
+            self._run(text)
+
+    def _jump_to_groups(self, groups: tuple[str, ...], index: int, batch: Batch) -> None:
+        """The elements that send an ENI's packets to its groups' chains."""
         for direction in _DIRECTIONS:
-            if (acl_id, subnet_id, direction) not in self._written.acls:
-                text.append(self._acl_chain(acl_id, subnet_id, direction))
-            chain = self._written.acls[acl_id, subnet_id, direction]
-            batch.jump(f"acl_{ruleset.side(direction)}", dict.fromkeys(indexes, chain))
+            batch.jump(f"sg_{ruleset.side(direction)}", {index: self._written.groups[groups, direction]})
+
+    def _jump_to_acl(self, subnet_id: str, indexes: Iterable[int], batch: Batch) -> None:
+        """As for groups, for the ACL of a subnet, where it has one, and the ENIs in it."""
+        acl_id = self._acl_of(subnet_id)
+        if acl_id is not None:
+            for direction in _DIRECTIONS:
+                chain = self._written.acls[acl_id, subnet_id, direction]
+                batch.jump(f"acl_{ruleset.side(direction)}", dict.fromkeys(indexes, chain))
 
     def _group_chain(self, groups: tuple[str, ...], direction: Direction) -> str:
         """(Re)write the chain of a list of groups, with the chains and sets that its rules use."""
@@ -265,35 +291,27 @@ class VpcFabric:
                 self._written.members[group_id] = present
                 yield ruleset.members_set(group_id), sorted(noted - present), sorted(present - noted)
 
-    def _update_members(self, batch: Batch) -> None:
-        for name, gone, come in self._member_changes():
-            batch.delete(name, [address.packed for address in gone])
-            batch.add(name, [address.packed for address in come])
-
     def members_changed(self) -> None:
         """An ENI that is attached to nothing came or went, or a change was taken back."""
-        batch = Batch()
-        with self._change("update members of security groups", batch):
-            self._update_members(batch)
+        self._run_with_members(Batch(), "update members of security groups")
 
     def rules_changed(self, owner_id: str) -> None:
         """A rule of a security group or an ACL came or went: rewrite the chains it takes part in, forget what nobody
         uses any more, in one transaction."""
-        enis = [self._cloud.enis[eni_id] for eni_id in self.attached]
-        lists = {eni.groups for eni in enis}
-        with self._change("change rules", Batch()) as text:
-            unused = []
+        lists = {self._cloud.enis[eni_id].groups for eni_id in self.attached}
+        with self._noting():
+            text, unused = "", []
             for groups, direction in [key for key in self._written.groups if owner_id in key[0]]:
                 if groups in lists:
-                    text.append(self._group_chain(groups, direction))
+                    text += self._group_chain(groups, direction)
                 else:
                     unused.append(self._written.groups.pop((groups, direction)))
             for acl_id, subnet_id, direction in [key for key in self._written.acls if owner_id == key[0]]:
                 if subnet_id in self._cloud.subnets and acl_id == self._acl_of(subnet_id):
-                    text.append(self._acl_chain(acl_id, subnet_id, direction))
+                    text += self._acl_chain(acl_id, subnet_id, direction)
                 else:
                     unused.append(self._written.acls.pop((acl_id, subnet_id, direction)))
-            text += self._forget(unused)
+            self._run(text + "".join(self._forget(unused)))
 
     def _forget(self, chains: Iterable[str]) -> Iterator[str]:
         """Delete these chains, and those of rules that no chain goes to any more."""
@@ -307,22 +325,23 @@ class VpcFabric:
     def groups_changed(self, eni: Eni) -> None:
         """An ENI was bound to other groups."""
         place, batch = self.attached.get(eni.id), Batch()
-        with self._change(f"bind {eni.id} ({eni.name}) to groups", batch) as text:
-            if place is not None:
-                batch.delete_jumps("sg_out", [place.index]).delete_jumps("sg_in", [place.index])
-                self._jump_to_groups(eni, place.index, text, batch)
-            self._update_members(batch)
+        if place is not None:
+            self._write_missing(eni.groups, eni.subnet_id)
+            batch.delete_jumps("sg_out", [place.index]).delete_jumps("sg_in", [place.index])
+            self._jump_to_groups(eni.groups, place.index, batch)
+        self._run_with_members(batch, f"bind {eni.id} ({eni.name}) to groups")
 
     def acl_changed(self, subnet_id: str, before: str | None) -> None:
         """A subnet got another ACL, its first, or lost it; ``before`` is the one it had."""
         indexes = [
             place.index for eni_id, place in self.attached.items() if self._cloud.enis[eni_id].subnet_id == subnet_id
         ]
+        self._write_missing(None, subnet_id)
         batch = Batch()
-        with self._change(f"change the network ACL of {subnet_id}", batch) as text:
-            if before is not None:
-                batch.delete_jumps("acl_out", indexes).delete_jumps("acl_in", indexes)
-            self._jump_to_acl(subnet_id, indexes, text, batch)
+        if before is not None:
+            batch.delete_jumps("acl_out", indexes).delete_jumps("acl_in", indexes)
+        self._jump_to_acl(subnet_id, indexes, batch)
+        self._run_with_members(batch, f"change the network ACL of {subnet_id}")
 
     # counters ----------------------------------------------------------------------------------------
 

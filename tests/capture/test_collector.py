@@ -7,8 +7,9 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -388,3 +389,63 @@ def test_traffic_that_flows_during_fifty_advances_is_counted_once(build: Callabl
         assert sum(packets.values()) == sent[0]
         assert packets == {(flow >> 8, flow & 0xFF): min(10, sent[0] - 10 * flow) for flow in range(-(-sent[0] // 10))}
     assert len({record["start"] for record in records}) >= 10
+
+
+@contextmanager
+def flood(site: Any, packet: bytes, address: str) -> Iterator[None]:
+    """A sends this packet again and again."""
+    stop = threading.Event()
+
+    def send() -> None:
+        with closing(site.a.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)) as sender:
+            while not stop.is_set():
+                sender.sendto(packet, (address, 0))
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def arrived(records: Iterable[Any]) -> int:
+    return sum(record["packets"] for record in records if (record["protocol"], record.meta["direction"]) == (136, "in"))
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_an_eni_is_counted_from_its_first_packet_on(build: Callable[..., Any], wire: Any, attempt: int) -> None:
+    """A sends to an address that nobody has yet; the CVM that gets it is told by its own interface what arrived."""
+    site, address = build(), "10.16.0.90"
+    site.log(site.vpc)
+    packet = wire.packet(site.a.ip, address, 136, b"\0\1\0\1" + b"\0" * 100)
+    with flood(site, packet, address):
+        d = site.web.run_instance("D", private_ip=address)
+    wire.drain()
+    line = next(line for line in d.run(["cat", "/proc/net/dev"]).stdout.splitlines() if "eth0" in line)
+    size, frames = (int(word) for word in line.split()[1:3])
+
+    arp, frame = 42, 14 + len(packet)
+    assert arrived(site.records(d.eni)) == (size - arp * frames) // (frame - arp)
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_an_eni_is_counted_to_its_last_packet(
+    build: Callable[..., Any], wire: Any, tmp_path: Path, attempt: int
+) -> None:
+    """It is unplugged while A sends to it; a capture at its end has seen what arrived."""
+    site, address = build(), "10.16.0.90"
+    site.log(site.vpc)
+    extra = site.web.create_eni(private_ip=address)
+    extra.attach(site.b)
+    with extra.capture(tmp_path / "extra.pcap") as capture:
+        with flood(site, wire.packet(site.a.ip, address, 136, b"\0\1\0\1\0\0\0\0"), address):
+            bound = time.monotonic() + wire.BOUND_S
+            while capture.packets < 100:
+                assert time.monotonic() < bound, "no packet arrived"
+            extra.detach()
+        wire.drain()
+
+    packets, _ = wire.captured(tmp_path / "extra.pcap", extra)
+    assert arrived(site.records(extra)) == packets["in", 136, site.a.ip, 1, address, 1] >= 100

@@ -253,3 +253,97 @@ def test_an_address_that_nobody_has_is_counted_where_it_was_sent(build: Callable
         ("203.0.113.9", "ACCEPT", 1),
     ]
     assert fabric.counter("nowhere")[0] == 3
+
+
+@pytest.mark.parametrize("protocol", [2, 47, 50, 103, 132, 253])
+def test_a_raw_socket_of_any_protocol(build: Callable[..., Any], wire: Any, protocol: int) -> None:
+    """The kernel writes the IP header here."""
+    site = build()
+    site.log(site.a.eni, site.b.eni)
+    wire.deafen(site.b)
+
+    with closing(site.a.socket(socket.AF_INET, socket.SOCK_RAW, protocol)) as sender:
+        for size in (4, 100, 1480):
+            sender.sendto(b"\0" * size, (site.b.ip, 0))
+    wire.drain()
+    records = site.records()
+
+    told = {(record.meta["direction"], record["protocol"], record["packets"], record["bytes"]) for record in records}
+    assert told == {(direction, protocol, 3, 60 + 1584) for direction in ("out", "in")}
+
+
+def test_datagrams_of_ordinary_sockets(build: Callable[..., Any], wire: Any, tmp_path: Path) -> None:
+    site, sizes = build("alibaba"), (0, 1, 2, 512, 1471, 1472)
+    site.log(site.a.eni, site.b.eni)
+    with (
+        site.a.eni.capture(tmp_path / "a.pcap"),
+        closing(site.b.socket(socket.AF_INET, socket.SOCK_DGRAM)) as echo,
+        closing(site.a.socket(socket.AF_INET, socket.SOCK_DGRAM)) as client,
+    ):
+        echo.bind((site.b.ip, 7))
+        for one in (echo, client):
+            one.settimeout(wire.BOUND_S)
+        for size in sizes:
+            client.sendto(b"x" * size, (site.b.ip, 7))
+            data, sender = echo.recvfrom(2000)
+            echo.sendto(data, sender)
+            assert len(client.recv(2000)) == size
+        wire.drain()
+
+    records = site.records()
+
+    for eni in (site.a.eni, site.b.eni):
+        packets, total = wire.recorded(records, eni)
+        assert set(packets.values()) == {len(sizes)}
+        assert set(total.values()) == {sum(sizes) + 28 * len(sizes)}
+        assert len(packets) == 2
+    assert wire.recorded(records, site.a.eni) == wire.captured(tmp_path / "a.pcap", site.a.eni)
+
+
+def test_what_goes_to_many_is_counted_where_it_was_sent(build: Callable[..., Any], wire: Any) -> None:
+    site = build()
+    site.log(site.vpc)
+    addresses = ("224.0.0.1", "239.1.2.3", "255.255.255.255", "10.16.0.255")
+    with closing(site.a.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender:
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        sender.bind((site.a.ip, 5000))
+        for address in addresses:
+            sender.sendto(b"all", (address, 9))
+    wire.drain()
+    records = site.records()
+
+    sent = {record["dstaddr"]: record["packets"] for record in records if record.meta["direction"] == "out"}
+    assert sent == dict.fromkeys(addresses, 1)
+    assert {record["log-status"] for record in records if record.meta["eni_id"] != site.a.eni.id} == {"NODATA"}
+
+
+def test_one_flow_accepted_and_rejected_in_one_window_is_two_records(build: Callable[..., Any], wire: Any) -> None:
+    site = build()
+    site.log(site.b.eni)
+    group = site.vpc.default_security_group
+    for packets in (3, 4):
+        for _ in range(packets):
+            wire.send(site.a, site.b.ip, 17, wire.udp(5000, 53))
+        group.deny("ingress", protocol="udp", priority=0) if packets == 3 else None
+    records = [record for record in site.records() if record["protocol"] == 17]
+
+    assert {record["action"]: record["packets"] for record in records} == {"ACCEPT": 3, "REJECT": 4}
+    assert len({wire.flow(record) for record in records}) == 1
+
+
+def test_one_flow_by_two_rules_is_one_record_and_names_the_rule_of_most_packets(
+    build: Callable[..., Any], wire: Any
+) -> None:
+    site = build()
+    site.log(site.b.eni)
+    rules = []
+    for packets in (2, 5, 3):
+        rules.append(
+            site.vpc.default_security_group.allow("ingress", protocol="udp", port=f"53-{60 + packets}", priority=0)
+        )
+        for _ in range(packets):
+            wire.send(site.a, site.b.ip, 17, wire.udp(5000, 53))
+    (record,) = (record for record in site.records() if record["protocol"] == 17)
+
+    assert (record["packets"], record["bytes"]) == (10, 280)
+    assert site.lab.explain(record).rule.id == rules[1].id

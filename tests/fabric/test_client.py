@@ -30,7 +30,7 @@ AT_ONCE_S = 5.0
 """What counts as at once on a machine that does other things as well."""
 
 
-# a keeper that is lost ------------------------------------------------------------------------------------
+# a keeper that is lost -------------------------------------------------------------------------------
 
 
 def test_a_killed_keeper_is_told_at_once_and_a_new_lab_works(own_keeper: None, two: Callable[[], Any]) -> None:
@@ -157,7 +157,7 @@ def test_what_an_interrupted_request_made_goes_with_the_lab(
     assert set(keeper.spaces().values()) == {other.lab.fabric.tag}
 
 
-# a caller that is killed -----------------------------------------------------------------------------------
+# a caller that is killed -----------------------------------------------------------------------------
 
 BUSY = """
     from emulator import Lab
@@ -207,7 +207,7 @@ def test_a_caller_that_ends_without_closing_its_lab_says_nothing_and_leaves_noth
     assert not running.holders(said["spaces"])
 
 
-# what a caller keeps ----------------------------------------------------------------------------------------
+# what a caller keeps ---------------------------------------------------------------------------------
 
 
 def test_the_caller_stays_as_it_was(python: Callable[..., Any]) -> None:
@@ -246,7 +246,7 @@ def test_the_caller_stays_as_it_was(python: Callable[..., Any]) -> None:
     assert left <= files + 1  # the socket to the keeper
 
 
-# callers of every kind ----------------------------------------------------------------------------------------
+# callers of every kind -------------------------------------------------------------------------------
 
 SAMPLE = """
 def sample(name="A"):
@@ -501,7 +501,7 @@ def test_a_caller_works_from_any_folder(needs_kernel: None, running: Any, tmp_pa
     assert done.stdout == "received 2\n", done.stderr
 
 
-# out of descriptors ---------------------------------------------------------------------------------------------
+# out of descriptors ----------------------------------------------------------------------------------
 
 
 SCARCE = """
@@ -511,7 +511,8 @@ from emulator.errors import KernelRefused, LabError
 from emulator.fabric import client, netlink
 
 def spare(count):
-    held = {int(number) for number in os.listdir("/proc/self/fd")}
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    held = {int(number) for number in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + number)}
     free = [number for number in range(100) if number not in held]
     resource.setrlimit(resource.RLIMIT_NOFILE, (free[count], hard))
     return len(held)
@@ -536,7 +537,7 @@ for count in range(9):
         client._current.close()
         client._current = None
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert len(os.listdir("/proc/self/fd")) == before, (count, outcomes)
+    assert len(os.listdir("/proc/self/fd")) == before + 1, (count, outcomes)
 try:
     os.waitpid(-1, os.WNOHANG)
 except ChildProcessError:
@@ -602,7 +603,7 @@ def test_a_lab_whose_keeper_runs_out_of_descriptors_builds_nothing_by_halves(
     assert pair.subnet.run_instance("C", private_ip="10.16.0.50").ping(pair.a).received == 1
 
 
-# opening and closing ---------------------------------------------------------------------------------------------
+# opening and closing ---------------------------------------------------------------------------------
 
 
 def test_nobody_lingers_in_an_empty_folder(needs_kernel: None, tmp_path: Path) -> None:

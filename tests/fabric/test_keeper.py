@@ -33,7 +33,7 @@ UP = netlink.set_up(1) if sys.platform == "linux" else b""
 VERBS = sorted(name.removeprefix("do_") for name in vars(protocol.Keeper) if name.startswith("do_"))
 
 
-# the file -----------------------------------------------------------------------------------------------
+# the file --------------------------------------------------------------------------------------------
 
 
 def test_it_is_small_enough_to_be_read_in_one_go() -> None:
@@ -57,7 +57,7 @@ def test_it_documents_every_verb_that_it_has_and_no_other() -> None:
     assert len(VERBS) <= 14
 
 
-# verbs --------------------------------------------------------------------------------------------------
+# verbs -----------------------------------------------------------------------------------------------
 
 
 def look(keeper: KeeperClient, ns: int, *command: str) -> str:
@@ -257,7 +257,7 @@ def test_a_pod_that_does_not_start_says_why_and_leaves_nothing(
     assert running.descriptors(keeper.pid) == before
 
 
-# what is no request ---------------------------------------------------------------------------------------
+# what is no request ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -356,7 +356,7 @@ def test_a_netlink_message_that_is_cut_off_is_refused(keeper: KeeperClient) -> N
     assert len(keeper.netlink([(ns, 0, UP)])) == 1
 
 
-# what it is given and what it keeps ---------------------------------------------------------------------------
+# what it is given and what it keeps ------------------------------------------------------------------
 
 
 @pytest.mark.kernel
@@ -392,7 +392,7 @@ def test_it_holds_nothing_of_what_was_dropped(keeper: KeeperClient, running: Any
         before = len(running.descriptors(keeper.pid))
 
 
-# out of descriptors -------------------------------------------------------------------------------------------
+# out of descriptors ----------------------------------------------------------------------------------
 
 
 def leave(pid: int, spare: int, held: Iterable[int]) -> None:
@@ -439,7 +439,7 @@ def test_out_of_descriptors_is_refused_by_every_verb_and_nothing_half_built_stay
     assert len(keeper.make_namespaces(5, "more")) == 5
 
 
-# its end --------------------------------------------------------------------------------------------------------
+# its end ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.kernel
@@ -466,7 +466,7 @@ def test_pods_end_with_a_keeper_that_is_killed(keeper: KeeperClient, running: An
         keeper.spaces()
 
 
-# lingering --------------------------------------------------------------------------------------------------------
+# lingering -------------------------------------------------------------------------------------------
 
 LINGERING = """
     from emulator.fabric.client import keeper
@@ -542,7 +542,7 @@ def test_a_caller_that_asked_for_no_lingering_any_more_leaves_nothing(
     running.until(lambda: not running.alive(caller.said), "the keeper ends at once", within_s=5)
 
 
-# the machine lacks something ------------------------------------------------------------------------------------------
+# the machine lacks something -------------------------------------------------------------------------
 
 
 @pytest.mark.kernel
