@@ -126,7 +126,7 @@ def check_speed(speed: float | None) -> float | None:
         return None
     if isinstance(speed, bool) or not isinstance(speed, int | float) or not 0 < speed <= FASTEST:
         raise ClockError(
-            f"speed={speed!r}: lab seconds for each second of wall time are wanted, more than 0 and at most {FASTEST:g}, "
+            f"speed={speed!r}: give lab seconds for each second of wall time, more than 0 and at most {FASTEST:g}, "
             "or None for a manual clock"
         )
     return float(speed)

@@ -75,8 +75,9 @@ class Collector:
     def _follow(self, now_s: float, looked_at: set[str] | None) -> None:
         wanted: dict[str, tuple[frozenset[str], int]] = {}
         if self._cloud.flow_logs:
-            attached = set(self._attached())
-            for eni_id in attached if looked_at is None else attached & looked_at:
+            for eni_id in self._attached():  # in the order plugged in, which is that of their records
+                if looked_at is not None and eni_id not in looked_at:
+                    continue
                 covering_it = self._cloud.flow_logs_covering(eni_id)
                 if covering_it:
                     self._flow_logs.update({log.id: log for log in covering_it})

@@ -81,7 +81,7 @@ class State:
 
     def _tables(self) -> tuple[dict[str, object], ...]:
         tables = (self.vpcs, self.subnets, self.cvms, self.enis, self.groups, self.acls, self.flow_logs, self._implied)
-        return tables  # type: ignore[return-value]  # dict is invariant; a table is only put back into itself
+        return tables  # type: ignore[return-value]  # noqa: RET504 - dict is invariant; a table goes back into itself
 
     def _drop_flow_logs(self, resource_id: str) -> None:
         for log in [log for log in self.flow_logs.values() if log.resource_id == resource_id]:

@@ -85,6 +85,9 @@ class CloudNet(Mininet):  # type: ignore[misc]
     def delNode(self, node: Node, nodes: list[Node] | None = None) -> None:
         raise LabError(f"{node}: CVMs and VPCs go through the cloud; use cvm.terminate() or vpc.delete()")
 
+    def __delitem__(self, key: str) -> None:
+        self.delNode(self[key])
+
     def delLink(self, link: Link) -> None:
         raise LabError(f"{link}: links go with ENIs; use eni.detach() or cvm.terminate()")
 

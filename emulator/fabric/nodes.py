@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mininet.log import error
 from mininet.node import Host, Node
 from mininet.util import getincrementaldecoder
 
@@ -102,6 +103,23 @@ class NamespaceNode(Node):  # type: ignore[misc]
         self.stdin.close()
         self.shell, self.waiting = None, False
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a command runs in the shell. Mininet's CLI looks at nothing else while it waits."""
+        ended = self._waiting and self.shell is not None and self.shell.poll() is not None
+        if ended and not self.readbuf and not self.pollOut.poll(0)[0][1] & select.POLLIN:
+            self._failure = self._shell_ended()
+            error(f"*** {self._failure}\n")
+        return self._waiting
+
+    @waiting.setter
+    def waiting(self, value: bool) -> None:
+        self._waiting = value
+
+    def _shell_ended(self) -> GuestError:
+        self._end_shell()
+        return GuestError(f"the shell of {self.name} ended before its command did; the next command starts another")
+
     def read(self, size: int = 1024) -> str:
         """What is in the buffer, else what comes; stock Mininet waits for more although it has something."""
         if self.readbuf:
@@ -112,8 +130,7 @@ class NamespaceNode(Node):  # type: ignore[misc]
         except OSError:
             said = ""
         if not said:
-            self._end_shell()
-            raise GuestError(f"the shell of {self.name} ended before its command did; the next command starts another")
+            raise self._shell_ended()
         return said
 
     def readline(self) -> str | None:
@@ -135,9 +152,9 @@ class NamespaceNode(Node):  # type: ignore[misc]
         """Output that is there, or the first to come; a shell that ends is told as output."""
         try:
             return str(super().monitor(timeoutms, findPid))
-        except GuestError as error:
-            self._failure = error
-            return f"*** {error}\n"
+        except GuestError as failure:
+            self._failure = failure
+            return f"*** {failure}\n"
 
     def waitOutput(self, verbose: bool = False, findPid: bool = True) -> str:
         """Wait for the command and return its output; GuestError where the shell has ended."""

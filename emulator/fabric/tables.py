@@ -21,6 +21,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 import numpy as np
 
@@ -263,6 +264,17 @@ def conntrack_statistics_request() -> bytes:
     """Ask for a namespace's connection tracking statistics (protocol NETFILTER)."""
     body = struct.pack("=BBH", 0, 0, 0)
     return struct.pack("=LHHLL", 16 + len(body), (1 << 8) | 4, REQUEST | DUMP, 1, 0) + body
+
+
+def forget_connections(address: IPv4Address) -> list[bytes]:
+    """Delete the connections from and to an address: two requests (protocol NETFILTER, CTA_FILTER by one address)."""
+    requests = []
+    for kind, flag in ((1, 1), (2, 2)):  # CTA_IP_V4_SRC, _DST and the filter's bits for them
+        tuple_ = _attribute(1 | 0x8000, _attribute(1 | 0x8000, _attribute(kind, address.packed)))
+        flags = _attribute(1, struct.pack("=L", flag)) + _attribute(2, struct.pack("=L", 0))
+        body = struct.pack("=BBH", 2, 1, 0) + tuple_ + _attribute(25 | 0x8000, flags)
+        requests.append(struct.pack("=LHHLL", 16 + len(body), (1 << 8) | 2, REQUEST | ACK, 1, 0) + body)
+    return requests
 
 
 def decode_conntrack_drops(answer: memoryview) -> int:

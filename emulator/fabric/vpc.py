@@ -151,18 +151,27 @@ class VpcFabric:
                 if refused.errno not in (errno.ENODEV, errno.ESRCH):  # a guest with NET_ADMIN can have deleted it
                     raise
         self._dismiss(eni, place.index, what)
+        self._forget_connections(eni, what)
         del self.attached[eni.id]
+
+    def _forget_connections(self, eni: Eni, what: str) -> None:
+        """Whoever gets the address next has no part in the connections of who had it.
+
+        The kernel can delete by address since 6.7; before, entries stay until they time out.
+        """
+        for request in tables.forget_connections(eni.address):
+            with contextlib.suppress(KernelRefused):
+                netlink.send(self._keeper, [(self.ns, netlink.NETFILTER, request)], what)
 
     def _plug_steps(self, eni: Eni, link: VethLink, index: int, guest_index: int, guest_ns: int) -> list[netlink.Step]:
         subnet = self._cloud.subnets[eni.subnet_id]
         address, gateway = str(eni.address), str(subnet.gateway)
         guest = netlink.set_up(1) + netlink.add_address(guest_index, address, subnet.cidr.prefixlen)
         guest += netlink.set_up(guest_index)
-        if eni.device:
-            table = 100 + eni.device  # what leaves with this ENI's address leaves through this ENI
-            guest += netlink.add_route(guest_index, None, gateway=gateway, table=table)
-            guest += netlink.add_source_rule(address, table)
-        else:
+        table = 100 + (eni.device or 0)  # what leaves with this ENI's address leaves through this ENI
+        guest += netlink.add_route(guest_index, None, gateway=gateway, table=table)
+        guest += netlink.add_source_rule(address, table)
+        if not eni.device:
             guest += netlink.add_route(guest_index, None, gateway=gateway)
         return [
             (self.ns, netlink.ROUTE, link.request()),

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulator.cloud import model
 from emulator.errors import GuestError, InvalidValue
@@ -17,6 +17,9 @@ from emulator.fabric.pcap import Capture
 from emulator.fabric.processes import GuestProcess
 from emulator.resources.base import Loggable, Resource
 from emulator.resources.rules import SecurityGroup
+
+if TYPE_CHECKING:
+    from emulator.fabric.nodes import CvmHost
 
 _R = TypeVar("_R")
 
@@ -114,8 +117,7 @@ class Cvm(Resource[model.Cvm]):
 
         ``net_admin`` gives it NET_ADMIN in its own namespace; it can then turn offloads back on and spoil the count.
         """
-        self._lab._check_open()
-        return self._lab.fabric.cvm(self.id).pod.popen(args, net_admin=net_admin, **options)
+        return self._node().pod.popen(args, net_admin=net_admin, **options)
 
     def run(
         self,
@@ -175,14 +177,17 @@ class Cvm(Resource[model.Cvm]):
 
         Function, arguments and result travel by cloudpickle. What it raises is raised here; ``timeout`` in seconds.
         """
-        self._lab._check_open()
-        return call_in(self._lab.fabric.cvm(self.id).pod, self.name, function, args, timeout)
+        return call_in(self._node().pod, self.name, function, args, timeout)
 
     def socket(self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM, proto: int = 0) -> socket.socket:
         """A socket of the CVM's network for this program; also SOCK_RAW and AF_PACKET."""
-        self._lab._check_open()
-        node = self._lab.fabric.cvm(self.id)
+        node = self._node()
         return node.keeper.socket(node.ns, family, type, proto)
+
+    def _node(self) -> CvmHost:
+        """Its machine; a closed lab and a CVM that is gone say so."""
+        self._lab._check_open()
+        return self._lab.fabric.cvm(self.model.id)
 
     def terminate(self) -> None:
         """End the CVM: its processes and its primary ENI go, other ENIs are detached."""

@@ -29,13 +29,15 @@ class Exporter:
     def __init__(self, enter: list[str], process: subprocess.Popen[str], control: Path) -> None:
         self._enter, self._process, self._control = enter, process, control
 
-    def processed(self, wanted: int) -> int:
-        """Packets that it put into flows: ``wanted``, or what it had when it did not get any further."""
-        before, seen = -1, self._ask()
-        while before != seen < wanted:
-            time.sleep(0.5)  # softflowd has nothing to wait for: it is asked until two answers are equal
-            before, seen = seen, self._ask()
-        return seen
+    def losses(self, sent: int) -> dict[str, int]:
+        """Of ``sent`` packets: ``lost``, which found no room in its ring, and ``unread``, which lie in the ring still
+        when it has nothing more to do (it reads whole blocks)."""
+        before, seen = -1, self._ask("Packets processed")
+        while before != seen < sent:
+            time.sleep(0.5)  # there is nothing to wait for: it is asked until two answers are equal
+            before, seen = seen, self._ask("Packets processed")
+        lost = self._ask("Packets dropped by libpcap")
+        return {"lost": lost, "unread": sent - seen - lost}
 
     def await_start(self) -> None:
         until = time.monotonic() + _PATIENCE_S
@@ -46,10 +48,10 @@ class Exporter:
         self._process.kill()
         raise Missing(f"softflowd did not start: {self._process.communicate()[0].strip()[-300:]}")
 
-    def _ask(self) -> int:
+    def _ask(self, what: str) -> int:
         command = [*self._enter, "softflowctl", "-c", str(self._control), "statistics"]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        found = re.search(r"Packets processed: (\d+)", said)
+        found = re.search(rf"{what}: (\d+)", said)
         return int(found[1]) if found else 0
 
 

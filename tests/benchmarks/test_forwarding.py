@@ -67,7 +67,7 @@ def softflowd(lab: Lab, alone: traffic.Path, watched: traffic.Path, folder: Path
             before = watched.sender.sent
             compared = traffic.in_turns(ROUNDS, PASSES, without=alone, with_=watched)
             sent = watched.sender.sent - before
-            seen = exporter.processed(sent)
+            losses = exporter.losses(sent)
     except softflow.Missing as missing:
         return str(missing)
-    return {"ratio": compared.ratio, "wall_ratio": compared.wall_ratio, "packets": sent, "lost": sent - seen}
+    return {"ratio": compared.ratio, "wall_ratio": compared.wall_ratio, "packets": sent, **losses}

@@ -14,6 +14,8 @@ from emulator.pytest_plugin import START_S
 
 AT_MOST = 0.2
 ROUNDS = 5
+SKIPPED = CAPACITY // 50
+"""The kernel lets a table grow in the background: of 65,535 flows that begin within 0.2 s it skips some, and tells."""
 
 
 def test_a_full_window_is_searchable_in_a_fraction_of_what_nft_takes_to_list_it(figures: Figures) -> None:
@@ -26,12 +28,14 @@ def test_a_full_window_is_searchable_in_a_fraction_of_what_nft_takes_to_list_it(
             path.sender.send()
             begun = measure.now()
             lab.clock.advance(minutes=10)
-            (found,) = topic.search(f"srcport:{CAPACITY}")
+            (found,) = topic.search("srcport:1")
             took = measure.now() - begun
             (counted,) = topic.search("log-status:OK | select count(*) as records, sum(packets) as packets")
+            skipped = sum(record.meta["skipped"] for record in topic.search("log-status:SKIPDATA"))
             log.delete()
             assert found["packets"] == 1
-            assert counted == {"records": CAPACITY, "packets": CAPACITY}
+            assert counted["packets"] + skipped == CAPACITY
+            assert skipped <= SKIPPED
             return took
 
         def listed() -> float:

@@ -81,6 +81,18 @@ def test_an_idle_lab_yields_one_nodata_for_each_eni_and_window_and_nothing_else(
     assert {record["interface-id"] for record in records} == enis
 
 
+def test_records_come_in_the_order_of_their_enis(build: Callable[..., Any]) -> None:
+    """The same in every run: not in the order of a set of names."""
+    site = build()
+    cvms = [site.a, site.b, site.c, *(site.web.run_instance() for _ in range(7))]
+    site.log(site.vpc)
+    cvms += [site.db.run_instance() for _ in range(5)]
+    site.lab.clock.advance(minutes=15)
+
+    enis = [record["interface-id"] for record in site.topic.search()]
+    assert enis == [cvm.eni.id for cvm in cvms] * (len(enis) // len(cvms))
+
+
 def test_a_year_in_one_advance(build: Callable[..., Any]) -> None:
     site = build()
     site.log(site.a.eni)
@@ -388,7 +400,7 @@ def test_traffic_that_flows_during_fifty_advances_is_counted_once(build: Callabl
                 packets[record["srcport"], record["dstport"]] += record["packets"]
         assert sum(packets.values()) == sent[0]
         assert packets == {(flow >> 8, flow & 0xFF): min(10, sent[0] - 10 * flow) for flow in range(-(-sent[0] // 10))}
-    assert len({record["start"] for record in records}) >= 10
+    assert len({record["start"] for record in records}) >= 5
 
 
 @contextmanager

@@ -81,9 +81,9 @@ def test_long_output_comes_whole(shared: Any) -> None:
 def test_a_background_job_of_the_shell_lives_on(pair: Any) -> None:
     a = pair.lab.net.get("A")
     a.cmd("sleep 1000 &")
-    assert a.lastPid is not None
-    assert "sleep 1000" in a.cmd("ps ax")
-    assert pair.a.run(["kill", str(a.lastPid)]).returncode == 0
+    job = str(a.lastPid)
+    assert job in a.cmd("pgrep -f 'sleep 1000'").split()
+    assert pair.a.run(["kill", job]).returncode == 0
 
 
 def test_popen_and_pexec(shared: Any) -> None:
@@ -129,8 +129,8 @@ def test_sendint_interrupts_what_runs(shared: Any) -> None:
     assert a.cmd("echo after").strip() == "after"
 
 
-def test_net_monitor_follows_several_nodes(shared: Any) -> None:
-    net = shared.lab.net
+def test_net_monitor_follows_several_nodes(pair: Any) -> None:
+    net = pair.lab.net
     a, b = net.get("A", "B")
     for host in (a, b):
         host.sendCmd(f"echo from {host.name}; echo last")
@@ -140,8 +140,6 @@ def test_net_monitor_follows_several_nodes(shared: Any) -> None:
         seen.add((host.name, line.strip()))
         if {("A", "from A"), ("B", "from B")} <= seen:
             break
-    for host in (a, b):
-        host.waitOutput()
 
 
 def test_a_shell_that_ends_is_told_and_started_anew(shared: Any) -> None:
@@ -343,13 +341,10 @@ def test_cli_evaluates_python(shared: Any, cli: Callable[..., str]) -> None:
 
 
 def test_cli_survives_mistakes(shared: Any, cli: Callable[..., str]) -> None:
-    said = cli(
-        shared.lab.net, "nonsense", "A", "link A demo down", "A exit", "A echo alive", "switch demo stop", "nodes"
-    )
+    said = cli(shared.lab.net, "nonsense", "A", "link A demo down", "A echo alive", "switch demo stop", "nodes")
     assert "Unknown command: nonsense" in said
     assert "enter a command for node: A" in said
     assert "eni.detach()" in said
-    assert "the shell of A ended" in said
     assert "alive" in said
     assert "available nodes are: \nA B demo\n" in said
     assert shared.a.ping(shared.b).received == 1
