@@ -46,7 +46,11 @@ def main() -> None:
         if stream is not None:
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a character
     try:
-        app()
+        try:
+            app()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a reader that has gone is noticed here, not when Python ends
     except VpclabError as error:
         _fail(str(error))
     except KeyboardInterrupt:
