@@ -45,6 +45,8 @@ _SEARCHED = ("/", "/etc", "/opt", "/srv", "/var", "/var/lib", "/var/log", "/var/
 power)."""
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/proc", "/dev", "/nix")
 """Without these nothing runs, whoever may read them."""
+_NEVER = ("/run", "/proc", "/sys", "/dev")
+"""Guests have their own; a working directory there shows nothing of the host's (sockets in /run/user, say)."""
 _PROC_FIXED = ("/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs")
 _PROC_MASKED = (
     *("/proc/sysrq-trigger", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug"),
@@ -53,8 +55,8 @@ _PROC_MASKED = (
 """Parts of /proc that belong to the whole machine. A guest of root has root's user id, and many of them ask for no more
 (/proc/sys/kernel/core_pattern, say); bwrap covers only what looks writable from the outside."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_INIT = "trap '' CHLD; echo ready >&@ready; exec sleep infinity @ready>&-"
-"""Pid 1 of a pod: no guest can kill it, and the kernel reaps what is left to one that ignores SIGCHLD."""
+_INIT = "echo ready >&@ready; exec @ready>&-; while :; do sleep infinity & wait $!; done"
+"""Pid 1 of a pod: no guest can kill it, and a shell that waits for one child reaps whatever else is left to it."""
 _KEPT = ("PATH", "LANG", "LANGUAGE", "TERM", "TZ", "COLUMNS", "LINES", "NO_COLOR", "VIRTUAL_ENV", "CONDA_PREFIX")
 _KEPT_PREFIXES = ("LC_", "LD_", "PYTHON")
 """What a guest gets of the caller's environment; there may be tokens in the rest."""
@@ -260,13 +262,15 @@ def private_folders() -> tuple[str, ...]:
 def visible_folders() -> tuple[str, ...]:
     """The running Python, vpclab itself and the working directory, unless that is a home, /tmp, /run or a parent of
     one."""
+    closed = (*private_folders(), os.path.realpath(os.path.expanduser("~")))
     code = str(Path(__file__).resolve().parents[2])
     wanted = [sys.prefix, sys.base_prefix, os.path.dirname(os.path.realpath(sys.executable))]
     for folder in (code, _working_directory()):
         if (
             folder is not None
             and os.path.dirname(folder) != "/home"
-            and not any(is_within(one, folder) for one in private_folders())
+            and not any(is_within(one, folder) for one in closed)
+            and not any(is_within(folder, one) for one in _NEVER)
         ):
             wanted.append(folder)
     folders = sorted({os.path.realpath(one) for one in wanted if os.path.isdir(one)} - {"/"})

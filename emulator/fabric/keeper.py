@@ -71,7 +71,7 @@ class Keeper:
     def __init__(self, caller):
         self.caller, self.made_user, self.nft = caller, enter_sandbox(), None
         self.contexts = {}  # descriptor → libnftables' context, which stays bound to the namespace where it was made
-        self.spaces = {}  # descriptor → tag
+        self.home, self.spaces = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC), {}  # descriptor → tag
         self.pods = {}  # pid of the pod's init → (ns, pidfd)
         self.lingering = {}  # tag → (folder, seconds, listening socket)
 
@@ -99,11 +99,11 @@ class Keeper:
     def do_drop(self, payload, ns):
         for pid in [pid for pid, (where, _) in self.pods.items() if where in ns]:
             self.do_endpod(b"", pid)
-        for one in ns:
-            if self.spaces.pop(one, None) is not None:
-                if one in self.contexts:
-                    self.nft.nft_ctx_free(self.contexts.pop(one))
-                os.close(one)
+        for one in [one for one in ns if self.spaces.pop(one, None) is not None]:
+            if one in self.contexts:
+                self.nft.nft_ctx_free(self.contexts.pop(one))
+            os.close(one)
+        check(libc.setns(self.home, CLONE_NEWNET), "leave it")  # whoever stands in a namespace holds it
         return {}
 
     def do_netlink(self, payload, steps, settle):

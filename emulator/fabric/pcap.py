@@ -14,6 +14,7 @@ import select
 import socket
 import struct
 import threading
+import traceback
 import warnings
 from os import PathLike
 from types import TracebackType
@@ -132,6 +133,7 @@ class Capture:
                     if events & select.POLLERR:  # the ENI was detached; until it is read, this wakes at once for ever
                         self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         except Exception as error:  # told when the block ends; a thread has nobody else to tell
+            traceback.clear_frames(error.__traceback__)  # their arrays lie in the ring, which must be closed
             self._failure = error
 
     def _write(self, data: memoryview) -> None:
