@@ -454,7 +454,7 @@ def test_closing_ends_it_and_all_that_it_holds(running: Any) -> None:
     keeper.close()
     assert not running.alive(keeper.pid)
     running.until(lambda: not running.alive(init), "the pod ends with its keeper")
-    assert running.holders([space]) == []
+    assert not {keeper.pid, init} & set(running.holders([space]))  # a number is used again
     assert not keeper.alive
 
 
