@@ -134,9 +134,14 @@ def without_icmp_numbers(flows: Flows) -> Flows:
 
 
 def dotted(addresses: np.ndarray[Any, np.dtype[np.uint32]]) -> pa.Array:
-    """IPv4 addresses (host-order integers) as text."""
-    octets = [_OCTETS.take(pa.array((addresses >> np.uint32(shift)) & np.uint32(255))) for shift in (24, 16, 8, 0)]
-    return pc.binary_join_element_wise(*octets, ".")
+    """IPv4 addresses (host-order integers) as text; of a run of equal ones, as sorting makes them, one is written."""
+    if len(addresses) == 0:
+        return pa.array([], pa.string())
+    firsts = _firsts(addresses)
+    runs = addresses[firsts]
+    octets = [_OCTETS.take(pa.array((runs >> np.uint32(shift)) & np.uint32(255))) for shift in (24, 16, 8, 0)]
+    texts = pc.binary_join_element_wise(*octets, ".")
+    return texts.take(pa.array(np.repeat(np.arange(len(runs)), np.diff(firsts, append=len(addresses)))))
 
 
 def records(flows: Flows, constants: dict[str, Any]) -> pa.Table:

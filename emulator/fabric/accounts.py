@@ -20,6 +20,9 @@ from emulator.fabric.elements import Batch
 
 Flows = np.ndarray[tuple[int], np.dtype[np.void]]
 
+_MANY = 4096
+"""Elements of one ENI that are rather left behind than flushed."""
+
 
 @dataclass(frozen=True)
 class Harvest:
@@ -108,19 +111,26 @@ class Accounts:
         ]
         answers = netlink.send(self._keeper, steps, "read the flow tables")
         parts: dict[int, list[Flows]] = {index: [] for index in generations}
-        full = []
+        full: dict[int, list[str]] = {}
         for (index, shape, name), answer in zip(sets, answers, strict=False):
             flows = tables.decode(shape, answer)
             if len(flows):
                 parts[index].append(flows)
-                full.append(name)
-        if full:
-            self._send(Batch().flush(full), settle=False)
+                full.setdefault(index, []).append(name)
+        self._empty(full, {index: generations[index] for index in full if sum(map(len, parts[index])) > _MANY})
         skipped = self._count_skipped(generations, answers[len(sets) :])
         return {
             index: Harvest(np.concatenate(found) if found else np.empty(0, tables.FLOW), skipped[index])
             for index, found in parts.items()
         }
+
+    def _empty(self, full: dict[int, list[str]], large: dict[int, int]) -> None:
+        """Flush the named sets of each ENI, or renew the generation where they are large."""
+        if large:
+            self._keeper.nft(self._ns, "".join(tables.renew(*one) for one in large.items()))
+        small = [name for index, names in full.items() if index not in large for name in names]
+        if small:
+            self._send(Batch().flush(small), settle=False)
 
     def _count_skipped(self, generations: dict[int, int], answers: Sequence[memoryview]) -> dict[int, int]:
         counts = {}

@@ -25,7 +25,7 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 DUMP_INTERRUPTED = 0x10
 
 _NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH, _NEWRULE = 16, 17, 18, 20, 24, 25, 28, 32
-_SETNEIGHTBL = 67
+_DELRULE, _SETNEIGHTBL = 33, 67
 _INET, _IFF_UP, _IFF_NOARP, _OPERSTATE_UP = 2, 0x1, 0x80, 6
 _MAIN, _STATIC, _UNICAST, _ONLINK = 254, 4, 1, 4  # RT_TABLE_, RTPROT_, RTN_, RTNH_F_
 _SCOPE_GLOBAL, _SCOPE_LINK, _SCOPE_NOWHERE = 0, 253, 255
@@ -123,10 +123,18 @@ def _route(prefix: int, table: int, protocol: int, scope: int, kind: int, flags:
 
 
 def add_source_rule(address: str, table: int) -> bytes:
-    """What leaves with this source address is routed by ``table``."""
+    """What leaves with this source address is routed by ``table``, which is also the rule's priority."""
+    return _request(_NEWRULE, _source_rule(address, table), CREATE | EXCL)
+
+
+def delete_source_rule(address: str, table: int) -> bytes:
+    return _request(_DELRULE, _source_rule(address, table))
+
+
+def _source_rule(address: str, table: int) -> bytes:
     head = struct.pack("=BBBBBBBBL", _INET, 0, 32, 0, table, 0, 0, _FR_ACT_TO_TBL, 0)  # struct fib_rule_hdr
-    attributes = _attribute(2, inet_aton(address)) + _number(15, table)  # FRA_SRC, FRA_TABLE
-    return _request(_NEWRULE, head + attributes, CREATE | EXCL)
+    attributes = _attribute(2, inet_aton(address)) + _number(6, table)  # FRA_SRC, FRA_PRIORITY
+    return head + attributes + _number(15, table)  # FRA_TABLE
 
 
 def add_neighbour(index: int, address: str, mac: str) -> bytes:

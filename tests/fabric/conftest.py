@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,17 +157,20 @@ class Running:
         return {number: target for number, target in found.items() if target != f"/proc/{os.getpid()}/fd"}
 
     @staticmethod
-    def holders(namespaces: Sequence[str]) -> list[int]:
-        """Processes that live in, or hold a descriptor of, a namespace given as ``net:[number]``."""
-        found = []
-        for entry in filter(str.isdecimal, os.listdir("/proc")):
+    def holders(namespaces: Sequence[str], among: Iterable[int]) -> set[int]:
+        """Which of these processes live in, or hold a descriptor of, a namespace given as ``net:[number]``.
+
+        Not of all processes: the kernel gives the number of a namespace that is gone to the next, whosesoever that is.
+        """
+        found = set()
+        for entry in map(str, among):
             links = [f"/proc/{entry}/ns/net"]
             with contextlib.suppress(OSError):
                 links += [f"/proc/{entry}/fd/{number}" for number in os.listdir(f"/proc/{entry}/fd")]
             for link in links:
                 with contextlib.suppress(OSError):
                     if os.readlink(link) in namespaces:
-                        found.append(int(entry))
+                        found.add(int(entry))
         return found
 
     @staticmethod

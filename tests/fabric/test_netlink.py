@@ -113,13 +113,24 @@ def link_up(flags: int) -> bytes:
         pytest.param(
             netlink.add_source_rule(CVM, 101),
             encoded(
-                *(fibmsg(), 32, MADE, ("FRA_SRC", CVM), ("FRA_TABLE", 101)),
+                *(fibmsg(), 32, MADE, ("FRA_SRC", CVM), ("FRA_PRIORITY", 101), ("FRA_TABLE", 101)),
                 family=2,
                 src_len=32,
                 table=101,
                 action=1,
             ),
             id="rule by source",
+        ),
+        pytest.param(
+            netlink.delete_source_rule(CVM, 101),
+            encoded(
+                *(fibmsg(), 33, ACKNOWLEDGED, ("FRA_SRC", CVM), ("FRA_PRIORITY", 101), ("FRA_TABLE", 101)),
+                family=2,
+                src_len=32,
+                table=101,
+                action=1,
+            ),
+            id="no rule by source",
         ),
         pytest.param(
             netlink.add_neighbour(10, CVM, MAC),
