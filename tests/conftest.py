@@ -17,7 +17,7 @@ import pytest
 from hypothesis import settings
 
 from emulator.capture.windows import window_end
-from emulator.pytest_plugin import REQUIRE, _lacking
+from emulator.pytest_plugin import need_kernel
 
 if TYPE_CHECKING:
     from emulator.lab import Lab
@@ -47,9 +47,7 @@ Flow = tuple[str, int, str, int | None, str, int | None]
 def labs() -> Iterator[Callable[..., Lab]]:
     from emulator.lab import Lab
 
-    lacking = _lacking()
-    if lacking is not None:
-        (pytest.fail if os.environ.get(REQUIRE) == "1" else pytest.skip)(f"vpclab: {lacking}")
+    need_kernel()
     with ExitStack() as stack:
 
         def make(profile: str = "tencent", *, start: float | None = START_S, **options: Any) -> Lab:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import emulator
-from emulator.pytest_plugin import REQUIRE, _lacking
+from emulator.pytest_plugin import need_kernel
 
 if TYPE_CHECKING:
     from emulator.fabric.client import KeeperClient
@@ -69,9 +69,7 @@ def two(open_lab: Callable[..., Lab]) -> Callable[[], Pair]:
 @pytest.fixture
 def needs_kernel() -> None:
     """Skips where this machine cannot give a lab what it needs, as the lab fixtures do."""
-    lacking = _lacking()
-    if lacking is not None:
-        (pytest.fail if os.environ.get(REQUIRE) == "1" else pytest.skip)(f"vpclab: {lacking}")
+    need_kernel()
 
 
 @pytest.fixture

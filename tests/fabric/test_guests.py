@@ -155,7 +155,8 @@ def test_a_working_directory_does_not_lay_secrets_bare(pair: Any, monkeypatch: p
     monkeypatch.chdir(folder)
     assert lines(pair.a, "pwd") == [folder]
     assert pair.a.run(["cat", *secrets()]).stdout == ""
-    assert pair.a.run("ls -A /root").stdout == ""
+    shown = {Path(one).parts[2] for one in (sys.prefix, sys.base_prefix) if one.startswith("/root/")}  # Python itself
+    assert set(pair.a.run("ls -A /root").stdout.split()) <= shown
 
 
 @pytest.mark.skipif(not ROOT, reason="an ordinary user's guests may read what the user may")
