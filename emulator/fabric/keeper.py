@@ -4,9 +4,9 @@ Started with ``python -I -S keeper.py FD``, FD one end of a SOCK_SEQPACKET socke
 in a user namespace of its own. It holds the namespaces of all labs by descriptor: end of file on its socket ends it and
 the kernel takes everything back. It needs the standard library only and parses nothing of a guest.
 
-A request is one datagram, ``JSON NUL payload``, or over INLINE bytes a NUL and that as a memfd. The answer has the same
-form, with only its payload in the memfd: ``{"ok": {...}}`` or ``{"error": text, "errno": n}``. A namespace is the
-keeper's descriptor of it. What is no request is refused, and the keeper goes on.
+A request is one datagram, ``JSON NUL payload``, or over INLINE bytes a NUL and that as a memfd. Answers are alike, only
+the payload in the memfd: ``{"ok": {...}}`` or, also to what is no request, ``{"error": text, "errno": n}``. A namespace
+is the keeper's descriptor of it.
 
 ==============================  ==================================================================================
 hello                           pid, whether it made a user namespace; the namespaces held with tags as JSON payload
@@ -71,9 +71,9 @@ class Keeper:
     def __init__(self, caller):
         self.caller, self.made_user, self.nft = caller, enter_sandbox(), None
         self.contexts = {}  # descriptor → libnftables' context, which stays bound to the namespace where it was made
+        self.links = {}  # descriptor → a netfilter socket there: to close one waits for what was deleted, 10 ms or more
         self.home, self.spaces = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC), {}  # descriptor → tag
-        self.pods = {}  # pid of the pod's init → (ns, pidfd)
-        self.lingering = {}  # tag → (folder, seconds, listening socket)
+        self.pods, self.lingering = {}, {}  # pid of the pod's init → (ns, pidfd); tag → (folder, seconds, listener)
 
     def enter(self, ns):
         if ns not in self.spaces:
@@ -102,23 +102,27 @@ class Keeper:
         for one in [one for one in ns if self.spaces.pop(one, None) is not None]:
             if one in self.contexts:
                 self.nft.nft_ctx_free(self.contexts.pop(one))
+            self.links.pop(one, None)
             os.close(one)
         check(libc.setns(self.home, CLONE_NEWNET), "leave it")  # whoever stands in a namespace holds it
         return {}
 
     def do_netlink(self, payload, steps, settle):
-        answers, at, lengths = bytearray(), 0, []
+        answers, at = [], 0
         for ns, protocol, length in steps:
-            self.enter(ns)
-            before = len(answers)
-            refused = exchange(protocol, payload[at : at + length], answers)
-            lengths.append(len(answers) - before)
+            link = self.links.pop(ns, None) if protocol == NETLINK_NETFILTER else None
+            if link is None:
+                self.enter(ns)
+                link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+            answer, refused = exchange(link, payload[at : at + length])
+            answers.append(answer)
             at += length
             if refused:
                 break
+            self.links.update({ns: link} if protocol == NETLINK_NETFILTER else {})
         if settle and libc.syscall(MEMBARRIER.get(os.uname().machine, -1), 1, 0, 0) == -1:
             socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()  # waits for the same grace period
-        return {"lengths": lengths}, answers
+        return {"lengths": [*map(len, answers)]}, b"".join(answers)
 
     def do_nft(self, payload, ns):
         self.enter(ns)
@@ -247,27 +251,25 @@ class Keeper:
         return None
 
 
-def exchange(protocol, request, answers):
-    """Send netlink messages and append what the kernel answers until all are acknowledged; True if it refused one."""
-    expected, at, refused = set(), 0, False
+def exchange(link, request):
+    """Send netlink messages; what the kernel answers until all are acknowledged, and whether it refused one."""
+    answer, expected, at, refused = bytearray(), set(), 0, False
     while at < len(request):
         length, _, flags, number = struct.unpack_from("=LHHL", request, at)
         if flags & NLM_F_ACK or flags & NLM_F_DUMP == NLM_F_DUMP:
             expected.add(number)
         at += max(16, (length + 3) & ~3)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as link:
-        link.settimeout(30)
-        link.sendto(request, (0, 0))
-        while expected and not (refused and protocol == NETLINK_NETFILTER):  # a refused batch is answered only once
-            got, at = link.recv(1 << 20), 0
-            answers += got
-            while at < len(got):
-                length, kind, _, number = struct.unpack_from("=LHHL", got, at)
-                refused |= kind == NLMSG_ERROR and struct.unpack_from("=i", got, at + 16)[0] != 0
-                if kind in (NLMSG_ERROR, NLMSG_DONE):
-                    expected.discard(number)
-                at += (length + 3) & ~3
-    return refused
+    link.settimeout(30)
+    link.sendto(request, (0, 0))
+    while expected and not (refused and link.proto == NETLINK_NETFILTER):  # a refused batch is answered only once
+        got, at = link.recv(1 << 20), 0
+        answer += got
+        while at < len(got):
+            length, kind, _, number = struct.unpack_from("=LHHL", got, at)
+            refused |= kind == NLMSG_ERROR and struct.unpack_from("=i", got, at + 16)[0] != 0
+            expected -= {number} if kind in (NLMSG_ERROR, NLMSG_DONE) else set()
+            at += (length + 3) & ~3
+    return answer, refused
 
 
 def send(channel, header, payload=b"", handed=None):
@@ -275,8 +277,7 @@ def send(channel, header, payload=b"", handed=None):
     fds = [] if handed is None else [handed]
     if len(payload) > INLINE:
         fds = [os.memfd_create("payload")]
-        with open(fds[0], "wb", closefd=False) as stream:
-            stream.write(payload)
+        os.write(fds[0], payload)
         header, payload = dict(header, blob=len(payload)), b""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the loop will see that the caller is gone
         socket.send_fds(channel, [json.dumps(header).encode() + b"\0" + bytes(payload)], fds)
