@@ -107,7 +107,7 @@ class Lab:
                 recovery.recover(folder, spool, self.profile.record_form, self.profile.delay_s)
                 self.fabric.keeper.linger(self._tag, folder, recovery.LINGER_S)
             self._collector = Collector(self.cloud, self.fabric, spool, self._tag, folder)
-            self.fabric.admitted = lambda eni_id: self._collector.follow(self.clock.now, [eni_id])
+            self.fabric.admitted = lambda eni_ids: self._collector.follow(self.clock.now, eni_ids)
             self.fabric.withdrawn = self._collector.forget
             with self._lock:  # a running clock's thread waits until there is a lab
                 self.clock = Clock(
@@ -263,27 +263,34 @@ class Lab:
         with contextlib.suppress(LabError):
             self._collector.follow(self.clock.now)
 
-    def _run_instance(
+    def _run_instances(
         self,
         subnet_id: str,
+        names: Sequence[str | None],
         *,
-        name: str | None,
-        private_ip: str | IPv4Address | None,
+        private_ip: str | IPv4Address | None = None,
         groups: Sequence[str] | None,
         instance_type: str | None,
-    ) -> resources.Cvm:
-        def apply(cloud: Cloud) -> tuple[model.Cvm, model.Eni]:
-            return cloud.create_cvm(
-                subnet_id, name=name, private_ip=private_ip, groups=groups, instance_type=instance_type
-            )
+    ) -> list[resources.Cvm]:
+        def apply(cloud: Cloud) -> list[tuple[model.Cvm, model.Eni]]:
+            return [
+                cloud.create_cvm(
+                    subnet_id, name=name, private_ip=private_ip, groups=groups, instance_type=instance_type
+                )
+                for name in names
+            ]
 
-        cvm, _ = self._change(
+        def undo(made: list[tuple[model.Cvm, model.Eni]]) -> None:
+            for cvm, eni in made:
+                self.fabric.remove_cvm(cvm, [eni])
+
+        made = self._change(
             apply,
-            then=lambda made: self.fabric.add_cvm(*made),
-            touched=lambda made: [made[1].id],
-            undo=lambda made: self.fabric.remove_cvm(made[0], [made[1]]),
+            then=self.fabric.add_cvms,
+            touched=lambda made: [eni.id for _, eni in made],
+            undo=undo,
         )
-        return resources.Cvm(self, cvm.id)
+        return [resources.Cvm(self, cvm.id) for cvm, _ in made]
 
     def _terminate(self, cvm_id: str) -> None:
         cvm = resources.Cvm(self, cvm_id).model
@@ -297,7 +304,7 @@ class Lab:
     def _attach(self, eni_id: str, cvm_id: str) -> None:
         self._change(
             lambda cloud: cloud.attach_eni(eni_id, cvm_id),
-            then=self.fabric.attach,
+            then=lambda eni: self.fabric.attach([eni]),
             touched=lambda _: [eni_id],
             undo=self.fabric.detach,
         )

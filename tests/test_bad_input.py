@@ -85,6 +85,31 @@ BAD_PROTOCOL = ("InvalidParameterValue", "InvalidIpProtocol.ValueNotSupported")
 
 # what is asked for, the exception, Tencent's and Alibaba's code, what the message says
 CASES: dict[str, tuple[Callable[[Place], Any], type[RequestRefused], tuple[str, str], str]] = {
+    # several CVMs
+    "minus one CVMs": (
+        lambda p: p.web.run_instances(-1),
+        InvalidValue,
+        ("InvalidParameterValue", "InvalidParameter"),
+        "instances -1 in subnet web: give names in a list, or how many",
+    ),
+    "a name for CVMs": (
+        lambda p: p.web.run_instances("web"),
+        InvalidValue,
+        ("InvalidParameterValue", "InvalidParameter"),
+        "instances 'web' in subnet web: give names in a list, or how many",
+    ),
+    "2.5 CVMs": (
+        lambda p: p.web.run_instances(2.5),
+        InvalidValue,
+        ("InvalidParameterValue", "InvalidParameter"),
+        "instances 2.5 in subnet web: give names in a list, or how many",
+    ),
+    "CVMs of which one has no name": (
+        lambda p: p.web.run_instances(["X", ""]),
+        InvalidValue,
+        ("InvalidParameterValue.TooLong", "InvalidName.Malformed"),
+        "CVM",
+    ),
     # CIDR blocks
     "VPC with host bits": (
         lambda p: p.lab.create_vpc("10.0.0.1/16"),

@@ -243,6 +243,7 @@ def changes(site: Any) -> dict[str, Callable[[], Any]]:
     return {
         "a VPC": lambda: site.lab.create_vpc("10.17.0.0/16", name="new"),
         "a CVM": lambda: site.web.run_instance("new", private_ip="10.16.0.90", security_groups=pair),
+        "several CVMs": lambda: site.web.run_instances([f"many{number}" for number in range(20)]),
         "an ENI": lambda: site.web.create_eni("late", security_groups=[friends]),
         "an attachment": lambda: spare.attach(site.b),
         "a rule": lambda: site.vpc.default_security_group.allow("ingress", protocol="udp", port=53, cidr=friends),
@@ -284,6 +285,7 @@ def test_a_change_that_the_kernel_refuses_half_way_leaves_nothing_and_can_be_tri
     assert site.a.ping(site.b, count=2).received == 2
     assert site.a.ping(site.c, count=2).received == 2, "ICMP passes the ACL"
     assert site.a.ping("10.16.0.90").received == 1
+    assert site.a.ping(site.lab.net.get("many19").IP()).received == 1
     wire.send(site.b, site.a.ip, 47, b"x")
     records = site.records(site.a.eni)
     assert {47: 1}.items() <= {record["protocol"]: record["packets"] for record in records}.items()

@@ -151,7 +151,7 @@ class Instances(Groups):
         default = (self._vpc(subnet.vpc_id).default_group_id,)
         bound = self._check_groups(subnet.vpc_id, default if groups is None else groups, what)
         there = [eni for eni in self.enis.values() if eni.vpc_id == subnet.vpc_id]
-        taken = {int(eni.address) for eni in there if eni.subnet_id == subnet.id}
+        taken = {eni.number for eni in there if eni.subnet_id == subnet.id}
         address = claim_address(self.profile, subnet, private_ip, taken)
         self._check_quota("enis", len(there), "eni.quota", f"VPC {self._vpc(subnet.vpc_id).name}")
         return address, bound

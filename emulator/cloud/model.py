@@ -13,6 +13,7 @@ Addresses and networks are ``ipaddress`` objects, times are unix seconds of lab 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
@@ -93,6 +94,11 @@ class Eni:
     cvm_id: str | None = None
     device: int | None = None
     primary: bool = False
+
+    @cached_property
+    def number(self) -> int:
+        """The address as an integer."""
+        return int(self.address)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import json
 import mmap
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -27,6 +28,7 @@ from emulator.fabric import keeper as protocol
 _START_TIMEOUT_S = 20.0
 _ANSWER_TIMEOUT_S = 120.0
 _END_TIMEOUT_S = 5.0
+_NLM_F_ACK, _NLM_F_DUMP = 0x4, 0x300
 
 
 class KeeperClient:
@@ -265,10 +267,14 @@ class KeeperClient:
 
         ``settle`` then waits until no packet is under way in the rules as they were before.
         """
+        ends = list(itertools.accumulate(len(data) for _, _, data in steps))
         result, payload, _ = self.request(
             "netlink",
             b"".join(data for _, _, data in steps),
-            steps=[[ns, family, len(data)] for ns, family, data in steps],
+            steps=[
+                [ns, protocol, end - len(data), end, _answers(data)]
+                for (ns, protocol, data), end in zip(steps, ends, strict=True)
+            ],
             settle=settle,
         )
         answers, at = [], 0
@@ -316,6 +322,18 @@ class KeeperClient:
     def spaces(self) -> dict[int, str]:
         """Namespaces held, with the tag of their lab."""
         return {int(ns): tag for ns, tag in json.loads(bytes(self.request("hello")[1])).items()}
+
+
+def _answers(messages: bytes) -> int:
+    """How many of these netlink messages the kernel acknowledges or answers with a dump."""
+    count = at = 0
+    while at < len(messages):
+        length, _, flags = struct.unpack_from("=LHH", messages.ljust(at + 16, b"\0"), at)
+        if length < 16 or at + length > len(messages):
+            raise KernelRefused(f"netlink messages are cut off after {at} bytes", errno=errno.EINVAL, request="netlink")
+        count += bool(flags & _NLM_F_ACK) or flags & _NLM_F_DUMP == _NLM_F_DUMP
+        at += (length + 3) & ~3
+    return count
 
 
 _current: KeeperClient | None = None

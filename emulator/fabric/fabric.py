@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from emulator.cloud.account import Cloud
@@ -18,10 +18,7 @@ from emulator.fabric.client import KeeperClient
 from emulator.fabric.links import VethLink
 from emulator.fabric.net import CloudNet
 from emulator.fabric.nodes import CvmHost
-from emulator.fabric.vpc import QUIET, ROUTER, VpcFabric
-
-GUEST = {**QUIET, "net/ipv4/ping_group_range": "0 0"}
-"""Sysctls of a CVM's namespace; the last lets ping work without any capability."""
+from emulator.fabric.vpc import ROUTER, Plug, VpcFabric
 
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
 
@@ -35,8 +32,8 @@ class Fabric:
         self.vpcs: dict[str, VpcFabric] = {}
         self._cvms: dict[str, CvmHost] = {}
         self._hosts_files: dict[str, str] = {}
-        self.admitted: Callable[[str], object] = lambda eni_id: None
-        """Called with an ENI's id before its first packet can pass."""
+        self.admitted: Callable[[Sequence[str]], object] = lambda eni_ids: None
+        """Called with ENIs' ids before their first packets can pass."""
         self.withdrawn: Callable[[str], object] = lambda eni_id: None
         """Called when such an ENI could not be plugged in after all."""
 
@@ -52,7 +49,7 @@ class Fabric:
     # VPCs --------------------------------------------------------------------------------------------
 
     def add_vpc(self, vpc: Vpc) -> None:
-        ns = self._namespace(ROUTER)
+        (ns,) = self.keeper.make_namespaces(1, self.tag, ROUTER)
         fabric = VpcFabric(self.keeper, self.cloud, vpc, ns)
         try:
             fabric.build()
@@ -69,22 +66,25 @@ class Fabric:
 
     # CVMs and ENIs -----------------------------------------------------------------------------------
 
-    def add_cvm(self, cvm: Cvm, eni: Eni) -> None:
-        """A namespace with its primary ENI, forwarding when this returns."""
-        ns = self._namespace(GUEST)
+    def add_cvms(self, made: Sequence[tuple[Cvm, Eni]]) -> None:
+        """Namespaces of CVMs of one VPC, each with its primary ENI, forwarding when this returns."""
+        spaces = self.keeper.make_namespaces(len(made), self.tag)
         try:
-            node = self.net.addHost(cvm.name, id=cvm.id, **self._node(ns, cvm.vpc_id, cvm.name or cvm.id))
-            self._cvms[cvm.id] = node
-            self.attach(eni)
-            self._write_hosts(cvm.vpc_id)
+            for (cvm, _), ns in zip(made, spaces, strict=True):
+                params = self._node(ns, cvm.vpc_id, cvm.name or cvm.id)
+                self._cvms[cvm.id] = self.net.addHost(cvm.name, id=cvm.id, **params)
+            self.attach([eni for _, eni in made])
+            self._write_hosts(made[0][0].vpc_id)
         except BaseException:
-            if eni.id in self.vpcs[eni.vpc_id].attached:
-                with contextlib.suppress(LabError):
-                    self.withdrawn(eni.id)
-                    self.detach(eni)
-            if self._cvms.pop(cvm.id, None) is not None:
-                self.net.forget(node)
-            self._drop(ns)
+            for cvm, eni in made:
+                if eni.id in self.vpcs[eni.vpc_id].attached:
+                    with contextlib.suppress(LabError):
+                        self.withdrawn(eni.id)
+                        self.detach(eni)
+                node = self._cvms.pop(cvm.id, None)
+                if node is not None:
+                    self.net.forget(node)
+            self.keeper.drop(spaces)
             raise
 
     def remove_cvm(self, cvm: Cvm, enis: list[Eni]) -> None:
@@ -99,36 +99,44 @@ class Fabric:
         del self._cvms[cvm.id]
         self._write_hosts(cvm.vpc_id)
 
-    def attach(self, eni: Eni) -> None:
-        node, fabric = self.cvm(str(eni.cvm_id)), self.vpcs[eni.vpc_id]
-        router = self.net[eni.vpc_id]
+    def attach(self, enis: Sequence[Eni]) -> None:
+        """Plug ENIs of one VPC into their CVMs, all or none."""
+        fabric = self.vpcs[enis[0].vpc_id]
         links: list[VethLink] = []
 
-        def make_link(index: int, guest_index: int) -> VethLink:
-            link = self.net.addLink(
-                router,
-                node,
-                intfName1=interface_name(eni.id),
-                intfName2=f"eth{eni.device}",
-                addr1=f"02:fe:00:00:{index >> 8 & 0xFF:02x}:{index & 0xFF:02x}",
-                addr2=eni.mac,
-                index1=index,
-                index2=guest_index,
-                port2=eni.device,
-                ip2=str(eni.address),
-                prefix2=self.cloud.subnets[eni.subnet_id].cidr.prefixlen,
-            )
-            links.append(link)
-            return link
+        def plug(eni: Eni) -> Plug:
+            node = self.cvm(str(eni.cvm_id))
+
+            def make_link(index: int, guest_index: int) -> VethLink:
+                links.append(self._link(eni, node, index, guest_index))
+                return links[-1]
+
+            return Plug(eni, node.ns, make_link)
 
         try:
-            fabric.attach(eni, node.ns, make_link, lambda: self.admitted(eni.id))
+            fabric.attach([plug(eni) for eni in enis], lambda: self.admitted([eni.id for eni in enis]))
         except BaseException:
-            with contextlib.suppress(LabError):
-                self.withdrawn(eni.id)
+            for eni in enis:
+                with contextlib.suppress(LabError):
+                    self.withdrawn(eni.id)
             for link in links:
                 self.net.unlink(link)
             raise
+
+    def _link(self, eni: Eni, node: CvmHost, index: int, guest_index: int) -> VethLink:
+        return self.net.addLink(
+            self.net[eni.vpc_id],
+            node,
+            intfName1=interface_name(eni.id),
+            intfName2=f"eth{eni.device}",
+            addr1=f"02:fe:00:00:{index >> 8 & 0xFF:02x}:{index & 0xFF:02x}",
+            addr2=eni.mac,
+            index1=index,
+            index2=guest_index,
+            port2=eni.device,
+            ip2=str(eni.address),
+            prefix2=self.cloud.subnets[eni.subnet_id].cidr.prefixlen,
+        )
 
     def detach(self, eni: Eni) -> None:
         """Unplug an ENI, given as it was when attached."""
@@ -144,10 +152,6 @@ class Fabric:
             raise LabError(f"{cvm_id} has no machine in this lab: it was terminated, or the lab was closed") from None
 
     # parts -------------------------------------------------------------------------------------------
-
-    def _namespace(self, sysctls: Mapping[str, object]) -> int:
-        (ns,) = self.keeper.make_namespaces(1, self.tag, sysctls)
-        return ns
 
     def _drop(self, ns: int) -> None:
         self.keeper.drop([ns])

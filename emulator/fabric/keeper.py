@@ -4,16 +4,16 @@ Started with ``python -I -S keeper.py FD``, FD one end of a SOCK_SEQPACKET socke
 in a user namespace of its own. It holds the namespaces of all labs by descriptor: end of file on its socket ends it and
 the kernel takes everything back. It needs the standard library only and parses nothing of a guest.
 
-A request is one datagram, ``JSON NUL payload``, or over INLINE bytes a NUL and that as a memfd. Answers are alike, only
-the payload in the memfd: ``{"ok": {...}}`` or, also to what is no request, ``{"error": text, "errno": n}``. A namespace
-is the keeper's descriptor of it.
+A request is one datagram, ``JSON NUL payload``, or over INLINE bytes a NUL and that as a memfd. The answer has the same
+form, with only its payload in the memfd: ``{"ok": {...}}`` or ``{"error": text, "errno": n}``. A namespace is the
+keeper's descriptor of it. What is no request is refused, and the keeper goes on.
 
 ==============================  ==================================================================================
 hello                           pid, whether it made a user namespace; the namespaces held with tags as JSON payload
 netns count, tag, values        make namespaces for the lab ``tag`` with these sysctls
 drop ns                         close namespaces (pods in them are ended first)
-netlink steps, settle + bytes   for each step [ns, protocol, length] send messages there, collect the answers; settle:
-                                wait until no packet is under way in the rules as they were
+netlink steps, settle + bytes   for each step [ns, protocol, start, end, n] send those messages, collect answers until n
+                                are complete; settle: wait until no packet is under way in the rules as they were
 nft ns + text                   run a ruleset text through libnftables
 sysctl ns, values               write /proc/sys/net/... of a namespace; a name that ends in ``?`` may be absent
 socket ns, family, type, proto  open a socket there and hand it over
@@ -38,10 +38,9 @@ import sys
 
 INLINE = 96_000  # bytes of payload in the datagram itself; the kernel's default send buffer holds 212,992
 FOLDER = "/sys"  # where the private tmpfs is mounted: a folder that every Linux has and no guest may see
-
 CLONE_NEWNS, CLONE_NEWNET, CLONE_NEWUSER = 0x00020000, 0x40000000, 0x10000000
 MS_REC_PRIVATE, PR_SET_NAME, PR_SET_DUMPABLE = 0x4000 | 0x40000, 15, 4
-NLM_F_ACK, NLM_F_DUMP, NLMSG_ERROR, NLMSG_DONE, NETLINK_NETFILTER = 4, 0x300, 2, 3, 12
+NLMSG_ERROR, NLMSG_DONE, NETLINK_NETFILTER = 2, 3, 12
 MEMBARRIER = {"x86_64": 324, "aarch64": 283}  # its global command waits for an RCU grace period: 8 ms
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -108,18 +107,20 @@ class Keeper:
         return {}
 
     def do_netlink(self, payload, steps, settle):
-        answers, at = [], 0
-        for ns, protocol, length in steps:
+        answers = []
+        for ns, protocol, start, end, expected in steps:
             link = self.links.pop(ns, None) if protocol == NETLINK_NETFILTER else None
             if link is None:
                 self.enter(ns)
                 link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
-            answer, refused = exchange(link, payload[at : at + length])
+            answer, refused = exchange(link, payload[start:end], expected)
             answers.append(answer)
-            at += length
             if refused:
                 break
-            self.links.update({ns: link} if protocol == NETLINK_NETFILTER else {})
+            if protocol == NETLINK_NETFILTER:
+                self.links[ns] = link
+            else:
+                link.close()  # the garbage collector would take longer
         if settle and libc.syscall(MEMBARRIER.get(os.uname().machine, -1), 1, 0, 0) == -1:
             socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()  # waits for the same grace period
         return {"lengths": [*map(len, answers)]}, b"".join(answers)
@@ -128,8 +129,7 @@ class Keeper:
         self.enter(ns)
         if self.nft is None:
             self.nft = ctypes.CDLL("libnftables.so.1")
-            self.nft.nft_ctx_new.restype = ctypes.c_void_p
-            self.nft.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
+            self.nft.nft_ctx_new.restype, self.nft.nft_ctx_get_error_buffer.restype = ctypes.c_void_p, ctypes.c_char_p
         if ns not in self.contexts:
             self.contexts[ns] = ctypes.c_void_p(self.nft.nft_ctx_new(0))
             self.nft.nft_ctx_buffer_error(self.contexts[ns])
@@ -178,8 +178,7 @@ class Keeper:
             said = b""
             with open(get, "rb", 0) as stream:
                 while not (b"}" in said and b"ready" in said):
-                    part = stream.read(4096)
-                    if not part:
+                    if not (part := stream.read(4096)):
                         text = os.pread(complaint.fileno(), 4000, 0).decode(errors="replace").strip()
                         raise OSError(0, text or "the sandbox ended at once")
                     said += part
@@ -251,23 +250,18 @@ class Keeper:
         return None
 
 
-def exchange(link, request):
-    """Send netlink messages; what the kernel answers until all are acknowledged, and whether it refused one."""
-    answer, expected, at, refused = bytearray(), set(), 0, False
-    while at < len(request):
-        length, _, flags, number = struct.unpack_from("=LHHL", request, at)
-        if flags & NLM_F_ACK or flags & NLM_F_DUMP == NLM_F_DUMP:
-            expected.add(number)
-        at += max(16, (length + 3) & ~3)
+def exchange(link, request, expected):
+    """Send netlink messages; what the kernel answers until so many are acknowledged, and whether it refused one."""
+    answer, refused = bytearray(), False
     link.settimeout(30)
     link.sendto(request, (0, 0))
     while expected and not (refused and link.proto == NETLINK_NETFILTER):  # a refused batch is answered only once
         got, at = link.recv(1 << 20), 0
         answer += got
         while at < len(got):
-            length, kind, _, number = struct.unpack_from("=LHHL", got, at)
+            length, kind = struct.unpack_from("=LH", got, at)
             refused |= kind == NLMSG_ERROR and struct.unpack_from("=i", got, at + 16)[0] != 0
-            expected -= {number} if kind in (NLMSG_ERROR, NLMSG_DONE) else set()
+            expected -= kind in (NLMSG_ERROR, NLMSG_DONE)
             at += (length + 3) & ~3
     return answer, refused
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from socket import inet_aton
 
 from emulator.errors import KernelRefused
@@ -26,7 +26,7 @@ DUMP_INTERRUPTED = 0x10
 
 _NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH, _NEWRULE = 16, 17, 18, 20, 24, 25, 28, 32
 _DELRULE, _SETNEIGHTBL = 33, 67
-_INET, _IFF_UP, _IFF_NOARP, _OPERSTATE_UP = 2, 0x1, 0x80, 6
+_INET, _INET6, _IFF_UP, _IFF_NOARP, _OPERSTATE_UP = 2, 10, 0x1, 0x80, 6
 _MAIN, _STATIC, _UNICAST, _ONLINK = 254, 4, 1, 4  # RT_TABLE_, RTPROT_, RTN_, RTNH_F_
 _SCOPE_GLOBAL, _SCOPE_LINK, _SCOPE_NOWHERE = 0, 253, 255
 _NUD_PERMANENT, _FR_ACT_TO_TBL = 0x80, 1
@@ -82,6 +82,15 @@ def set_up(index: int, *, arp: bool = True) -> bytes:
     settings = _attribute(_INET, _attribute(1, _number(8, 0)))  # AF_INET > IFLA_INET_CONF > IPV4_DEVCONF_RP_FILTER
     flags = _IFF_UP if arp else _IFF_UP | _IFF_NOARP
     return _request(_NEWLINK, _link(index, flags, _IFF_UP | _IFF_NOARP) + _attribute(26, settings))  # IFLA_AF_SPEC
+
+
+def be_quiet(index: int) -> bytes:
+    """The link gets no IPv6 address of its own when it comes up, and so announces and solicits nothing (a sysctl before
+    it is made would take ten times as long); nothing where the kernel has no IPv6."""
+    if not os.path.exists("/proc/net/if_inet6"):
+        return b""
+    settings = _attribute(_INET6, struct.pack("=HHBxxx", 5, 8, 1))  # IFLA_INET6_ADDR_GEN_MODE: none
+    return _request(_NEWLINK, _link(index) + _attribute(26, settings))  # IFLA_AF_SPEC
 
 
 def delete_link(index: int) -> bytes:
@@ -192,28 +201,39 @@ def offloads_off(keeper: KeeperClient, ns: int, index: int) -> bytes:
 def send(keeper: KeeperClient, steps: Sequence[Step], what: str, *, settle: bool = False) -> list[memoryview]:
     """Send steps and raise :class:`KernelRefused`, naming ``what``, at the first request the kernel refused."""
     answers = keeper.netlink(steps, settle=settle)
-    for answer in answers:
-        at = 0
-        while at < len(answer):
-            length, kind = struct.unpack_from("=LH", answer, at)
-            if kind == NLMSG_ERROR:
-                number = -struct.unpack_from("=i", answer, at + 16)[0]
-                if number:
-                    raise KernelRefused(f"{what}: {os.strerror(number)}", errno=number, request=what)
-            at += (length + 3) & ~3
+    check(answers, what)
     return answers
 
 
-def operstate(answer: memoryview) -> int:
-    """IFLA_OPERSTATE of the answer to :func:`get_link`; 6 is up."""
-    at, end = 32, struct.unpack_from("=L", answer, 0)[0]
-    while at < end:
-        length, kind = struct.unpack_from("=HH", answer, at)
-        if kind == 16:
-            return int(answer[at + 4])
+def check(answers: Iterable[memoryview], what: str) -> None:
+    """Raise :class:`KernelRefused`, naming ``what``, at the first answer in which the kernel refuses a request."""
+    for answer in answers:
+        for kind, message in messages(answer):
+            if kind == NLMSG_ERROR:
+                number = -struct.unpack_from("=i", message, 16)[0]
+                if number:
+                    raise KernelRefused(f"{what}: {os.strerror(number)}", errno=number, request=what)
+
+
+def messages(answer: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """(type, message with its header) of each message of an answer."""
+    at = 0
+    while at < len(answer):
+        length, kind = struct.unpack_from("=LH", answer, at)
+        yield kind, answer[at : at + length]
         at += (length + 3) & ~3
-    return 0
 
 
 def is_up(answer: memoryview) -> bool:
-    return operstate(answer) == _OPERSTATE_UP
+    """Whether the links are up that an answer tells of, if any."""
+    return all(_operstate(message) == _OPERSTATE_UP for kind, message in messages(answer) if kind == _NEWLINK)
+
+
+def _operstate(link: memoryview) -> int:
+    at = 32
+    while at < len(link):
+        length, kind = struct.unpack_from("=HH", link, at)
+        if kind == 16:  # IFLA_OPERSTATE
+            return link[at + 4]
+        at += (length + 3) & ~3
+    return 0

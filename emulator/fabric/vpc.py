@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
@@ -33,6 +33,8 @@ from emulator.fabric.links import VethLink
 _DIRECTIONS: tuple[Direction, ...] = ("egress", "ingress")
 _NOWHERE, _NOWHERE_PEER, _FIRST_ENI = 2, 3, 10
 _BARRIER_TRIES = 2000
+_AT_ONCE = 16
+"""ENIs of one request: the kernel answers all of it before the first answer is read, into 200 KB."""
 _WAYS = 100
 """Routing tables of a CVM's ENIs begin with this number."""
 
@@ -62,6 +64,15 @@ class Attachment:
     guest_ns: int
     guest_index: int
     link: VethLink
+
+
+@dataclass(frozen=True)
+class Plug:
+    """An ENI to be plugged into the CVM whose namespace this is; ``make_link`` gets both interface indexes."""
+
+    eni: Eni
+    guest_ns: int
+    make_link: Callable[[int, int], VethLink]
 
 
 @dataclass
@@ -103,45 +114,33 @@ class VpcFabric:
 
     # ENIs --------------------------------------------------------------------------------------------
 
-    def attach(
-        self,
-        eni: Eni,
-        guest_ns: int,
-        make_link: Callable[[int, int], VethLink],
-        admitted: Callable[[], object] = lambda: None,
-    ) -> None:
-        """Plug an ENI into its CVM; it forwards when this returns.
+    def attach(self, plugs: Sequence[Plug], admitted: Callable[[], object] = lambda: None) -> None:
+        """Plug ENIs into their CVMs, all or none; they forward when this returns.
 
-        ``make_link`` gets both interface indexes; ``admitted`` is called when the ENI has its place in the ruleset and
-        no packet has passed yet: who counts begins there.
+        ``admitted`` is called before any packet can pass: who counts begins there.
         """
-        device = eni.device or 0
-        index, guest_index = next(self._indexes), device + 2
-        link = make_link(index, guest_index)
-        what = f"attach {eni.id} ({eni.name})"
-        self._admit(eni, index, what)
+        places: list[tuple[Eni, Attachment]] = []
         try:
-            self.attached[eni.id] = Attachment(index, guest_ns, guest_index, link)
+            for plug in plugs:
+                self._write_missing(plug.eni.groups, plug.eni.subnet_id)
+                index, guest_index = next(self._indexes), (plug.eni.device or 0) + 2
+                place = Attachment(index, plug.guest_ns, guest_index, plug.make_link(index, guest_index))
+                self.attached[plug.eni.id] = place
+                places.append((plug.eni, place))
             admitted()
-            ends = [(self.ns, index), (guest_ns, guest_index)]
-            looks = [(ns, netlink.ROUTE, netlink.get_link(end)) for ns, end in ends]
-            if eni.device:
-                self._part_ways(guest_ns, what)
-            steps = self._plug_steps(eni, link, index, guest_index, guest_ns)
-            # The route comes when both ends are up: what is sent before goes nowhere, not into a link that drops it.
-            route = netlink.add_neighbour(index, str(eni.address), eni.mac) + netlink.add_route(index, str(eni.address))
-            answers = netlink.send(self._keeper, [*steps, *looks, (self.ns, netlink.ROUTE, route)], what)
-            if not all(netlink.is_up(answer) for answer in answers[len(steps) : -1]):
-                self._await_up(eni, ends)
+            for at in range(0, len(places), _AT_ONCE):
+                self._plug(places[at : at + _AT_ONCE])
         except BaseException:
-            del self.attached[eni.id]
-            with contextlib.suppress(KernelRefused, KeeperLost):
-                self._dismiss(eni, index, what)
-            back = [(self.ns, netlink.delete_link(index))]
-            back.append((guest_ns, netlink.delete_source_rule(str(eni.address), _WAYS + device)))
-            for ns, request in back:
+            for eni, place in places:
+                del self.attached[eni.id]
+                what = f"take back {eni.id} ({eni.name})"
                 with contextlib.suppress(KernelRefused, KeeperLost):
-                    netlink.send(self._keeper, [(ns, netlink.ROUTE, request)], what)
+                    self._dismiss(eni, place.index, what)
+                back = [(self.ns, netlink.delete_link(place.index))]
+                back.append((place.guest_ns, netlink.delete_source_rule(str(eni.address), _WAYS + (eni.device or 0))))
+                for ns, request in back:
+                    with contextlib.suppress(KernelRefused, KeeperLost):
+                        netlink.send(self._keeper, [(ns, netlink.ROUTE, request)], what)
             raise
 
     def detach(self, eni: Eni) -> None:
@@ -177,19 +176,44 @@ class VpcFabric:
             with contextlib.suppress(KernelRefused):
                 netlink.send(self._keeper, [(self.ns, netlink.NETFILTER, request)], what)
 
-    def _plug_steps(self, eni: Eni, link: VethLink, index: int, guest_index: int, guest_ns: int) -> list[netlink.Step]:
+    def _plug(self, places: Sequence[tuple[Eni, Attachment]]) -> None:
+        """Admit ENIs to the ruleset and bring their links up, in one request."""
+        what = "attach " + ", ".join(f"{eni.id} ({eni.name})" for eni, _ in places)
+        batch, guests = Batch(), list[netlink.Step]()
+        links = offloads = ups = lasts = b""
+        for eni, place in places:
+            self._admit(eni, place.index, batch)
+            if eni.device:
+                self._part_ways(place.guest_ns, what)
+            links += place.link.request()
+            offloads += netlink.offloads_off(self._keeper, self.ns, place.index)
+            ups += netlink.answer_at_once(place.index) + netlink.set_up(place.index)
+            guest_offloads = netlink.offloads_off(self._keeper, self.ns, place.guest_index)
+            guests.append((place.guest_ns, netlink.GENERIC, guest_offloads))
+            guests.append((place.guest_ns, netlink.ROUTE, self._guest_end(eni, place.guest_index)))
+            # The route comes when both ends are up: what is sent before goes nowhere, not into a link that drops it.
+            lasts += netlink.get_link(place.index) + netlink.add_neighbour(place.index, str(eni.address), eni.mac)
+            lasts += netlink.add_route(place.index, str(eni.address))
+        answers = self._run_with_members(
+            batch,
+            what,
+            (self.ns, netlink.ROUTE, links),
+            (self.ns, netlink.GENERIC, offloads),
+            (self.ns, netlink.ROUTE, ups),
+            *guests,
+            (self.ns, netlink.ROUTE, lasts),
+        )
+        if not all(map(netlink.is_up, answers[4:])):
+            for eni, place in places:
+                self._await_up(eni, [(self.ns, place.index), (place.guest_ns, place.guest_index)])
+
+    def _guest_end(self, eni: Eni, index: int) -> bytes:
+        """What brings an ENI up in its CVM, and a look whether it is."""
         subnet = self._cloud.subnets[eni.subnet_id]
-        address, gateway = str(eni.address), str(subnet.gateway)
-        guest = netlink.set_up(1) + netlink.add_address(guest_index, address, subnet.cidr.prefixlen)
-        guest += netlink.set_up(guest_index)
-        guest += self._way(eni) if eni.device else netlink.add_route(guest_index, None, gateway=gateway)
-        return [
-            (self.ns, netlink.ROUTE, link.request()),
-            (self.ns, netlink.GENERIC, netlink.offloads_off(self._keeper, self.ns, index)),
-            (guest_ns, netlink.GENERIC, netlink.offloads_off(self._keeper, self.ns, guest_index)),
-            (self.ns, netlink.ROUTE, netlink.answer_at_once(index) + netlink.set_up(index)),
-            (guest_ns, netlink.ROUTE, guest),
-        ]
+        requests = netlink.set_up(1) + netlink.add_address(index, str(eni.address), subnet.cidr.prefixlen)
+        requests += netlink.be_quiet(index) + netlink.set_up(index)
+        requests += self._way(eni) if eni.device else netlink.add_route(index, None, gateway=str(subnet.gateway))
+        return requests + netlink.get_link(index)
 
     def _way(self, eni: Eni) -> bytes:
         """What leaves with an ENI's address leaves through this ENI."""
@@ -224,13 +248,11 @@ class VpcFabric:
 
     # the ruleset -------------------------------------------------------------------------------------
 
-    def _admit(self, eni: Eni, index: int, what: str) -> None:
-        """Let an ENI's packets in, judged by its groups and its subnet's ACL."""
-        self._write_missing(eni.groups, eni.subnet_id)
-        batch = Batch().add("owned", [owner_key(index, eni.address)])
+    def _admit(self, eni: Eni, index: int, batch: Batch) -> None:
+        """Let an ENI's packets in, judged by its groups and its subnet's ACL, whose chains are written."""
+        batch.add("owned", [owner_key(index, eni.address)])
         self._jump_to_groups(eni.groups, index, batch)
         self._jump_to_acl(eni.subnet_id, [index], batch)
-        self._run_with_members(batch, what)
 
     def _dismiss(self, eni: Eni, index: int, what: str) -> None:
         """Take an ENI out of the ruleset."""
@@ -254,14 +276,17 @@ class VpcFabric:
         if text:
             self._keeper.nft(self.ns, text)
 
-    def _run_with_members(self, batch: Batch, what: str) -> None:
-        """Run a batch, and with it bring the members of groups up to date."""
+    def _run_with_members(self, batch: Batch, what: str, *further: netlink.Step) -> list[memoryview]:
+        """Run a batch, and with it bring the members of groups up to date; the answers to it and to further steps."""
         with self._noting():
             for name, gone, come in self._member_changes():
                 batch.delete(name, [address.packed for address in gone])
                 batch.add(name, [address.packed for address in come])
-            if batch:
-                netlink.send(self._keeper, [(self.ns, netlink.NETFILTER, batch.request())], what)
+            steps = [(self.ns, netlink.NETFILTER, batch.request())] if batch else []
+            answers = self._keeper.netlink([*steps, *further]) if steps or further else []
+            netlink.check(answers[: len(steps)], what)
+        netlink.check(answers[len(steps) :], what)
+        return answers
 
     def _acl_of(self, subnet_id: str) -> str | None:
         return self._cloud.subnets[subnet_id].acl_id

@@ -65,6 +65,7 @@ _CODES = {
     "address.reserved": "InvalidPrivateIpAddress.Malformed",
     "address.taken": "InvalidPrivateIpAddress.Duplicated",
     "cvm.missing": "InvalidInstanceId.NotFound",
+    "cvm.count": "InvalidParameter",
     "cvm.instance_type": "InvalidInstanceType.ValueNotSupported",
     "eni.missing": "InvalidEniId.NotFound",
     "eni.quota": "QuotaExceeded.Eni",

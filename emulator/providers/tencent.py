@@ -56,6 +56,7 @@ _CODES = {
     "address.reserved": "InvalidParameterValue.Reserved",
     "address.taken": "ResourceInUse.Address",
     "cvm.missing": "InvalidInstanceId.NotFound",
+    "cvm.count": "InvalidParameterValue",
     "cvm.instance_type": "InvalidParameterValue",
     "eni.missing": "InvalidNetworkInterfaceId.NotFound",
     "eni.quota": "LimitExceeded",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from emulator.cloud import model
 from emulator.errors import GuestError, InvalidValue
 from emulator.fabric.calls import call_in
+from emulator.fabric.guests import let_ping
 from emulator.fabric.pcap import Capture
 from emulator.fabric.processes import GuestProcess
 from emulator.resources.base import Loggable, Resource
@@ -182,6 +183,8 @@ class Cvm(Resource[model.Cvm]):
     def socket(self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM, proto: int = 0) -> socket.socket:
         """A socket of the CVM's network for this program; also SOCK_RAW and AF_PACKET."""
         node = self._node()
+        if proto in (socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6):
+            let_ping(node.keeper, node.ns)
         return node.keeper.socket(node.ns, family, type, proto)
 
     def _node(self) -> CvmHost:

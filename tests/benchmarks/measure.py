@@ -6,6 +6,7 @@ Machines differ, and one machine differs from minute to minute. So what is compa
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -21,6 +22,10 @@ from statistics import median
 from typing import Any
 
 import pytest
+
+from emulator.errors import KernelRefused
+from emulator.fabric import netlink
+from emulator.fabric.client import keeper
 
 PROGRAMS = {
     "mnexec": "mininet",
@@ -98,6 +103,21 @@ def timed(work: Callable[[], object]) -> float:
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
+
+
+def until_taken_down() -> None:
+    """Wait until the kernel has taken down the namespaces dropped so far: it does so in the background, in order, and
+    what is measured next would share the machine with it."""
+    client = keeper()
+    near, far = client.make_namespaces(2, "at rest")
+    request = netlink.new_veth("near", 2, "02:00:00:00:00:01", "far", 2, "02:00:00:00:00:02", far)
+    netlink.send(client, [(near, netlink.ROUTE, request)], "make a pair")
+    client.drop([far])  # the last in line; its end of the pair goes with it, and so does the other
+    look = [(near, netlink.ROUTE, netlink.get_link(2))]
+    with contextlib.suppress(KernelRefused):
+        while netlink.send(client, look, "look at the pair"):
+            time.sleep(0.02)
+    client.drop([near])
 
 
 def want(*programs: str) -> None:

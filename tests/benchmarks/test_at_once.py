@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import measure
 import story
 from measure import Figures
 
+import emulator
 from emulator.fabric.client import keeper
 
 PROCESSES = 6
@@ -53,8 +55,10 @@ def two_labs() -> list[list[str]]:
 def six_processes() -> tuple[list[list[str]], list[int]]:
     """Records of as many processes, whose labs stand at the same time, and the process ids of their keepers."""
     command = [sys.executable, "-W", "ignore", story.__file__]
+    env = {**os.environ, "PYTHONPATH": str(Path(emulator.__file__).parents[1])}  # installed or not
     running = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+        for _ in range(PROCESSES)
     ]
     keepers = [json.loads(one.stdout.readline()) for one in running if one.stdout is not None]
     return [json.loads(one.communicate("\n")[0]) for one in running], keepers

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import dpkt
 import pytest
 
-from emulator.errors import GuestError, LabError, RequestRefused
+from emulator.errors import GuestError, KernelRefused, LabError, RequestRefused
+from emulator.fabric import netlink
 
 if TYPE_CHECKING:
     from emulator.resources import Cvm, Eni
@@ -72,6 +73,48 @@ def test_a_vpc_does_not_reach_another_of_the_same_lab(open_lab: Callable[..., An
     b = lab.create_vpc("10.17.0.0/16").create_subnet("10.17.0.0/24").run_instance("B")
     assert a.ping(b, wait_s=0.2).received == 0
     assert b.ping(a, wait_s=0.2).received == 0
+
+
+# several CVMs at once -------------------------------------------------------------------------------------
+
+
+def test_several_cvms_are_started_at_once(pair: Any) -> None:
+    group = pair.vpc.create_security_group("open")
+    group.allow("ingress")
+    group.allow("egress")
+    cvms = pair.subnet.run_instances([f"N{number}" for number in range(37)], security_groups=[group])
+    assert [cvm.name for cvm in cvms] == [f"N{number}" for number in range(37)]
+    assert all(pair.a.ping(cvm).received == 1 for cvm in cvms)
+    assert cvms[0].ping(cvms[36]).received == 1
+    unnamed = pair.subnet.run_instances(2)
+    assert [cvm.name for cvm in unnamed] == [cvm.id for cvm in unnamed]
+    assert pair.subnet.run_instances([]) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "each"), [("new_veth", 1), ("add_address", 1), ("add_neighbour", 1), ("add_route", 2)]
+)
+def test_of_several_cvms_all_are_started_or_none(
+    pair: Any, monkeypatch: pytest.MonkeyPatch, part: str, each: int
+) -> None:
+    """The kernel refuses a part of the last one's, when all that comes before stands."""
+    real, calls = getattr(netlink, part), []
+
+    def spoilt(*args: Any, **more: Any) -> bytes:
+        calls.append(args)
+        request = bytearray(real(*args, **more))
+        if len(calls) == 40 * each:
+            request[4:6] = b"\xff\x00"  # no such request
+        return bytes(request)
+
+    before = (set(pair.lab.net), dict(pair.lab.fabric.keeper.spaces()))
+    monkeypatch.setattr(netlink, part, spoilt)
+    with pytest.raises(KernelRefused, match=r"attach .*N39"):
+        pair.subnet.run_instances([f"N{number}" for number in range(40)])
+    assert (set(pair.lab.net), dict(pair.lab.fabric.keeper.spaces())) == before
+    monkeypatch.undo()
+    cvms = pair.subnet.run_instances([f"N{number}" for number in range(40)])
+    assert pair.a.ping(cvms[39]).received == 1
 
 
 # several ENIs ----------------------------------------------------------------------------------------------

@@ -306,6 +306,15 @@ def test_raw_and_packet_sockets(shared: Any) -> None:
         assert local.family == socket.AF_UNIX
 
 
+def test_a_ping_socket_needs_no_capability(pair: Any) -> None:
+    with pair.a.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP) as ping:
+        ping.settimeout(5)
+        ping.sendto(struct.pack("!BBHHH", 8, 0, 0, 0, 1), (pair.b.ip, 0))
+        assert ping.recv(2000)[0] == 0
+    code = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)"
+    assert pair.b.run(["setpriv", "--bounding-set", "-all", "--", sys.executable, "-c", code]).returncode == 0
+
+
 def test_sockets_are_ordinary_sockets_of_this_process(pair: Any, running: Any) -> None:
     before = running.descriptors()
     with pair.a.socket(type=socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as one:

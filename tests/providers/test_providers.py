@@ -17,7 +17,7 @@ from emulator.providers import PROFILES, profile
 OF_OTHER_ROOMS = {
     "topic.missing", "topic.duplicate", "topic.name", "logset.missing", "query", "query.unsupported", "index.missing",
     "index.duplicate", "write.key", "write.value", "write.time", "write.rows", "limit.range", "time.range",
-    "region.unknown", "record.missing", "logset.duplicate", "logset.name",
+    "region.unknown", "record.missing", "logset.duplicate", "logset.name", "cvm.count",
 }  # fmt: skip
 
 
