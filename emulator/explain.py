@@ -12,7 +12,8 @@ from emulator.cloud.model import Rule
 
 @dataclass(frozen=True)
 class Explanation:
-    """``stage`` is "security group" or "network ACL"; ``rule`` is None for NODATA and SKIPDATA."""
+    """``stage`` is "security group" or "network ACL"; ``rule`` is None for NODATA and SKIPDATA, and
+    where the lab that counted is gone."""
 
     action: str | None
     direction: str | None
@@ -28,8 +29,8 @@ class Explanation:
         return self.text
 
 
-def explain(cloud: Cloud, meta: Mapping[str, Any], action: str | None, status: str) -> Explanation:
-    """``meta`` are a record's hidden columns."""
+def explain(cloud: Cloud | None, meta: Mapping[str, Any], action: str | None, status: str) -> Explanation:
+    """``meta`` are a record's hidden columns; ``cloud`` is that of the lab that counted it, None where that is gone."""
     eni_id, direction, number = str(meta["eni_id"]), meta["direction"], meta["rule"]
     if number is None:
         why = {
@@ -37,6 +38,9 @@ def explain(cloud: Cloud, meta: Mapping[str, Any], action: str | None, status: s
             "SKIPDATA": f"{meta['skipped']} packets at {eni_id} found no room in a kernel table in this window",
         }.get(status, f"{eni_id}: no rule is known for this record")
         return Explanation(action, direction, eni_id, None, None, None, None, False, why)
+    if cloud is None:
+        gone = f"{eni_id}: an earlier lab on this data folder counted this, and its rules went with it"
+        return Explanation(action, direction, eni_id, None, None, None, None, False, gone)
     origin = cloud.rule_origin(str(meta["vpc_id"]), int(number))
     rule = origin.rule
     owner = f"{origin.stage} {origin.owner_id}" if origin.owner_id else f"no rule of its {origin.stage}s matched"

@@ -27,6 +27,7 @@ from emulator import resources
 from emulator.clock import Clock, check_speed
 from emulator.cloud import model
 from emulator.cloud.account import Cloud
+from emulator.cloud.profile import Profile
 from emulator.cloud.state import Snapshot
 from emulator.errors import ClockError, InvalidValue, LabClosed, LabError, NotFound, RequestRefused
 from emulator.explain import Explanation, explain
@@ -83,6 +84,7 @@ class Lab:
         self.profile = find_profile(profile)
         start_s = _check_start(start)
         speed = check_speed(speed)
+        more = _check_quotas(self.profile, quotas or {})
         # What follows needs Linux, numpy and Arrow; a lab that is refused for its arguments has not paid for them.
         with warnings.catch_warnings():
             # Mininet imports distutils, which is deprecated: tests that are run with -W error could open no lab.
@@ -97,7 +99,7 @@ class Lab:
         self._tag = f"lab-{os.getpid()}-{next(_numbers)}-{time.time_ns():x}"
         self._lock = threading.RLock()
         self.cloud = Cloud(self.profile, region=region)
-        self.cloud.quotas.update(quotas or {})
+        self.cloud.quotas.update(more)
         folder = None if data is None else _data_folder(Path(data))
         self.logs = LogService(profile=self.profile, now=lambda: self.clock.now, folder=folder)
         try:
@@ -199,7 +201,10 @@ class Lab:
         return [resources.FlowLog(self, log.id) for log in found], total
 
     def explain(self, record: Any) -> Explanation:
-        """Which rule, in which group or ACL, made a record say what it says; ``record`` comes from a topic's search."""
+        """Which rule, in which group or ACL, made a record say what it says; ``record`` comes from a topic's search.
+
+        Rules live as long as their lab: of a record that an earlier lab left in the data folder, none is named.
+        """
         meta = getattr(record, "meta", None)
         if not meta or "rule" not in meta:
             raise NotFound(
@@ -208,7 +213,8 @@ class Lab:
                 reason="record.missing",
                 value=record,
             )
-        return explain(self.cloud, meta, record.get("action"), record["log-status"])
+        known = self.cloud if meta["lab"] == self._tag else None
+        return explain(known, meta, record.get("action"), record["log-status"])
 
     # how a change is made ----------------------------------------------------------------------------
 
@@ -386,6 +392,15 @@ def _check_start(start: float | None) -> float:
     ):
         raise ClockError(f"start={start!r}: lab time begins at a number of unix seconds between 0 and {2**33}")
     return float(start)
+
+
+def _check_quotas(profile: Profile, quotas: Mapping[str, int]) -> dict[str, int]:
+    for name, most in quotas.items():
+        if name not in profile.quotas:
+            raise LabError(f"quotas[{name!r}]: {profile.name} has no such quota; there are {', '.join(profile.quotas)}")
+        if isinstance(most, bool) or not isinstance(most, int) or most < 0:
+            raise LabError(f"quotas[{name!r}]={most!r}: give a whole number of {name}, 0 or more")
+    return dict(quotas)
 
 
 def _data_folder(folder: Path) -> Path:

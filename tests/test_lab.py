@@ -436,3 +436,17 @@ def test_records_that_wait_outlive_their_lab(
 
     assert (before["protocol"], before["packets"]) == (47, 1)
     assert (after, after.id) == (before, before.id)
+
+
+@pytest.mark.parametrize(
+    ("quotas", "said"),
+    [
+        ({"flowlogs": 5}, r"'flowlogs'.*: tencent has no such quota; there are flow_logs, vpcs"),
+        ({"vpcs": -1}, r"'vpcs'.*=-1: give a whole number of vpcs"),
+        ({"vpcs": "many"}, "='many': give a whole number"),
+        ({"vpcs": True}, "=True: give a whole number"),
+    ],
+)
+def test_a_quota_that_there_is_not_is_refused(quotas: dict[str, Any], said: str) -> None:
+    with pytest.raises(LabError, match=said):
+        Lab(quotas=quotas)

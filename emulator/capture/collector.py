@@ -177,6 +177,7 @@ class Collector:
 
     def _constants(self, eni: Eni) -> dict[str, Any]:
         return {
+            "lab": self._tag,
             "account_id": self._cloud.profile.account_id,
             "region": self._cloud.vpcs[eni.vpc_id].region,
             "vpc_id": eni.vpc_id,

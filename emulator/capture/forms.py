@@ -45,7 +45,7 @@ WITHOUT_ICMP_NUMBERS = frozenset({"alibaba", "alibaba-2019"})
 
 HIDDEN = "_vpclab_"
 """Prefix of columns that are kept with a record and never shown: what ``lab.explain`` needs."""
-_HIDDEN_COLUMNS = ("flow_log_id", "direction", "vpc_id", "subnet_id", "cvm_id", "eni_id", "rule", "skipped")
+_HIDDEN_COLUMNS = ("lab", "flow_log_id", "direction", "vpc_id", "subnet_id", "cvm_id", "eni_id", "rule", "skipped")
 
 Columns = dict[str, pa.ChunkedArray | pa.Array]
 
@@ -108,8 +108,8 @@ def alibaba(table: pa.Table) -> Columns:
 
 
 def full(table: pa.Table) -> Columns:
-    """Every column of the neutral schema."""
-    return {name: table[name] for name in RECORD.names}
+    """Every column of the neutral schema but the lab, which differs from run to run."""
+    return {name: table[name] for name in RECORD.names if name != "lab"}
 
 
 FORMS: dict[str, Callable[[pa.Table], Columns]] = {

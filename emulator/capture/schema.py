@@ -7,6 +7,7 @@ value.
 ===============  =======  ==========================================================================
 column           type     meaning (source: design, tencent.md §1.1, alibaba.md §1.1)
 ===============  =======  ==========================================================================
+lab              string   the lab that counted: ids repeat in the next lab on a data folder. In no form
 flow_log_id      string   the flow log that this copy belongs to
 account_id       string   owner of the ENI
 region           string
@@ -48,6 +49,7 @@ from emulator.fabric import marks
 
 RECORD = pa.schema(
     [
+        ("lab", pa.string()),
         ("flow_log_id", pa.string()),
         ("account_id", pa.string()),
         ("region", pa.string()),

@@ -71,6 +71,9 @@ def test_the_open_window_survives_a_kill(tmp_path: Path) -> None:
         lab.clock.advance(minutes=5)
         query = f"dstport:2048 AND interface-id:{eni_id}"
         assert [row["packets"] for row in topic.search(query)] == [3]
+        why = lab.explain(topic.search(query)[0])
+        assert why.rule is None, "the rules of this lab have the same numbers"
+        assert why.text == f"{eni_id}: an earlier lab on this data folder counted this, and its rules went with it"
         lab.clock.advance(minutes=5)
         rows = topic.search(query)
         # Both pings under the VPC's flow log, the later one once more under the ENI's own.

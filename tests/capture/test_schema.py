@@ -15,6 +15,7 @@ from emulator.fabric import marks
 from emulator.fabric.tables import FLOW
 
 CONSTANTS = {
+    "lab": "lab-1",
     "flow_log_id": "fl-1",
     "account_id": "1251762227",
     "region": "ap-guangzhou",
