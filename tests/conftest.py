@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 from collections import Counter
@@ -31,6 +32,10 @@ settings.load_profile("vpclab")
 
 START_S = 1_763_000_010
 """Where these labs' time begins: 30 s into a window of a minute, 210 s into one of five or of ten."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A job in the background of a shell ignores interrupts, and so would the programs that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BOUND_S = 20.0
 """What a test waits for at most; only a failure waits that long."""

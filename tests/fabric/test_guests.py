@@ -299,10 +299,11 @@ def test_a_pod_that_was_killed_from_outside_starts_anew(own_keeper: None, two: C
     """By the kernel when memory ran out, say. What would enter the old pid might enter a stranger."""
     pair = two()
     pair.a.run("echo kept > /tmp/kept")
-    for pid in running.family(pair.lab.fabric.keeper.pid):
+    pod = running.family(pair.lab.fabric.keeper.pid)
+    for pid in pod:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    running.until(lambda: not running.family(pair.lab.fabric.keeper.pid), "the pod is gone")
+    running.until(lambda: not any(map(running.alive, pod)), "the pod is gone")
     assert lines(pair.a, "hostname; ls /tmp/kept || echo empty") == ["A", "empty"]
     assert pair.b.ping(pair.a).received == 1
 
