@@ -250,6 +250,7 @@ def _hold(folder: Path) -> int:
 def _release(manifest: sqlite3.Connection, lock: int, owner: int) -> None:
     if os.getpid() == owner:
         manifest.close()
+        fcntl.flock(lock, fcntl.LOCK_UN)  # also for a child that was forked a moment ago and has not closed its own yet
         _let_go_of(lock)
 
 

@@ -96,7 +96,7 @@ def test_a_second_recovery_finds_nothing_more(tmp_path: Path) -> None:
 def test_without_a_keeper_what_was_read_is_still_there(tmp_path: Path) -> None:
     """The closed window was on disk, and of the open one the part that was read before."""
     keeper, eni_id = _killed_lab(tmp_path)
-    subprocess.run(["kill", "-9", str(keeper)], check=True)
+    os.kill(keeper, signal.SIGKILL)
     with Lab(data=tmp_path, start=START_S + 1200) as lab:
         rows = lab.logs.topic("x").search(f"dstport:2048 AND interface-id:{eni_id}")
         assert [row["packets"] for row in rows] == [3, 4]

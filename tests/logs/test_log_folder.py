@@ -153,6 +153,31 @@ print(os.waitstatus_to_exitcode(os.wait()[1]))
 """
 
 
+SLOW_FORK = """
+import os, sys
+from pathlib import Path
+read, write = os.pipe()
+os.register_at_fork(after_in_child=lambda: os.read(read, 1))  # before what the log service does there
+from emulator.logs import LogService
+from emulator.providers import profile
+
+def opened():
+    return LogService(profile=profile("tencent"), now=float, folder=Path(sys.argv[1]))
+
+service = opened()
+if os.fork() == 0:
+    os._exit(0)
+service.close()
+opened().close()
+os.write(write, b"x")
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+def test_a_child_that_is_only_just_forked_does_not_hold_the_folder_either(folder: Path) -> None:
+    assert run(SLOW_FORK, folder).split() == ["0"]
+
+
 def test_a_forked_child_can_search_and_does_not_hold_the_folder(folder: Path) -> None:
     assert run(FORK, folder).split() == ["1", "1", "0"]
 
