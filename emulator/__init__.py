@@ -1,10 +1,11 @@
 """vpclab: a cloud on one Linux machine, made for everything that lives on VPC Flow Logs.
 
 ``with Lab() as lab: ...`` opens an emulated cloud account; the names below are all of its public surface. Importing
-needs no kernel and costs nothing: ``Lab`` is imported when it is first asked for, for the pytest plugin is loaded in
-every project of an environment.
+needs no kernel and costs nothing: ``Lab`` and ``Packet`` are imported when first asked for, for the pytest plugin is
+loaded in every project of an environment.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from emulator.errors import (
@@ -28,16 +29,16 @@ from emulator.errors import (
 )
 
 if TYPE_CHECKING:
+    from emulator.cloud.verdict import Packet
     from emulator.lab import Lab
 else:
 
     def __getattr__(name: str) -> Any:
-        if name != "Lab":
+        modules = {"Lab": "emulator.lab", "Packet": "emulator.cloud.verdict"}
+        if name not in modules:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from emulator.lab import Lab
-
-        globals()[name] = Lab
-        return Lab
+        globals()[name] = getattr(import_module(modules[name]), name)
+        return globals()[name]
 
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "LabClosed",
     "LabError",
     "NotFound",
+    "Packet",
     "QueryError",
     "QuotaExceeded",
     "RequestRefused",

@@ -1,19 +1,68 @@
-"""Why a record says what it says: the rule that decided, from the kernel's own mark."""
+"""Why a record says what it says, or what would become of a packet: each list of rules on the way, and who decided.
+
+Which rule decided for a record is the kernel's own word: its number was in the mark that the packet was counted under.
+What else stood on the packet's way left no trace there; it is told by the rules as they are now, and marked as that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import AddressValueError, IPv4Address
+from typing import Any, Literal
 
 from emulator.cloud.account import Cloud
-from emulator.cloud.model import Rule
+from emulator.cloud.model import PORTS_PROTOCOLS, Direction, Eni, Rule
+from emulator.cloud.numbers import RuleOrigin, Stage
+from emulator.cloud.verdict import Judgement, Packet, judge, matches
+from emulator.errors import InvalidValue
+
+_WAYS: dict[str, Direction] = {"out": "egress", "in": "ingress"}
+_ACTIONS = {"allow": "ACCEPT", "deny": "REJECT"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """One list of rules on a packet's way.
+
+    ``passed``   the rules looked at before the one that decided, in order
+    ``rule``     the one that decided; None for a packet of an established connection
+    ``state``    "established" where the connection's state let it pass and no rule was looked at
+    ``recorded`` True where the kernel named the rule, False where the rules as they are now say so
+    """
+
+    eni_id: str
+    direction: Literal["in", "out"]
+    stage: Stage
+    owner_ids: tuple[str, ...]
+    passed: tuple[Rule, ...]
+    rule: Rule | None
+    action: str
+    state: str | None
+    recorded: bool
+
+    def __str__(self) -> str:
+        owners = ", ".join(self.owner_ids)
+        text = f"{self.eni_id} {self.direction}, {self.stage} {owners}: {self.action}"
+        if self.rule is None:
+            return text + ", the packet belongs to an established connection"
+        text += f" by {_named(self.rule)}"
+        if self.state is not None:
+            text += f", which let the connection through, and its {self.state} packets pass"
+        elif self.passed:
+            text += f", after {len(self.passed)} that did not match"
+        return text if self.recorded else text + " (by the rules as they are now)"
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """``stage`` is "security group" or "network ACL"; ``rule`` is None for NODATA and SKIPDATA, and
-    where the lab that counted is gone."""
+    """``stage`` is "security group" or "network ACL"; ``rule`` is None for NODATA and SKIPDATA, and where the lab that
+    counted is gone. ``current`` is False for a rule that was removed since; ``rule`` is then as it was.
+
+    ``walk`` are the lists of rules on the packet's way through this ENI, ``other_side`` those at the other end, both in
+    the order in which they judge; empty where nobody has the address, or the ENI is gone. ``text`` is one line,
+    ``in_full`` all of it.
+    """
 
     action: str | None
     direction: str | None
@@ -24,13 +73,29 @@ class Explanation:
     rule: Rule | None
     current: bool
     text: str
+    walk: tuple[Look, ...] = ()
+    other_side: tuple[Look, ...] = ()
+    difference: str = ""
+    """Why the other side's record says something else, or why there is none; empty where both say the same."""
 
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def in_full(self) -> str:
+        steps = [f"  {number}. {look}" for number, look in enumerate(self.walk, 1)]
+        other = [f"  other side: {look}" for look in self.other_side]
+        return "\n".join([self.text, *steps, *other, *([f"  {self.difference}"] if self.difference else [])])
 
-def explain(cloud: Cloud | None, meta: Mapping[str, Any], action: str | None, status: str) -> Explanation:
-    """``meta`` are a record's hidden columns; ``cloud`` is that of the lab that counted it, None where that is gone."""
+
+def explain(
+    cloud: Cloud | None, meta: Mapping[str, Any], action: str | None, status: str, packet: Packet | None = None
+) -> Explanation:
+    """A record's explanation.
+
+    ``meta`` are its hidden columns, ``packet`` is one of those it counted; ``cloud`` is that of the lab that counted
+    them, None where that is gone.
+    """
     eni_id, direction, number = str(meta["eni_id"]), meta["direction"], meta["rule"]
     if number is None:
         why = {
@@ -43,15 +108,176 @@ def explain(cloud: Cloud | None, meta: Mapping[str, Any], action: str | None, st
         return Explanation(action, direction, eni_id, None, None, None, None, False, gone)
     origin = cloud.rule_origin(str(meta["vpc_id"]), int(number))
     rule = origin.rule
-    owner = f"{origin.stage} {origin.owner_id}" if origin.owner_id else f"no rule of its {origin.stage}s matched"
-    if origin.owner_name and origin.owner_name != origin.owner_id:
-        owner += f" ({origin.owner_name})"
-    text = f"{action} of what {'left' if direction == 'out' else 'reached'} {eni_id}: {owner}"
-    text += f", {'default rule' if rule.default else 'rule'}{rule.id and ' ' + rule.id}: {rule}"
-    if (rule.direction == "egress") != (direction == "out"):
+    text = f"{action} of what {'left' if direction == 'out' else 'reached'} {eni_id}: {_owner(origin)}, {_named(rule)}"
+    reply = (rule.direction == "egress") != (direction == "out")
+    if reply:
         text += "; the packet belongs to a connection that this rule let through the other way"
     if not origin.current:
         text += "; the rule has been removed since"
-    return Explanation(
+    found = Explanation(
         action, direction, eni_id, origin.stage, origin.owner_id, origin.owner_name, rule, origin.current, text
     )
+    eni = cloud.enis.get(eni_id)
+    if packet is None or eni is None or eni.cvm_id is None:
+        return found
+    return _with_walk(cloud, found, eni, packet, origin, reply)
+
+
+def explain_packet(cloud: Cloud, packet: Packet, vpc_id: str | None = None) -> Explanation:
+    """What would become of a packet that begins a connection, by the rules as they are now.
+
+    Raises InvalidValue where no ENI has an address of it, or several VPCs have one.
+    """
+    try:
+        verdict = judge(cloud, packet, vpc_id=vpc_id)
+    except ValueError as error:
+        raise cloud.profile.refusal(
+            InvalidValue, "packet.addresses", f"{error}; give a packet between ENIs of this lab", value=str(packet)
+        ) from None
+    last = verdict.at_destination or verdict.at_source
+    assert last is not None  # one end is an ENI
+    walks = [tuple(_looks(cloud, one)) for one in (verdict.at_source, verdict.at_destination) if one is not None]
+    assert last.rule is not None  # it begins a connection
+    way = walks[-1][-1].direction
+    origin = cloud.rule_origin(cloud.enis[last.eni_id].vpc_id, last.rule.number)
+    text = f"{_ACTIONS[last.action]} of what {'leaves' if way == 'out' else 'reaches'} {last.eni_id}: {_owner(origin)}"
+    return Explanation(
+        _ACTIONS[last.action],
+        way,
+        last.eni_id,
+        last.stage,
+        origin.owner_id,
+        origin.owner_name,
+        last.rule,
+        True,
+        f"{text}, {_named(last.rule)}",
+        walk=tuple(look for walk in walks for look in walk),
+        difference="" if verdict.at_destination or last.action == "deny" else f"nobody in the VPC has {packet.dst}",
+    )
+
+
+def packet_of(thing: Any) -> Packet | None:
+    """A :class:`Packet` as it is, a scapy packet's IP layer, or None for what is neither."""
+    if isinstance(thing, Packet):
+        return thing
+    if not hasattr(thing, "haslayer") or not thing.haslayer("IP"):
+        return None
+    ip = thing["IP"]
+    ports = ip.proto in PORTS_PROTOCOLS and hasattr(ip.payload, "dport")
+    return Packet(
+        IPv4Address(ip.src),
+        IPv4Address(ip.dst),
+        int(ip.proto),
+        int(ip.payload.sport) if ports else 0,
+        int(ip.payload.dport) if ports else 0,
+    )
+
+
+def packet_in(record: Mapping[str, Any]) -> Packet | None:
+    """A packet such as a record counted; None where it lacks what makes one (NODATA)."""
+    try:
+        ports = int(record["protocol"]) in PORTS_PROTOCOLS
+        return Packet(
+            IPv4Address(record["srcaddr"]),
+            IPv4Address(record["dstaddr"]),
+            int(record["protocol"]),
+            int(record["srcport"]) if ports else 0,
+            int(record["dstport"]) if ports else 0,
+        )
+    except (KeyError, TypeError, ValueError, AddressValueError):
+        return None
+
+
+def _with_walk(
+    cloud: Cloud, found: Explanation, eni: Eni, packet: Packet, origin: RuleOrigin, reply: bool
+) -> Explanation:
+    """The explanation with the walk through both ENIs. Of a reply the state is known: a rule let its connection
+    through."""
+    walk = tuple(_walk(cloud, found, eni, packet, origin.rule, reply))
+    try:
+        verdict = judge(cloud, packet, reply, vpc_id=eni.vpc_id)
+    except ValueError:  # no ENI has either address any more
+        return replace(found, walk=walk)
+    there = verdict.at_destination if found.direction == "out" else verdict.at_source
+    other = tuple(_looks(cloud, there)) if there is not None else ()
+    return replace(found, walk=walk, other_side=other, difference=_difference(cloud, found, packet, eni, other))
+
+
+def _walk(cloud: Cloud, found: Explanation, eni: Eni, packet: Packet, decided: Rule, reply: bool) -> Iterator[Look]:
+    """The lists of rules at the ENI that a record is of, as far as the packet came."""
+    way = _WAYS[str(found.direction)]
+    subnet = cloud.subnets[eni.subnet_id]
+    stages: list[Stage] = ["security group"]
+    if subnet.acl_id is not None and (packet.dst if way == "egress" else packet.src) not in subnet.cidr:
+        stages.insert(1 if way == "egress" else 0, "network ACL")
+    for stage in stages:
+        known = reply and stage == "security group"
+        if stage != found.stage:
+            rules = _list(cloud, eni, stage, way)
+            first = None if known else next((rule for rule in rules if matches(cloud, rule, packet)), None)
+            action = "ACCEPT" if first is None else _ACTIONS[first.action]
+            yield _look(cloud, eni, way, stage, first, action, "established" if known else None, recorded=False)
+            continue
+        yield _look(cloud, eni, way, stage, decided, str(found.action), "established" if known else None, recorded=True)
+        if found.action == "REJECT":
+            return
+
+
+def _looks(cloud: Cloud, judgement: Judgement) -> Iterator[Look]:
+    """What the reference verdict looked at, at one ENI."""
+    eni = cloud.enis[judgement.eni_id]
+    for step in judgement.steps:
+        state = "established" if step.rule is None else None
+        action = _ACTIONS[step.action]
+        yield _look(cloud, eni, judgement.direction, step.stage, step.rule, action, state, recorded=False)
+
+
+def _look(
+    cloud: Cloud,
+    eni: Eni,
+    way: Direction,
+    stage: Stage,
+    rule: Rule | None,
+    action: str,
+    state: str | None,
+    *,
+    recorded: bool,
+) -> Look:
+    owners = eni.groups if stage == "security group" else (str(cloud.subnets[eni.subnet_id].acl_id),)
+    rules = _list(cloud, eni, stage, way) if rule is not None and state is None else ()
+    numbers = [one.number for one in rules]
+    passed = rules[: numbers.index(rule.number)] if rule is not None and rule.number in numbers else ()
+    side: Literal["in", "out"] = "out" if way == "egress" else "in"
+    return Look(eni.id, side, stage, owners, tuple(passed), rule, action, state, recorded)
+
+
+def _list(cloud: Cloud, eni: Eni, stage: Stage, way: Direction) -> Sequence[Rule]:
+    """The rules that judge there now, in order."""
+    if stage == "security group":
+        return cloud.group_rules(eni.vpc_id, eni.groups, way)
+    return cloud.acl_rules(str(cloud.subnets[eni.subnet_id].acl_id), way)
+
+
+def _difference(cloud: Cloud, found: Explanation, packet: Packet, eni: Eni, other: Sequence[Look]) -> str:
+    """Why the other side's record says something else, or why there is none."""
+    far = packet.dst if found.direction == "out" else packet.src
+    there = any(one.address == far and one.vpc_id == eni.vpc_id and one.cvm_id for one in cloud.enis.values())
+    if not there:
+        return f"no ENI in VPC {eni.vpc_id} has {far} now, so there is no record of another side"
+    if found.direction == "out" and found.action == "REJECT":
+        return f"what was rejected here did not reach {far}, so the ENI there has no record of it"
+    said = next((look for look in other if look.action == "REJECT"), None)
+    if said is not None and found.action == "ACCEPT":
+        return f"accepted here and rejected at {said.eni_id}: there the record says REJECT"
+    if found.direction == "in" and found.action == "REJECT":
+        return f"rejected here and accepted where it left {far}: there the record says ACCEPT"
+    return ""
+
+
+def _owner(origin: RuleOrigin) -> str:
+    owner = f"{origin.stage} {origin.owner_id}" if origin.owner_id else f"no rule of its {origin.stage}s matched"
+    return owner + (f" ({origin.owner_name})" if origin.owner_name not in ("", origin.owner_id) else "")
+
+
+def _named(rule: Rule) -> str:
+    return f"{'default rule' if rule.default else 'rule'}{rule.id and ' ' + rule.id}: {rule}"

@@ -30,7 +30,7 @@ from emulator.cloud.account import Cloud
 from emulator.cloud.profile import Profile
 from emulator.cloud.state import Snapshot
 from emulator.errors import ClockError, InvalidValue, LabClosed, LabError, NotFound, RequestRefused
-from emulator.explain import Explanation, explain
+from emulator.explain import Explanation, explain, explain_packet, packet_in, packet_of
 from emulator.providers import profile as find_profile
 
 if TYPE_CHECKING:
@@ -203,8 +203,15 @@ class Lab:
     def explain(self, record: Any) -> Explanation:
         """Which rule, in which group or ACL, made a record say what it says; ``record`` comes from a topic's search.
 
-        Rules live as long as their lab: of a record that an earlier lab left in the data folder, none is named.
+        Or a packet (:class:`emulator.Packet`, or scapy's): what would become of it if it began a connection now.
+        ``.in_full`` tells the whole walk through the rules at both ENIs, ``.walk`` and ``.other_side`` as data. Rules
+        live as long as their lab: of a record that an earlier lab left in the data folder, none is named.
         """
+        packet = packet_of(record)
+        if packet is not None:
+            self._check_open()
+            with self._lock:
+                return explain_packet(self.cloud, packet)
         meta = getattr(record, "meta", None)
         if not meta or "rule" not in meta:
             raise NotFound(
@@ -214,7 +221,8 @@ class Lab:
                 value=record,
             )
         known = self.cloud if meta["lab"] == self._tag else None
-        return explain(known, meta, record.get("action"), record["log-status"])
+        with self._lock:
+            return explain(known, meta, record.get("action"), record["log-status"], packet_in(record))
 
     # how a change is made ----------------------------------------------------------------------------
 

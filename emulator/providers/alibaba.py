@@ -126,6 +126,7 @@ _CODES = {
     "topic.name": "LogStoreInfoInvalid",
     "index.missing": "IndexConfigNotExist",
     "index.duplicate": "IndexAlreadyExist",
+    "packet.addresses": "InvalidParameter",
     "record.missing": "ResourceNotFound.Record",
     "query": "InvalidQueryString",
     "query.unsupported": "ParameterInvalid",

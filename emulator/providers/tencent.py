@@ -117,6 +117,7 @@ _CODES = {
     "topic.name": "InvalidParameter",
     "index.missing": "ResourceNotFound.IndexNotExist",
     "index.duplicate": "InvalidParameter.IndexConflict",
+    "packet.addresses": "InvalidParameterValue",
     "record.missing": "ResourceNotFound",
     "query": "FailedOperation.SyntaxError",
     "query.unsupported": "FailedOperation.QueryError",

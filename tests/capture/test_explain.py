@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
 
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Rule
-from emulator.errors import NotFound
-from emulator.explain import explain
+from emulator.cloud.verdict import Packet
+from emulator.errors import InvalidValue, NotFound
+from emulator.explain import Explanation, Look, explain, explain_packet, packet_in, packet_of
 from emulator.providers import profile
 
 
@@ -105,3 +109,171 @@ def test_a_number_that_no_rule_ever_had_is_refused(cloud: Cloud) -> None:
     with pytest.raises(NotFound, match="60000") as refused:
         explain(cloud, strange, "ACCEPT", "OK")
     assert refused.value.code == cloud.profile.code("rule.missing")
+
+
+# the walk ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Place:
+    """A in one subnet, B (groups web) in another that has the ACL edge."""
+
+    cloud: Cloud
+    web: Any
+    edge: Any
+    a: Any
+    b: Any
+    icmp: Rule
+
+    def record(self, eni: Any, direction: str, rule: Rule, action: str, packet: Packet) -> Explanation:
+        told = {"vpc_id": eni.vpc_id, "eni_id": eni.id, "direction": direction, "rule": rule.number}
+        return explain(self.cloud, told, action, "OK", packet)
+
+    def packet(self, protocol: int, dst_port: int = 0) -> Packet:
+        return Packet(self.a.address, self.b.address, protocol, 40_000, dst_port)
+
+
+@pytest.fixture
+def place(cloud: Cloud) -> Place:
+    vpc = cloud.create_vpc("10.16.0.0/16")
+    near, far = cloud.create_subnet(vpc.id, "10.16.0.0/24"), cloud.create_subnet(vpc.id, "10.16.1.0/24")
+    web, edge = cloud.create_group(vpc.id, name="web"), cloud.create_acl(vpc.id, name="edge")
+    cloud.add_rule(web.id, "ingress", "deny", protocol="tcp", port=22)
+    icmp = cloud.add_rule(web.id, "ingress", "allow", protocol="icmp")
+    cloud.add_rule(web.id, "egress", "allow")
+    for protocol in ("icmp", "udp"):
+        cloud.add_rule(edge.id, "ingress", "allow", protocol=protocol)
+    cloud.add_rule(edge.id, "egress", "allow")
+    cloud.associate_acl(edge.id, far.id)
+    (_, a), (_, b) = cloud.create_cvm(near.id, name="A"), cloud.create_cvm(far.id, name="B", groups=[web.id])
+    return Place(cloud, web, edge, a, b, icmp)
+
+
+def told(looks: Sequence[Look]) -> list[tuple[str, str, str, str, bool]]:
+    return [(look.eni_id, look.direction, look.stage, look.action, look.recorded) for look in looks]
+
+
+def test_the_walk_through_both_ends(place: Place) -> None:
+    why = place.record(place.b, "in", place.icmp, "ACCEPT", place.packet(1))
+
+    assert told(why.walk) == [
+        (place.b.id, "in", "network ACL", "ACCEPT", False),
+        (place.b.id, "in", "security group", "ACCEPT", True),
+    ]
+    assert why.walk[1].rule == place.icmp
+    assert [str(rule) for rule in why.walk[1].passed] == ["deny ingress tcp port 22 from anywhere"]
+    assert told(why.other_side) == [(place.a.id, "out", "security group", "ACCEPT", False)]
+    assert why.difference == ""
+    first, acl, group, other = why.in_full.splitlines()
+    assert first == why.text == str(why)
+    assert acl.startswith(f"  1. {place.b.id} in, network ACL {place.edge.id}: ACCEPT by rule ")
+    assert acl.endswith("allow ingress icmp from anywhere (by the rules as they are now)")
+    assert group == (
+        f"  2. {place.b.id} in, security group {place.web.id}: ACCEPT by rule {place.icmp.id}: "
+        "allow ingress icmp from anywhere, after 1 that did not match"
+    )
+    assert other.startswith(f"  other side: {place.a.id} out, security group ")
+
+
+def test_a_reply_needs_no_rule_of_its_own(place: Place) -> None:
+    reply = Packet(place.b.address, place.a.address, 1)
+    why = place.record(place.b, "out", place.icmp, "ACCEPT", reply)
+
+    assert [(look.stage, look.state, look.passed) for look in why.walk] == [
+        ("security group", "established", ()),
+        ("network ACL", None, ()),
+    ]
+    assert "which let the connection through, and its established packets pass" in why.in_full
+    assert [(look.eni_id, look.rule, look.state) for look in why.other_side] == [(place.a.id, None, "established")]
+    assert "the packet belongs to an established connection" in why.in_full
+
+
+@pytest.mark.parametrize(
+    ("side", "protocol", "port", "difference"),
+    [
+        pytest.param("a", 17, 53, "accepted here and rejected at {b}: there the record says REJECT", id="sender"),
+        pytest.param(
+            "b", 17, 53, "rejected here and accepted where it left {A}: there the record says ACCEPT", id="receiver"
+        ),
+    ],
+)
+def test_why_the_other_side_says_something_else(
+    place: Place, side: str, protocol: int, port: int, difference: str
+) -> None:
+    packet = place.packet(protocol, port)
+    eni, way, action = (place.a, "out", "ACCEPT") if side == "a" else (place.b, "in", "REJECT")
+    rule = place.cloud.group_rules(eni.vpc_id, eni.groups, "egress" if way == "out" else "ingress")[-1]
+    why = place.record(eni, way, rule, action, packet)
+
+    assert why.difference == difference.format(b=place.b.id, A=place.a.address)
+    assert why.in_full.endswith(why.difference)
+
+
+def test_what_the_sender_rejects_has_no_other_side(place: Place) -> None:
+    deny = place.cloud.add_rule(place.web.id, "egress", "deny", protocol="tcp")
+    packet = Packet(place.b.address, place.a.address, 6, 1, 2)
+    why = place.record(place.b, "out", deny, "REJECT", packet)
+
+    assert told(why.walk) == [(place.b.id, "out", "security group", "REJECT", True)]
+    assert (
+        why.difference
+        == f"what was rejected here did not reach {place.a.address}, so the ENI there has no record of it"
+    )
+
+
+def test_a_rule_that_was_removed_is_still_the_one_that_decided(place: Place) -> None:
+    place.cloud.remove_rule(place.web.id, place.icmp.id)
+    why = place.record(place.b, "in", place.icmp, "ACCEPT", place.packet(1))
+
+    assert not why.current
+    assert (why.walk[1].rule, why.walk[1].passed, why.walk[1].recorded) == (place.icmp, (), True)
+    assert why.text.endswith("the rule has been removed since")
+    assert why.difference == ""  # the other side's record was made at the same moment
+
+
+def test_an_address_that_nobody_has(place: Place) -> None:
+    packet = Packet(place.a.address, IPv4Address("10.16.9.9"), 6, 1, 80)
+    rule = place.cloud.group_rules(place.a.vpc_id, place.a.groups, "egress")[-1]
+    why = place.record(place.a, "out", rule, "ACCEPT", packet)
+
+    assert why.other_side == ()
+    assert why.difference == f"no ENI in VPC {place.a.vpc_id} has 10.16.9.9 now, so there is no record of another side"
+
+
+# a packet instead of a record --------------------------------------------------------------------------
+
+
+def test_what_would_become_of_a_packet(place: Place) -> None:
+    deny = place.cloud.add_rule(place.edge.id, "ingress", "deny", protocol="tcp", priority=1)
+    why = explain_packet(place.cloud, place.packet(6, 22))
+
+    assert (why.action, why.direction, why.eni_id, why.stage) == ("REJECT", "in", place.b.id, "network ACL")
+    assert why.text.startswith(
+        f"REJECT of what reaches {place.b.id}: network ACL {place.edge.id} (edge), rule {deny.id}: "
+    )
+    assert [look.eni_id for look in why.walk] == [place.a.id, place.b.id]
+    assert not any(look.recorded for look in why.walk)
+    accepted = explain_packet(place.cloud, place.packet(1))
+    assert (accepted.action, accepted.rule) == ("ACCEPT", place.icmp)
+    nobody = explain_packet(place.cloud, Packet(place.a.address, IPv4Address("10.16.9.9"), 17))
+    assert (nobody.action, nobody.difference) == ("ACCEPT", "nobody in the VPC has 10.16.9.9")
+
+
+def test_a_packet_of_strangers_is_refused(place: Place) -> None:
+    with pytest.raises(InvalidValue, match="ENIs with these addresses are in none; give a packet between ENIs"):
+        explain_packet(place.cloud, Packet(IPv4Address("1.1.1.1"), IPv4Address("2.2.2.2"), 6))
+
+
+def test_scapys_packets_and_records_as_packets() -> None:
+    from scapy.layers.inet import ICMP, IP, TCP
+    from scapy.layers.l2 import ARP
+
+    a, b = IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2")
+    assert packet_of(IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=5, dport=443)) == Packet(a, b, 6, 5, 443)
+    assert packet_of(IP(src="10.0.0.1", dst="10.0.0.2") / ICMP()) == Packet(a, b, 1)
+    assert packet_of(ARP()) is None
+    assert packet_of("10.0.0.1") is None
+    row: dict[str, Any] = {"srcaddr": "10.0.0.1", "dstaddr": "10.0.0.2", "protocol": 6, "srcport": 5, "dstport": 443}
+    assert packet_in(row) == Packet(a, b, 6, 5, 443)
+    assert packet_in({**row, "protocol": 1, "srcport": 77, "dstport": 2048}) == Packet(a, b, 1)
+    assert packet_in({**row, "srcaddr": None}) is None
