@@ -248,9 +248,8 @@ def test_what_would_become_of_a_packet(place: Place) -> None:
     why = explain_packet(place.cloud, place.packet(6, 22))
 
     assert (why.action, why.direction, why.eni_id, why.stage) == ("REJECT", "in", place.b.id, "network ACL")
-    assert why.text.startswith(
-        f"REJECT of what reaches {place.b.id}: network ACL {place.edge.id} (edge), rule {deny.id}: "
-    )
+    rejecting = f"network ACL {place.edge.id} (edge), rule {deny.id}"
+    assert why.text.startswith(f"REJECT of what reaches {place.b.id}: {rejecting}: ")
     assert [look.eni_id for look in why.walk] == [place.a.id, place.b.id]
     assert not any(look.recorded for look in why.walk)
     accepted = explain_packet(place.cloud, place.packet(1))
