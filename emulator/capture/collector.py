@@ -273,7 +273,8 @@ class Collector:
         if self._folder is not None:
             open_now: list[tuple[Ledger, int | None, int | None]] = [(ledger, None, None) for ledger in self._left]
             open_now += [(watch.ledger, watch.fabric.ns, watch.index) for watch in self._watches.values()]
-            recovery.save(self._folder, self._tag, open_now, self._flow_logs.values())
+            flags = self._cloud.profile.tcp_flags
+            recovery.save(self._folder, self._tag, open_now, self._flow_logs.values(), tcp_flags=flags)
 
     # publication -----------------------------------------------------------------------------------------
 

@@ -32,12 +32,18 @@ _FILE = "open-windows.json"
 
 
 def save(
-    folder: Path, tag: str, ledgers: Iterable[tuple[Ledger, int | None, int | None]], logs: Iterable[FlowLog]
+    folder: Path,
+    tag: str,
+    ledgers: Iterable[tuple[Ledger, int | None, int | None]],
+    logs: Iterable[FlowLog],
+    *,
+    tcp_flags: bool,
 ) -> None:
     """Note the open windows: each ledger with the namespace and interface index where it is counted, None if no
     longer."""
     noted = {
         "tag": tag,
+        "tcp_flags": tcp_flags,
         "flow_logs": {log.id: {"topic_id": log.topic_id, "traffic": log.traffic, "name": log.name} for log in logs},
         "windows": [
             {
@@ -70,7 +76,7 @@ def recover(folder: Path, spool: Spool, form: str, delay_s: int) -> int:
         return 0
     keeper = KeeperClient.rejoin(folder)
     try:
-        ledgers = [_ledger(window, keeper) for window in noted["windows"]]
+        ledgers = [_ledger(window, keeper, tcp_flags=noted["tcp_flags"]) for window in noted["windows"]]
     finally:
         if keeper is not None:
             with contextlib.suppress(KernelRefused, KeeperLost):
@@ -93,11 +99,11 @@ def forget(folder: Path) -> None:
     (folder / _FILE).unlink(missing_ok=True)
 
 
-def _ledger(window: dict[str, Any], keeper: KeeperClient | None) -> Ledger:
+def _ledger(window: dict[str, Any], keeper: KeeperClient | None, *, tcp_flags: bool) -> Ledger:
     parts = [_read_part(part) for part in window["parts"]]
     if keeper is not None and window["ns"] is not None:
         with contextlib.suppress(KernelRefused):  # it was unplugged meanwhile
-            accounts = Accounts(keeper, window["ns"], {window["index"]: 0})
+            accounts = Accounts(keeper, window["ns"], {window["index"]: 0}, tcp_flags=tcp_flags)
             for harvest in accounts.read_all(window["index"]):
                 parts.append(Part(harvest, frozenset(window["flow_logs"])))
     return Ledger(

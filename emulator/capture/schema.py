@@ -30,7 +30,8 @@ start            int64    the window's bounds
 end              int64
 action           string   "ACCEPT" or "REJECT"
 log_status       string   "OK", "NODATA" or "SKIPDATA"
-tcp_flags        int32    reserved: None
+tcp_flags        int32    TCP's, OR-ed over the record's packets, ACK only of SYN-ACK; None for other protocols, where
+                          the profile's records do not show them, and where there was no room to keep them
 rule             int32    number of the deciding rule in its VPC
 skipped          int64    SKIPDATA only: packets that found no room in the flow table
 ===============  =======  ==========================================================================
@@ -95,9 +96,9 @@ def merge(parts: list[Flows]) -> Flows:
     flows = flows[np.lexsort((_rule(flows), *_key(flows)))]
     flows = _summed(flows, _firsts(_rule(flows), *_key(flows)))
     firsts = _firsts(*_key(flows))
-    if len(firsts) == len(flows):
-        return flows
-    return _summed(flows[np.lexsort((_rule(flows), -flows["packets"], *_key(flows)))], firsts)
+    if len(firsts) < len(flows):
+        flows = _summed(flows[np.lexsort((_rule(flows), -flows["packets"], *_key(flows)))], firsts)
+    return flows[flows["packets"] > 0]  # flags of a flow that itself found no room
 
 
 def _rule(flows: Flows) -> np.ndarray[Any, np.dtype[np.uint32]]:
@@ -124,6 +125,7 @@ def _summed(flows: Flows, firsts: np.ndarray[Any, np.dtype[np.intp]]) -> Flows:
     merged: Flows = flows[firsts]
     for name in ("packets", "bytes"):
         merged[name] = np.add.reduceat(flows[name], firsts)
+    merged["flags"] = np.bitwise_or.reduceat(flows["flags"], firsts)
     return merged
 
 
@@ -164,6 +166,7 @@ def records(flows: Flows, constants: dict[str, Any]) -> pa.Table:
         "packets": pa.array(flows["packets"]),
         "bytes": pa.array(flows["bytes"]),
         "action": _choose(mark & marks.REJECT != 0, "REJECT", "ACCEPT"),
+        "tcp_flags": pa.array(flows["flags"].astype("i4"), mask=(protocol != 6) | (flows["flags"] < 0)),
         "rule": pa.array((mark & marks.RULE).astype("i4")),
         "log_status": pa.repeat("OK", count),
     }

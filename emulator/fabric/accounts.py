@@ -35,8 +35,10 @@ class Harvest:
 class Accounts:
     """``open`` ENIs are named by their interface index in the VPC's namespace."""
 
-    def __init__(self, keeper: KeeperClient, ns: int, generations: dict[int, int] | None = None) -> None:
-        self._keeper, self._ns = keeper, ns
+    def __init__(
+        self, keeper: KeeperClient, ns: int, generations: dict[int, int] | None = None, *, tcp_flags: bool = False
+    ) -> None:
+        self._keeper, self._ns, self._tcp_flags = keeper, ns, tcp_flags
         self._generation: dict[int, int] = dict(generations or {})
         self._skipped: dict[tuple[int, int], int] = {}
         self._stopped: set[int] = set()  # no longer counted, but not yet read
@@ -51,7 +53,7 @@ class Accounts:
         fresh = [index for index in indexes if index not in self._generation]
         if not fresh:
             return
-        self._keeper.nft(self._ns, "".join(tables.declare(index) for index in fresh))
+        self._keeper.nft(self._ns, "".join(tables.declare(index, tcp_flags=self._tcp_flags) for index in fresh))
         chains = {index: tables.chain_name(index, 0) for index in fresh}
         self._send(Batch().jump("acct_out", chains).jump("acct_in", chains), settle=False)
         self._generation.update(dict.fromkeys(fresh, 0))
@@ -81,7 +83,7 @@ class Accounts:
         self._stopped.update(counted)
         harvest = self._read({index: self._generation[index] for index in gone})
         with contextlib.suppress(KernelRefused):  # empty tables that stay cost little, what was read is worth more
-            self._keeper.nft(self._ns, "".join(tables.remove(index) for index in gone))
+            self._keeper.nft(self._ns, "".join(tables.remove(index, tcp_flags=self._tcp_flags) for index in gone))
         for index in gone:
             del self._generation[index]
             self._stopped.discard(index)
@@ -102,7 +104,7 @@ class Accounts:
         sets = [
             (index, shape, tables.set_name(index, generation, shape))
             for index, generation in generations.items()
-            for shape in tables.SHAPES
+            for shape in tables.shapes(tcp_flags=self._tcp_flags)
         ]
         steps = [(self._ns, netlink.NETFILTER, tables.dump_request(name)) for _, _, name in sets]
         steps += [
@@ -114,6 +116,8 @@ class Accounts:
         full: dict[int, list[str]] = {}
         for (index, shape, name), answer in zip(sets, answers, strict=False):
             flows = tables.decode(shape, answer)
+            if not self._tcp_flags or (shape is tables.TCP_FLAGS and len(flows) >= tables.CAPACITY):
+                flows["flags"] = tables.UNKNOWN_FLAGS
             if len(flows):
                 parts[index].append(flows)
                 full.setdefault(index, []).append(name)
@@ -127,7 +131,7 @@ class Accounts:
     def _empty(self, full: dict[int, list[str]], large: dict[int, int]) -> None:
         """Flush the named sets of each ENI, or renew the generation where they are large."""
         if large:
-            self._keeper.nft(self._ns, "".join(tables.renew(*one) for one in large.items()))
+            self._keeper.nft(self._ns, "".join(tables.renew(*one, tcp_flags=self._tcp_flags) for one in large.items()))
         small = [name for index, names in full.items() if index not in large for name in names]
         if small:
             self._send(Batch().flush(small), settle=False)

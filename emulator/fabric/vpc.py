@@ -95,7 +95,7 @@ class VpcFabric:
     def __init__(self, keeper: KeeperClient, cloud: Cloud, vpc: Vpc, ns: int) -> None:
         self._keeper, self._cloud, self.vpc, self.ns = keeper, cloud, vpc, ns
         self.attached: dict[str, Attachment] = {}
-        self.accounts = Accounts(keeper, ns)
+        self.accounts = Accounts(keeper, ns, tcp_flags=cloud.profile.tcp_flags)
         self._indexes = itertools.count(_FIRST_ENI)
         self._chain_numbers = itertools.count(1)
         self._written = Written()

@@ -167,6 +167,7 @@ ALIBABA = Profile(
     delay_s=300,
     resource_types=frozenset({"eni", "subnet", "vpc"}),
     record_form="alibaba",
+    tcp_flags=True,
     language="sls",
     reserved_first=1,
     reserved_last=3,

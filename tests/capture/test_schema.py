@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from emulator.capture import schema
 from emulator.fabric import marks
-from emulator.fabric.tables import FLOW
+from emulator.fabric.tables import FLOW, UNKNOWN_FLAGS
 
 CONSTANTS = {
     "lab": "lab-1",
@@ -46,7 +46,8 @@ ENTRIES = st.lists(
 
 
 def flows(entries: list[tuple[int, ...]]) -> schema.Flows:
-    return np.array(entries, FLOW)
+    """Entries without flags, of tables that keep none."""
+    return np.array([(*entry, UNKNOWN_FLAGS) for entry in entries], FLOW)
 
 
 def by_dict(entries: list[tuple[int, ...]]) -> dict[tuple[int, ...], tuple[int, int, int]]:
@@ -69,7 +70,7 @@ def test_merging_is_a_sum_by_key(entries: list[tuple[int, ...]], cut: int) -> No
 
     found = {
         (int(mark) & ~marks.RULE, *map(int, rest)): (int(mark) & marks.RULE, int(packets), int(size))
-        for mark, *rest, packets, size in merged.tolist()
+        for mark, *rest, packets, size, _ in merged.tolist()
     }
     assert found == by_dict(entries)
     assert len(found) == len(merged)

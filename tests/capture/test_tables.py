@@ -59,7 +59,7 @@ def dump(messages: Iterable[Sequence[bytes]], flags: int = MULTI) -> memoryview:
 def test_each_shape(shape: tables.Shape, key: bytes, expected: tuple[int, ...]) -> None:
     flows = tables.decode(shape, dump([[element(key, 9, 756)]]))
 
-    assert flows.tolist() == [(*expected, 9, 756)]
+    assert flows.tolist() == [(*expected, 9, 756, 0)]
 
 
 def test_elements_of_several_messages_stay_in_order() -> None:
