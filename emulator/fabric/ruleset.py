@@ -19,10 +19,12 @@ through a long one of these, ``r…`` to a rule, ``a…`` to an ENI's accounting
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Address
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network
 
+from emulator.cloud.account import Cloud
 from emulator.cloud.model import Direction, Rule
+from emulator.cloud.templates import Service
 from emulator.fabric import marks
 from emulator.fabric.decisions import Branch, Clause, Line, Steps, Tree, decide
 
@@ -151,12 +153,22 @@ def denial_chain(rule: Rule) -> str:
     return f"add chain {TABLE} r{rule.number}\nadd rule {TABLE} r{rule.number} meta mark set {mark:#x}\n"
 
 
-def clauses(rule: Rule) -> tuple[Clause, ...]:
-    """What a rule is about, as the decisions want it."""
-    if isinstance(rule.peer, str):
-        return (Clause(rule, rule.protocol, rule.ports, members=rule.peer),)
-    addresses = None if rule.peer is None else (int(rule.peer.network_address), int(rule.peer.broadcast_address))
-    return (Clause(rule, rule.protocol, rule.ports, addresses),)
+def clauses(rule: Rule, cloud: Cloud | None = None) -> Iterator[Clause]:
+    """What a rule is about, as the decisions want it; ``cloud`` knows the templates that it names."""
+    services: Iterable[Service] = [(rule.protocol, rule.ports)]
+    if rule.service is not None and cloud is not None:
+        services = cloud.services_of(rule.service)
+    for protocol, ports in services:
+        if rule.peer is None:
+            yield Clause(rule, protocol, ports)
+        elif isinstance(rule.peer, IPv4Network):
+            addresses = int(rule.peer.network_address), int(rule.peer.broadcast_address)
+            yield Clause(rule, protocol, ports, addresses)
+        elif cloud is not None and rule.peer in cloud.templates:
+            for first, last in cloud.addresses_of(rule.peer):
+                yield Clause(rule, protocol, ports, (int(first), int(last)))
+        else:
+            yield Clause(rule, protocol, ports, members=rule.peer)
 
 
 def match(clause: Clause, *, decided: bool = False) -> str:

@@ -332,9 +332,9 @@ class VpcFabric:
         rules = self._cloud.group_rules(self.vpc.id, groups, direction)
         text = ""
         for rule in rules:
-            if isinstance(rule.peer, str) and rule.peer not in written.members:
-                written.members[rule.peer] = frozenset()
-                text += ruleset.declare_members(rule.peer)
+            if rule.peer in self._cloud.groups and rule.peer not in written.members:
+                written.members[str(rule.peer)] = frozenset()
+                text += ruleset.declare_members(str(rule.peer))
             if rule.number not in written.verdicts:
                 written.verdicts.add(rule.number)
                 text += ruleset.verdict_chain(rule)
@@ -342,7 +342,7 @@ class VpcFabric:
         for members, gone, come in self._member_changes():
             text += ruleset.delete_elements(members, gone) + ruleset.add_elements(members, come)
         before = written.parts.get(name, {})
-        chain, parts = ruleset.group_chain(name, direction, _clauses(rules), before, self._fresh_chain)
+        chain, parts = ruleset.group_chain(name, direction, self._clauses(rules), before, self._fresh_chain)
         return text + chain + self._renew_parts(name, before, parts)
 
     def _acl_chain(self, acl_id: str, subnet_id: str, direction: Direction) -> str:
@@ -356,8 +356,11 @@ class VpcFabric:
         written.rules[name] = frozenset(rule.number for rule in denials)
         subnet = self._cloud.subnets[subnet_id]
         before = written.parts.get(name, {})
-        chain, parts = ruleset.acl_chain(name, subnet.cidr, direction, _clauses(rules), before, self._fresh_chain)
+        chain, parts = ruleset.acl_chain(name, subnet.cidr, direction, self._clauses(rules), before, self._fresh_chain)
         return text + chain + self._renew_parts(name, before, parts)
+
+    def _clauses(self, rules: Iterable[Rule]) -> list[Clause]:
+        return [clause for rule in rules for clause in ruleset.clauses(rule, self._cloud)]
 
     def _fresh_chain(self) -> str:
         return f"d{next(self._chain_numbers)}"
@@ -379,18 +382,18 @@ class VpcFabric:
         """An ENI that is attached to nothing came or went, or a change was taken back."""
         self._run_with_members(Batch(), "update members of security groups")
 
-    def rules_changed(self, owner_id: str) -> None:
-        """A rule of a security group or an ACL came or went: rewrite the chains it takes part in, forget what nobody
-        uses any more, in one transaction."""
+    def rules_changed(self, *owner_ids: str) -> None:
+        """Rules of security groups or ACLs came or went, or what they name changed: rewrite the chains they take part
+        in, forget what nobody uses any more, in one transaction."""
         lists = {self._cloud.enis[eni_id].groups for eni_id in self.attached}
         with self._noting():
             text, unused = "", []
-            for groups, direction in [key for key in self._written.groups if owner_id in key[0]]:
+            for groups, direction in [key for key in self._written.groups if not set(owner_ids).isdisjoint(key[0])]:
                 if groups in lists:
                     text += self._group_chain(groups, direction)
                 else:
                     unused.append(self._written.groups.pop((groups, direction)))
-            for acl_id, subnet_id, direction in [key for key in self._written.acls if owner_id == key[0]]:
+            for acl_id, subnet_id, direction in [key for key in self._written.acls if key[0] in owner_ids]:
                 if subnet_id in self._cloud.subnets and acl_id == self._acl_of(subnet_id):
                     text += self._acl_chain(acl_id, subnet_id, direction)
                 else:
@@ -438,7 +441,3 @@ class VpcFabric:
         """Packets lost since the VPC was built because its connection table was full."""
         step = (self.ns, netlink.NETFILTER, tables.conntrack_statistics_request())
         return tables.decode_conntrack_drops(netlink.send(self._keeper, [step], "read connection statistics")[0])
-
-
-def _clauses(rules: Iterable[Rule]) -> list[Clause]:
-    return [clause for rule in rules for clause in ruleset.clauses(rule)]
