@@ -51,6 +51,7 @@ _HANDLES: dict[type, type[resources.Resource[Any]]] = {
     model.Eni: resources.Eni,
     model.SecurityGroup: resources.SecurityGroup,
     model.NetworkAcl: resources.NetworkAcl,
+    model.Template: resources.Template,
     model.FlowLog: resources.FlowLog,
 }
 
@@ -182,6 +183,38 @@ class Lab:
             undo=lambda made: self.fabric.remove_vpc(made.id),
         )
         return resources.Vpc(self, vpc.id)
+
+    def create_prefix_list(self, name: str | None = None, *, entries: Sequence[str] = ()) -> resources.Template:
+        """Alibaba: networks that rules of security groups name as one, ``cidr=list``."""
+        return self._create_template("prefix_list", name, entries)
+
+    def create_address_template(self, name: str | None = None, *, entries: Sequence[str]) -> resources.Template:
+        """Tencent: addresses, ranges ``10.0.0.1-10.0.0.100`` and networks that rules name as one, ``cidr=template``."""
+        return self._create_template("address_template", name, entries)
+
+    def create_address_group(
+        self, name: str | None = None, *, templates: Sequence[resources.Template]
+    ) -> resources.Template:
+        """Tencent: several address templates as one."""
+        return self._create_template("address_group", name, templates)
+
+    def create_service_template(self, name: str | None = None, *, entries: Sequence[str]) -> resources.Template:
+        """Tencent: protocols with ports, ``TCP:80,443`` or ``ICMP``, that rules name as one, ``port=template``."""
+        return self._create_template("service_template", name, entries)
+
+    def create_service_group(
+        self, name: str | None = None, *, templates: Sequence[resources.Template]
+    ) -> resources.Template:
+        """Tencent: several service templates as one."""
+        return self._create_template("service_group", name, templates)
+
+    def _create_template(
+        self, kind: model.TemplateKind, name: str | None, entries: Sequence[str] | Sequence[resources.Template]
+    ) -> resources.Template:
+        given = [entries] if isinstance(entries, str) else entries
+        written = [entry.id if isinstance(entry, resources.Template) else entry for entry in given]
+        made = self._change(lambda cloud: cloud.create_template(kind, written, name=name))
+        return resources.Template(self, made.id)
 
     def find(self, name_or_id: str) -> resources.Resource[Any]:
         """Any object of the account: by id always, by name where only one has it."""

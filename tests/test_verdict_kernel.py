@@ -6,7 +6,7 @@ import itertools
 import random
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 
 from emulator.cloud.model import PORTS_PROTOCOLS
 from emulator.cloud.verdict import Judgement, Packet, judge
+from emulator.errors import AlreadyExists
 
 pytestmark = pytest.mark.kernel
 
@@ -624,6 +625,70 @@ def test_the_kernel_judges_as_the_reference_does(build: Callable[..., Any], wire
     for sender in senders.values():
         sender.close()
     assert told > 500
+
+
+@pytest.mark.parametrize("profile", ["tencent", "alibaba"])
+@pytest.mark.parametrize("owner", ["group", "acl"])
+def test_hundreds_of_rules_are_judged_as_the_reference_does(
+    build: Callable[..., Any], wire: Any, profile: str, owner: str
+) -> None:
+    """Rules for what A sends, packets to the edges of their networks and ports; nobody needs to be there."""
+    site = build(profile, quotas={"group_rules": 1000, "acl_rules": 1000})
+    site.a.eni.create_flow_log(topic=site.topic)
+    dice = random.Random(f"{profile} {owner}")
+    friends = site.vpc.create_security_group("friends")
+    site.b.eni.set_security_groups([friends])
+    open_up(friends)
+    guard = site.vpc.create_security_group("guard")
+    if owner == "acl":
+        guard.allow("egress")
+    written = guard if owner == "group" else site.vpc.create_network_acl("written")
+    for rule in written.rules if owner == "acl" else ():
+        written.remove(rule)
+
+    def write_rule() -> None:
+        bits = dice.choice([0, 0, 1, 3, 8])
+        network = IPv4Network(((10 << 24 | 32 << 16 | dice.randrange(1 << 12)) >> bits << bits, 32 - bits))
+        peer = network if dice.random() < 0.95 else "0.0.0.0/0"
+        if owner == "group" and dice.random() < 0.05:
+            peer = friends
+        protocol = dice.choice(["tcp", "udp", "udp", None])
+        port = None if protocol is None else dice.choice([None, dice.randrange(1, 60), "20-25,40-50"])
+        priority = dice.randint(1, 9) if profile == "alibaba" and owner == "group" else None
+        if peer == "0.0.0.0/0" and port is None:
+            peer = network
+        add = dice.choice([written.allow, written.deny])
+        with suppress(AlreadyExists):
+            add("egress", protocol=protocol, port=port, cidr=peer, priority=priority)
+
+    for _ in range(300):
+        write_rule()
+    site.a.eni.set_security_groups([guard])
+    if owner == "acl":
+        written.associate(site.web)
+    for _ in range(3):  # and while it is in use
+        write_rule()
+    rules = written.rules
+    networks = [rule.peer for rule in rules if isinstance(rule.peer, IPv4Network)]
+    addresses = {int(end) + by for one in networks for end in (one[0], one[-1]) for by in (-1, 0, 1)}
+    addresses = sorted(address for address in addresses if 10 << 24 <= address < 11 << 24)
+    ports = sorted({port + by for rule in rules for ends in rule.ports or () for port in ends for by in (-1, 0, 1)})
+    wanted, sports = {}, itertools.count(10_000)
+    with closing(site.a.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)) as sender:
+        for number in range(600):
+            to = site.b.ip if number % 20 == 0 else str(IPv4Address(dice.choice(addresses)))
+            protocol = dice.choice([TCP, UDP, UDP, 132])
+            sport, dport = next(sports), dice.choice([port for port in ports if port])
+            packet = Packet(IPv4Address(site.a.ip), IPv4Address(to), protocol, sport, dport)
+            data = wire.tcp(site.a.ip, to, sport, dport) if protocol == TCP else wire.udp(sport, dport)
+            sender.sendto(wire.packet(site.a.ip, to, protocol, data), (to, 0))
+            wanted[(protocol, site.a.ip, sport, to, dport)] = decision(judge(site.lab.cloud, packet).at_source)
+        wire.drain()
+
+    records = [record for record in site.records() if record["srcport"] in range(10_000, 11_000)]
+    found = {wire.flow(record)[1:]: (record["action"], record.meta["rule"]) for record in records}
+    assert {flow: found.get(flow) for flow in wanted} == wanted
+    assert len({rule for _, rule in wanted.values()}) > 25
 
 
 def test_networks_of_the_reference_are_those_of_the_kernel() -> None:

@@ -11,8 +11,8 @@ from emulator.cloud.networks import Networks
 class Cloud(Networks, Instances, Acls, FlowLogs):
     """The state of one account, all regions.
 
-    Tables (id → frozen object): ``vpcs subnets cvms enis groups acls flow_logs``; ``quotas`` may be raised. Every
-    operation checks everything before it changes anything and refuses with a ``RequestRefused`` that carries the
+    Tables (id → frozen object): ``vpcs subnets cvms enis groups acls templates flow_logs``; ``quotas`` may be raised.
+    Every operation checks everything before it changes anything and refuses with a ``RequestRefused`` that carries the
     provider's code. Ids and rule numbers come from ``seed`` and position: the same calls give the same account.
     ``snapshot()`` and ``restore()`` let a caller take a step back when the kernel refused what the cloud allowed.
 
@@ -23,6 +23,7 @@ class Cloud(Networks, Instances, Acls, FlowLogs):
     | security groups | ``create_group delete_group group_members group_rules`` |
     | network ACLs | ``create_acl associate_acl disassociate_acl delete_acl acl_rules`` |
     | rules of both | ``add_rule remove_rule rule_origin`` |
+    | lists that rules name | ``create_template add_entries remove_entries delete_template addresses_of services_of`` |
     | flow logs | ``create_flow_log modify_flow_log set_flow_log_enabled delete_flow_log describe_flow_logs`` |
     | of the collector | ``flow_logs_covering window_of`` |
     | any | ``find`` |

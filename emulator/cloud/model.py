@@ -5,6 +5,7 @@
     Vpc ─┬─ Subnet ── Eni ── Cvm
          ├─ SecurityGroup ── Rule       bound to ENIs, stateful
          └─ NetworkAcl ───── Rule       associated with subnets, stateless
+    Template ── addresses or services that rules name
     FlowLog ── an ENI, a subnet or a VPC ──► a log topic
 
 Addresses and networks are ``ipaddress`` objects, times are unix seconds of lab time, intervals seconds.
@@ -21,6 +22,7 @@ Direction = Literal["ingress", "egress"]
 Action = Literal["allow", "deny"]
 Traffic = Literal["ALL", "ACCEPT", "REJECT"]
 ResourceType = Literal["eni", "subnet", "vpc"]
+TemplateKind = Literal["prefix_list", "address_template", "address_group", "service_template", "service_group"]
 
 PORTS_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
 """IANA numbers whose header begins with source and destination port: TCP, UDP, DCCP, SCTP, UDP-Lite."""
@@ -32,9 +34,10 @@ class Rule:
 
     ``number`` is unique in its VPC for the life of a lab and is what the kernel carries in packet marks
     (1 to 65,535); a changed rule is a new rule with a new number. ``peer`` is the other side: the source of
-    an ingress rule, the destination of an egress rule, as a network or as the id of a security group whose members are
-    meant. ``priority``: for list-ordered providers the position among the rules of its direction (it moves when others
-    come and go, the number stays), otherwise the provider's own number.
+    an ingress rule, the destination of an egress rule, as a network or as the id of a security group whose members, or
+    of a template whose addresses are meant. ``service`` is the id of a template that says protocols and ports in place
+    of the rule. ``priority``: for list-ordered providers the position among the rules of its direction (it moves when
+    others come and go, the number stays), otherwise the provider's own number.
     """
 
     number: int
@@ -45,6 +48,7 @@ class Rule:
     ports: tuple[tuple[int, int], ...] | None = None
     peer: IPv4Network | str | None = None
     priority: int = 1
+    service: str | None = None
     default: bool = False
     """True for a rule that came with the group or ACL and was not written by the tenant."""
 
@@ -123,6 +127,16 @@ class NetworkAcl:
 
 
 @dataclass(frozen=True)
+class Template:
+    """A list of addresses or services that rules name; of a group of templates the entries are their ids."""
+
+    id: str
+    name: str
+    kind: TemplateKind
+    entries: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class FlowLog:
     id: str
     name: str
@@ -148,4 +162,5 @@ def describe_rule(rule: Rule) -> str:
     ports = "" if rule.ports is None else " port " + ",".join(str(a) if a == b else f"{a}-{b}" for a, b in rule.ports)
     side = "from" if rule.direction == "ingress" else "to"
     peer = "anywhere" if rule.peer is None else str(rule.peer)
-    return f"{rule.action} {rule.direction} {protocol}{ports} {side} {peer}"
+    what = f"service {rule.service}" if rule.service else f"{protocol}{ports}"
+    return f"{rule.action} {rule.direction} {what} {side} {peer}"

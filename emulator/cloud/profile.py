@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from emulator.cloud.model import ResourceType
+from emulator.cloud.model import ResourceType, TemplateKind
 from emulator.errors import RequestRefused
 
 Refusal = TypeVar("Refusal", bound=RequestRefused)
@@ -33,6 +33,9 @@ class Profile:
     ``traffic_words``    the provider's words for ALL, ACCEPT, REJECT (upper-cased) → ours
     ``quotas``           name → most: ``flow_logs`` and ``vpcs`` per region; ``subnets``, ``enis``, ``groups`` and
                          ``acls`` per VPC; ``group_rules`` and ``acl_rules`` per direction of one; ``groups_per_eni``
+                         ``templates`` of a kind per account, ``template_entries`` of one, ``expanded_rules`` of a
+                         security group with the entries of its templates written out
+    ``template_kinds``   lists that rules may name, see ``cloud/templates.py``
     ``id_prefixes``      kind of object (``vpc``, ``eni``, ``group_rule``, ...) → what its ids begin with
     ``refused_families`` instance families whose ENIs cannot be logged
     ``vpc_networks``, ``vpc_networks_refused``  a VPC lies within one of the first and touches none of the second
@@ -74,6 +77,7 @@ class Profile:
     id_prefixes: Mapping[str, str]
     id_length: int
     default_instance_type: str
+    template_kinds: frozenset[TemplateKind]
     refused_families: frozenset[str]
     vpc_networks: tuple[str, ...]
     vpc_prefix: tuple[int, int]

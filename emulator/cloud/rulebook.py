@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 from emulator.cloud.addresses import parse_network
-from emulator.cloud.model import Action, Direction, NetworkAcl, Rule, SecurityGroup
+from emulator.cloud.model import Action, Direction, NetworkAcl, Rule, SecurityGroup, TemplateKind
 from emulator.cloud.numbers import MOST, RuleOrigin, Stage
 from emulator.cloud.rules import (
     LAST,
@@ -18,7 +18,7 @@ from emulator.cloud.rules import (
     parse_protocol,
     renumber,
 )
-from emulator.cloud.state import State
+from emulator.cloud.templates import ADDRESSES, SERVICES, Templates
 from emulator.errors import AlreadyExists, InvalidValue, NotFound, QuotaExceeded, Unsupported
 
 Owner = SecurityGroup | NetworkAcl
@@ -27,7 +27,7 @@ POOL_PRIORITIES = (1, 100)
 """Alibaba's rule priorities, 1 first; the default is 1."""
 
 
-class RuleBook(State):
+class RuleBook(Templates):
     """Every rule there is. A list-ordered rule's priority is its position now; it moves when others come and go."""
 
     def add_rule(
@@ -43,21 +43,25 @@ class RuleBook(State):
     ) -> Rule:
         """One more rule of a security group or network ACL; what is left out means any.
 
-        ``cidr`` may be the id of a security group of the same VPC, in a group's rule: its members are meant.
+        ``cidr`` may be the id of a security group of the same VPC, in a group's rule: its members are meant; or of a
+        template of addresses. ``port`` may be the id of a template of services, which says the protocols too.
         ``priority``: in a Tencent group the PolicyIndex, 0 first; in an ACL the position, 1 first; where left out the
         rule goes to the end (of an Alibaba ACL: before the default rules at its end). In an Alibaba group 1 to 100,
         default 1. The same rule once more is refused by Tencent's groups and changes nothing in Alibaba's.
         """
         owner = self._owner(owner_id)
         number = parse_protocol(self.profile, protocol)
+        way, verdict = parse_direction(self.profile, direction), parse_action(self.profile, action)
+        service = self._parse_service(owner, port, number)
         rule = Rule(
             number=0,
             id="",
-            direction=parse_direction(self.profile, direction),
-            action=parse_action(self.profile, action),
+            direction=way,
+            action=verdict,
             protocol=number,
-            ports=parse_ports(self.profile, port, number),
+            ports=None if service else parse_ports(self.profile, port, number),
             peer=None if cidr is None else self._parse_peer(owner, cidr),
+            service=service,
         )
         beside = tuple(other for other in owner.rules if other.direction == rule.direction)
         if self._pooled(owner):
@@ -77,6 +81,7 @@ class RuleBook(State):
                 object=owner.id,
                 value=str(same),
             )
+        self._check_weight(owner, (*owner.rules, rule))
         rule = self._enter(owner, rule, beside)
         others = tuple(other for other in owner.rules if other.direction != rule.direction)
         self._store(owner, (*others, *beside[:index], rule, *beside[index:]))
@@ -133,7 +138,39 @@ class RuleBook(State):
     def _owner(self, owner_id: str) -> Owner:
         return self._acl(owner_id) if owner_id in self.acls else self._group(owner_id)
 
+    def _parse_service(self, owner: Owner, port: str | int | None, protocol: int | None) -> str | None:
+        """The id of a template of services, where ``port`` is one."""
+        if not self._names(port, SERVICES):
+            return None
+        if protocol is not None:
+            raise self.profile.refusal(
+                InvalidValue,
+                "rule.port",
+                f"port {port!r}: the template says the protocols itself; leave the protocol out",
+                object=owner.id,
+                value=port,
+            )
+        return self._parse_template(owner, str(port))
+
+    def _parse_template(self, owner: Owner, template_id: str) -> str:
+        template = self._template(template_id)
+        if isinstance(owner, NetworkAcl):
+            raise self.profile.refusal(
+                Unsupported,
+                "rule.template",
+                f"network ACL {owner.name} knows no lists; write out {template.name} ({template_id})",
+                object=owner.id,
+                value=template_id,
+            )
+        return template_id
+
+    def _names(self, word: object, kinds: Sequence[TemplateKind]) -> bool:
+        """Whether this is an id of one of these kinds, and no CIDR or port."""
+        return isinstance(word, str) and word.startswith(tuple(self.profile.id_prefixes[kind] for kind in kinds))
+
     def _parse_peer(self, owner: Owner, cidr: str | IPv4Network) -> IPv4Network | str:
+        if self._names(cidr, ADDRESSES):
+            return self._parse_template(owner, str(cidr))
         if not isinstance(cidr, str) or not cidr.startswith(self.profile.id_prefixes["group"]):
             what = f"rule of {_stage(owner)} {owner.name}"
             return parse_network(self.profile, cidr, what, malformed="rule.peer", host_bits="rule.peer")
@@ -182,7 +219,8 @@ class RuleBook(State):
         """The tenant's rule that says the same; in a pool, where a priority is part of a rule, at the same one."""
 
         def says(rule: Rule) -> tuple[object, ...]:
-            return rule.action, rule.protocol, rule.ports, rule.peer, rule.priority if self._pooled(owner) else None
+            what = rule.action, rule.protocol, rule.ports, rule.service, rule.peer
+            return *what, rule.priority if self._pooled(owner) else None
 
         return next((other for other in beside if not other.default and says(other) == says(rule)), None)
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from emulator.cloud.ids import Ids
-from emulator.cloud.model import Cvm, Eni, FlowLog, NetworkAcl, Rule, SecurityGroup, Subnet, Vpc
+from emulator.cloud.model import Cvm, Eni, FlowLog, NetworkAcl, Rule, SecurityGroup, Subnet, Template, Vpc
 from emulator.cloud.names import nearest
 from emulator.cloud.numbers import RuleNumbers
 from emulator.cloud.profile import Profile
 from emulator.errors import InvalidValue, NotFound, QuotaExceeded, Unsupported
 
-Thing = Vpc | Subnet | Cvm | Eni | SecurityGroup | NetworkAcl | FlowLog
+Thing = Vpc | Subnet | Cvm | Eni | SecurityGroup | NetworkAcl | Template | FlowLog
 _T = TypeVar("_T", bound=Thing)
 
 
@@ -36,6 +36,7 @@ class State:
         self.enis: dict[str, Eni] = {}
         self.groups: dict[str, SecurityGroup] = {}
         self.acls: dict[str, NetworkAcl] = {}
+        self.templates: dict[str, Template] = {}
         self.flow_logs: dict[str, FlowLog] = {}
         self.quotas = dict(profile.quotas)
         self._implied: dict[str, tuple[Rule, ...]] = {}
@@ -77,10 +78,11 @@ class State:
         )
 
     def _things(self) -> Iterator[Mapping[str, Thing]]:
-        yield from (self.vpcs, self.subnets, self.cvms, self.enis, self.groups, self.acls, self.flow_logs)
+        yield from (self.vpcs, self.subnets, self.cvms, self.enis, self.groups, self.acls)
+        yield from (self.templates, self.flow_logs)
 
     def _tables(self) -> tuple[dict[str, object], ...]:
-        tables = (self.vpcs, self.subnets, self.cvms, self.enis, self.groups, self.acls, self.flow_logs, self._implied)
+        tables = (*self._things(), self._implied)
         return tables  # type: ignore[return-value]  # noqa: RET504 - dict is invariant; a table goes back into itself
 
     def _drop_flow_logs(self, resource_id: str) -> None:

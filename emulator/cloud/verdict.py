@@ -107,19 +107,25 @@ def judge(cloud: Cloud, packet: Packet, established: bool = False, *, vpc_id: st
 
 def matches(cloud: Cloud, rule: Rule, packet: Packet) -> bool:
     """Whether ``rule`` is about this packet; None in a rule means any."""
-    if rule.protocol is not None and rule.protocol != packet.protocol:
+    services = ((rule.protocol, rule.ports),) if rule.service is None else cloud.services_of(rule.service)
+    if not any(_is_of(packet, protocol, ports) for protocol, ports in services):
         return False
-    if rule.ports is not None:
-        if packet.protocol not in PORTS_PROTOCOLS:
-            return False
-        if not any(low <= packet.dst_port <= high for low, high in rule.ports):
-            return False
     if rule.peer is None:
         return True
     other_side = packet.src if rule.direction == "ingress" else packet.dst
+    if rule.peer in cloud.groups:
+        return other_side in cloud.group_members(str(rule.peer))
     if isinstance(rule.peer, str):
-        return other_side in cloud.group_members(rule.peer)
+        return any(first <= other_side <= last for first, last in cloud.addresses_of(rule.peer))
     return other_side in rule.peer
+
+
+def _is_of(packet: Packet, protocol: int | None, ports: Sequence[tuple[int, int]] | None) -> bool:
+    if protocol is not None and protocol != packet.protocol:
+        return False
+    if ports is None:
+        return True
+    return packet.protocol in PORTS_PROTOCOLS and any(low <= packet.dst_port <= high for low, high in ports)
 
 
 def _ask_groups(cloud: Cloud, eni: Eni, direction: Direction, packet: Packet, established: bool) -> Step:

@@ -17,16 +17,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from emulator.cloud.account import Cloud
-from emulator.cloud.model import Direction, Eni, Vpc
+from emulator.cloud.model import Direction, Eni, Rule, Vpc
 from emulator.errors import KeeperLost, KernelRefused, LabError
 from emulator.fabric import netlink, ruleset, tables
 from emulator.fabric.accounts import Accounts
 from emulator.fabric.client import KeeperClient
+from emulator.fabric.decisions import Clause
 from emulator.fabric.elements import Batch, owner_key
 from emulator.fabric.links import VethLink
 
@@ -82,11 +83,19 @@ class Written:
     groups: dict[tuple[tuple[str, ...], Direction], str] = field(default_factory=dict)  # chains of lists of groups
     acls: dict[tuple[str, str, Direction], str] = field(default_factory=dict)  # chains of ACLs at subnets
     rules: dict[str, frozenset[int]] = field(default_factory=dict)  # of each of these chains
+    parts: dict[str, dict[str, str]] = field(default_factory=dict)  # chains that each goes through, by what they say
     verdicts: set[int] = field(default_factory=set)  # rules that have a chain of their own
     members: dict[str, frozenset[IPv4Address]] = field(default_factory=dict)  # of groups that rules name
 
     def copy(self) -> Written:
-        return Written(dict(self.groups), dict(self.acls), dict(self.rules), set(self.verdicts), dict(self.members))
+        return Written(
+            dict(self.groups),
+            dict(self.acls),
+            dict(self.rules),
+            dict(self.parts),
+            set(self.verdicts),
+            dict(self.members),
+        )
 
 
 class VpcFabric:
@@ -323,16 +332,18 @@ class VpcFabric:
         rules = self._cloud.group_rules(self.vpc.id, groups, direction)
         text = ""
         for rule in rules:
-            if isinstance(rule.peer, str) and rule.peer not in written.members:
-                written.members[rule.peer] = frozenset()
-                text += ruleset.declare_members(rule.peer)
+            if rule.peer in self._cloud.groups and rule.peer not in written.members:
+                written.members[str(rule.peer)] = frozenset()
+                text += ruleset.declare_members(str(rule.peer))
             if rule.number not in written.verdicts:
                 written.verdicts.add(rule.number)
                 text += ruleset.verdict_chain(rule)
         written.rules[name] = frozenset(rule.number for rule in rules)
         for members, gone, come in self._member_changes():
             text += ruleset.delete_elements(members, gone) + ruleset.add_elements(members, come)
-        return text + ruleset.group_chain(name, rules)
+        before = written.parts.get(name, {})
+        chain, parts = ruleset.group_chain(name, direction, self._clauses(rules), before, self._fresh_chain)
+        return text + chain + self._renew_parts(name, before, parts)
 
     def _acl_chain(self, acl_id: str, subnet_id: str, direction: Direction) -> str:
         """(Re)write the chain of an ACL at a subnet, with the chains of its denying rules."""
@@ -343,7 +354,21 @@ class VpcFabric:
         text = "".join(ruleset.denial_chain(rule) for rule in denials if rule.number not in written.verdicts)
         written.verdicts.update(rule.number for rule in denials)
         written.rules[name] = frozenset(rule.number for rule in denials)
-        return text + ruleset.acl_chain(name, self._cloud.subnets[subnet_id].cidr, direction, rules)
+        subnet = self._cloud.subnets[subnet_id]
+        before = written.parts.get(name, {})
+        chain, parts = ruleset.acl_chain(name, subnet.cidr, direction, self._clauses(rules), before, self._fresh_chain)
+        return text + chain + self._renew_parts(name, before, parts)
+
+    def _clauses(self, rules: Iterable[Rule]) -> list[Clause]:
+        return [clause for rule in rules for clause in ruleset.clauses(rule, self._cloud)]
+
+    def _fresh_chain(self) -> str:
+        return f"d{next(self._chain_numbers)}"
+
+    def _renew_parts(self, name: str, before: Mapping[str, str], now: dict[str, str]) -> str:
+        """Note the chains through which a chain goes now, and delete those of before that are among them no more."""
+        self._written.parts[name] = now
+        return ruleset.delete_chains([chain for content, chain in before.items() if content not in now])
 
     def _member_changes(self) -> Iterator[tuple[str, list[IPv4Address], list[IPv4Address]]]:
         """(set, addresses that go, addresses that come) of groups that rules name, noted as written."""
@@ -357,18 +382,18 @@ class VpcFabric:
         """An ENI that is attached to nothing came or went, or a change was taken back."""
         self._run_with_members(Batch(), "update members of security groups")
 
-    def rules_changed(self, owner_id: str) -> None:
-        """A rule of a security group or an ACL came or went: rewrite the chains it takes part in, forget what nobody
-        uses any more, in one transaction."""
+    def rules_changed(self, *owner_ids: str) -> None:
+        """Rules of security groups or ACLs came or went, or what they name changed: rewrite the chains they take part
+        in, forget what nobody uses any more, in one transaction."""
         lists = {self._cloud.enis[eni_id].groups for eni_id in self.attached}
         with self._noting():
             text, unused = "", []
-            for groups, direction in [key for key in self._written.groups if owner_id in key[0]]:
+            for groups, direction in [key for key in self._written.groups if not set(owner_ids).isdisjoint(key[0])]:
                 if groups in lists:
                     text += self._group_chain(groups, direction)
                 else:
                     unused.append(self._written.groups.pop((groups, direction)))
-            for acl_id, subnet_id, direction in [key for key in self._written.acls if owner_id == key[0]]:
+            for acl_id, subnet_id, direction in [key for key in self._written.acls if key[0] in owner_ids]:
                 if subnet_id in self._cloud.subnets and acl_id == self._acl_of(subnet_id):
                     text += self._acl_chain(acl_id, subnet_id, direction)
                 else:
@@ -379,7 +404,7 @@ class VpcFabric:
         """Delete these chains, and those of rules that no chain goes to any more."""
         for name in chains:
             del self._written.rules[name]
-            yield ruleset.delete_chain(name)
+            yield ruleset.delete_chains([name, *self._written.parts.pop(name).values()])
         for number in sorted(self._written.verdicts.difference(*self._written.rules.values())):
             self._written.verdicts.remove(number)
             yield ruleset.delete_chain(f"r{number}")

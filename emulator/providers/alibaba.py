@@ -8,6 +8,7 @@ Sources are in ``reference/alibaba.md``; where its documents part, the reading t
 - May two flow logs share a name? No document forbids it and no code exists for it. Taken: they may.
 - Old instance families: "cannot be captured". Taken: a flow log on such an ENI is refused; one on its subnet or VPC is
   created and leaves it out.
+- Prefix lists: 100 of them with 200 entries each, and no codes in the documents that were read.
 - Codes that no document names (unknown flow log, quota, ...) are built by the rule of the VPC API's families
   ``ResourceNotFound.<X>``, ``IllegalParam.<X>``, ``QuotaExceeded.<X>``, ``OperationDenied.<Why>``.
 """
@@ -99,6 +100,18 @@ _CODES = {
     "rule.priority": "InvalidPriority.Malformed",
     "rule.duplicate": "InvalidPermission.Duplicate",
     "rule.numbers": "AuthorizationLimitExceed",
+    "rule.template": "OperationUnsupported.PrefixList",
+    "template.missing": "InvalidPrefixListId.NotFound",
+    "template.unsupported": "InvalidOperation.NotSupported",
+    "template.quota": "QuotaExceed.PrefixList",
+    "template.entries": "InvalidParameter.EntryLimitExceed",
+    "template.entry": "InvalidCidr.Malformed",
+    "template.entry_missing": "InvalidParameter.EntryNotExist",
+    "template.duplicate": "InvalidParameter.EntryDuplicate",
+    "template.empty": "MissingParameter.Entry",
+    "template.member": "InvalidParameter.Entry",
+    "template.in_use": "DependencyViolation",
+    "template.expansion": "AuthorizationLimitExceed",
     "flow_log.missing": "ResourceNotFound.FlowLog",
     "flow_log.resource": "ResourceNotFound.ResourceId",
     "flow_log.resource_type": "IllegalParam.ResourceType",
@@ -189,6 +202,9 @@ ALIBABA = Profile(
         "group_rules": 200,
         "acl_rules": 20,
         "groups_per_eni": 10,
+        "templates": 100,
+        "template_entries": 200,
+        "expanded_rules": 1000,
     },
     id_prefixes={
         "vpc": "vpc-",
@@ -200,9 +216,15 @@ ALIBABA = Profile(
         "group_rule": "sgr-",
         "acl_rule": "nae-",
         "flow_log": "fl-",
+        "prefix_list": "pl-",
+        "address_template": "ipm-",
+        "address_group": "ipmg-",
+        "service_template": "ppm-",
+        "service_group": "ppmg-",
     },
     id_length=20,
     default_instance_type="ecs.g6.large",
+    template_kinds=frozenset({"prefix_list"}),
     refused_families=_REFUSED_FAMILIES,
     vpc_networks=("0.0.0.0/0",),
     vpc_prefix=(8, 28),

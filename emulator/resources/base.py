@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from emulator.cloud import model
+from emulator.errors import NotFound
 
 if TYPE_CHECKING:
     from emulator.lab import Lab
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 _M = TypeVar(
     "_M",
-    bound="model.Vpc | model.Subnet | model.Cvm | model.Eni | model.SecurityGroup | model.NetworkAcl | model.FlowLog",
+    bound="model.Vpc | model.Subnet | model.Cvm | model.Eni | model.SecurityGroup | model.NetworkAcl | "
+    "model.Template | model.FlowLog",
 )
 
 
@@ -37,6 +39,18 @@ class Resource(Generic[_M]):
     @property
     def name(self) -> str:
         return self.model.name
+
+    def _here(self, named: Resource[Any]) -> str:
+        """The id of an object of the same lab; one of another lab may have the id of one here."""
+        if named._lab is not self._lab:
+            raise self._lab.profile.refusal(
+                NotFound,
+                "object.missing",
+                f"{self.id} ({self.name}): {named!r} belongs to another lab; give one of this lab",
+                object=self.id,
+                value=named.id,
+            )
+        return named.id
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Resource) and (other._lab, other.id) == (self._lab, self.id)

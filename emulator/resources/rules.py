@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from emulator.cloud import model
 from emulator.errors import InvalidValue
 from emulator.resources.base import Resource
+from emulator.resources.templates import Template
 
 if TYPE_CHECKING:
     from emulator.resources.networks import Subnet
@@ -30,15 +31,16 @@ class RuleOwner(Resource[_O]):
         direction: str,
         *,
         protocol: str | int | None = None,
-        port: str | int | None = None,
-        cidr: str | IPv4Network | SecurityGroup | None = None,
+        port: str | int | Template | None = None,
+        cidr: str | IPv4Network | SecurityGroup | Template | None = None,
         priority: int | None = None,
     ) -> model.Rule:
         """Add a rule that lets through; it holds when this returns.
 
         ``direction`` "ingress" or "egress"; ``protocol`` a name or number, None for all; ``port`` "443", "4000-4001",
-        "80,443", an int, None for all; ``cidr`` the other side (a security group: its members), None for anywhere;
-        ``priority`` as the provider has it.
+        "80,443", an int, None for all, or a template of services, which says the protocols too; ``cidr`` the other side
+        (a security group: its members; a prefix list or a template: its addresses), None for anywhere; ``priority`` as
+        the provider has it.
         """
         return self._add("allow", direction, protocol, port, cidr, priority)
 
@@ -47,8 +49,8 @@ class RuleOwner(Resource[_O]):
         direction: str,
         *,
         protocol: str | int | None = None,
-        port: str | int | None = None,
-        cidr: str | IPv4Network | SecurityGroup | None = None,
+        port: str | int | Template | None = None,
+        cidr: str | IPv4Network | SecurityGroup | Template | None = None,
         priority: int | None = None,
     ) -> model.Rule:
         """Add a rule that drops in silence; arguments as for :meth:`allow`."""
@@ -74,14 +76,15 @@ class RuleOwner(Resource[_O]):
         action: str,
         direction: str,
         protocol: str | int | None,
-        port: str | int | None,
-        cidr: str | IPv4Network | SecurityGroup | None,
+        port: str | int | Template | None,
+        cidr: str | IPv4Network | SecurityGroup | Template | None,
         priority: int | None,
     ) -> model.Rule:
-        peer = cidr.id if isinstance(cidr, SecurityGroup) else cidr
+        peer = self._here(cidr) if isinstance(cidr, SecurityGroup | Template) else cidr
+        service = self._here(port) if isinstance(port, Template) else port
         return self._lab._change(
             lambda cloud: cloud.add_rule(
-                self.id, direction, action, protocol=protocol, port=port, cidr=peer, priority=priority
+                self.id, direction, action, protocol=protocol, port=service, cidr=peer, priority=priority
             ),
             lambda fabric, _: fabric.rules_changed(self.id),
             self._vpc_id,

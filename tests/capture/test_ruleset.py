@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Network
+from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.cloud.account import Cloud
-from emulator.cloud.model import Rule
+from emulator.cloud.model import Action, Rule
 from emulator.fabric import marks, ruleset
+from emulator.fabric.decisions import Clause
 from emulator.providers import profile
 
 GROUP_CHAIN = """\
@@ -20,14 +22,14 @@ flush chain inet vpc g1
 add rule inet vpc g1 meta l4proto 6 ip saddr 10.16.0.0/24 th dport { 22, 8000-8010 } goto r3
 add rule inet vpc g1 meta l4proto 1 goto r4
 add rule inet vpc g1 ip saddr @m_sg_1 goto r5
-add rule inet vpc g1  goto r6
+add rule inet vpc g1 goto r6
 """
 ACL_CHAIN = """\
 add chain inet vpc l2
 flush chain inet vpc l2
 add rule inet vpc l2 ip daddr 10.16.0.0/24 return
-add rule inet vpc l2 meta l4proto 17 ip daddr 10.16.1.7/32 th dport { 53 } return
-add rule inet vpc l2  goto r8
+add rule inet vpc l2 meta l4proto 17 ip daddr 10.16.1.7 th dport { 53 } return
+add rule inet vpc l2 goto r8
 """
 ACCEPT_IN = Rule(3, "sgr-3", "ingress", "allow", 6, ((22, 22), (8000, 8010)), IPv4Network("10.16.0.0/24"))
 PING_IN = Rule(4, "sgr-4", "ingress", "allow", 1)
@@ -37,12 +39,67 @@ DNS_OUT = Rule(7, "acl-7", "egress", "allow", 17, ((53, 53),), IPv4Network("10.1
 DENY_OUT = Rule(8, "", "egress", "deny")
 
 
+def clauses(*rules: Rule) -> list[Clause]:
+    return [clause for rule in rules for clause in ruleset.clauses(rule)]
+
+
+def no_chain() -> str:
+    raise AssertionError("a short list goes through no other chain")
+
+
 def test_a_list_of_groups_as_a_chain() -> None:
-    assert ruleset.group_chain("g1", [ACCEPT_IN, PING_IN, MEMBERS_IN, DENY_IN]) == GROUP_CHAIN
+    rules = clauses(ACCEPT_IN, PING_IN, MEMBERS_IN, DENY_IN)
+    assert ruleset.group_chain("g1", "ingress", rules, {}, no_chain) == (GROUP_CHAIN, {})
 
 
 def test_an_acl_as_a_chain_lets_its_own_subnet_pass() -> None:
-    assert ruleset.acl_chain("l2", IPv4Network("10.16.0.0/24"), "egress", [DNS_OUT, DENY_OUT]) == ACL_CHAIN
+    rules = clauses(DNS_OUT, DENY_OUT)
+    assert ruleset.acl_chain("l2", IPv4Network("10.16.0.0/24"), "egress", rules, {}, no_chain) == (ACL_CHAIN, {})
+
+
+LONG_CHAIN = """\
+add chain inet vpc l1
+add chain inet vpc d1
+add chain inet vpc d2
+flush chain inet vpc l1
+add rule inet vpc d1 ip saddr 10.0.0.0/23 return
+add rule inet vpc d1 ip saddr 10.0.2.0/23 goto r4
+add rule inet vpc d1 goto r9
+add rule inet vpc d2 th dport vmap { 22 : goto d1, 80 : return, 443-444 : goto r6 }
+add rule inet vpc d2 goto r9
+add rule inet vpc l1 ip saddr 10.16.0.0/24 return
+add rule inet vpc l1 meta l4proto vmap { 1 : return, 6 : goto d2, 17 : goto r8 }
+add rule inet vpc l1 goto r9
+"""
+
+
+def test_a_long_list_becomes_a_few_lookups() -> None:
+    def rule(number: int, action: Action, protocol: int | None, ports: object = None, peer: str | None = None) -> Rule:
+        network = None if peer is None else IPv4Network(peer)
+        return Rule(number, "", "ingress", action, protocol, ports, network)  # type: ignore[arg-type]
+
+    ssh, names = ((22, 22),), map("d{}".format, count(1))
+    rules = clauses(
+        rule(1, "allow", 1),
+        rule(2, "allow", 6, ssh, "10.0.0.0/23"),
+        rule(3, "deny", 6, ssh, "10.0.1.0/24"),
+        rule(4, "deny", 6, ssh, "10.0.2.0/23"),
+        rule(5, "allow", 6, ((80, 80),)),
+        rule(6, "deny", 6, ((443, 444),)),
+        rule(7, "allow", 6, ((80, 80), (444, 444)), "10.0.0.0/8"),
+        rule(8, "deny", 17),
+        rule(9, "deny", None),
+    )
+    subnet = IPv4Network("10.16.0.0/24")
+    text, chains = ruleset.acl_chain("l1", subnet, "ingress", rules, {}, lambda: next(names))
+    assert (text, list(chains.values())) == (LONG_CHAIN, ["d1", "d2"])
+    # What says the same stays; a change of one port writes its chain anew and what leads there.
+    rules[1:2] = clauses(rule(10, "deny", 6, ssh, "10.0.0.0/23"))
+    text, changed = ruleset.acl_chain("l1", subnet, "ingress", rules, chains, lambda: next(names))
+    assert list(changed.values()) == ["d3", "d4"]
+    text, again = ruleset.acl_chain("l1", subnet, "ingress", rules, changed, no_chain)
+    assert again == changed
+    assert "add chain inet vpc d" not in text
 
 
 @pytest.mark.parametrize(
@@ -127,4 +184,4 @@ def test_every_list_of_rules_ends_with_one_that_matches_all(name: str) -> None:
 
     for direction in ("ingress", "egress"):
         for rules in (cloud.group_rules(vpc.id, [group.id], direction), cloud.acl_rules(acl.id, direction)):
-            assert ruleset.match(rules[-1]) == ""
+            assert [ruleset.match(clause) for clause in ruleset.clauses(rules[-1])] == [""]

@@ -1,0 +1,262 @@
+"""Lists that rules name in place of an address or of a protocol with its ports, and that rules follow when they change.
+
+| kind | of | entries |
+|---|---|---|
+| ``prefix_list`` | Alibaba | networks |
+| ``address_template`` | Tencent | addresses, ranges ``10.0.0.1-10.0.0.100``, networks |
+| ``address_group`` | Tencent | ids of address templates |
+| ``service_template`` | Tencent | ``TCP:80``, ``TCP:80,443``, ``TCP:3306-20000``, ``TCP:ALL``, ``ICMP``, ``GRE`` |
+| ``service_group`` | Tencent | ids of service templates |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+
+from emulator.cloud.addresses import parse_address, parse_network
+from emulator.cloud.model import PORTS_PROTOCOLS, NetworkAcl, Rule, SecurityGroup, Template, TemplateKind
+from emulator.cloud.names import check_name, nearest
+from emulator.cloud.profile import Profile
+from emulator.cloud.rules import PROTOCOLS, Ports, parse_ports, parse_protocol
+from emulator.cloud.state import State
+from emulator.errors import AlreadyExists, InUse, InvalidValue, NotFound, QuotaExceeded, Unsupported
+
+GROUPS_OF: dict[TemplateKind, TemplateKind] = {
+    "address_group": "address_template",
+    "service_group": "service_template",
+}
+ADDRESSES: tuple[TemplateKind, ...] = ("prefix_list", "address_template", "address_group")
+SERVICES: tuple[TemplateKind, ...] = ("service_template", "service_group")
+
+AddressRange = tuple[IPv4Address, IPv4Address]
+Service = tuple[int | None, Ports | None]
+
+
+class Templates(State):
+    def create_template(self, kind: TemplateKind, entries: Sequence[str], *, name: str | None = None) -> Template:
+        """One of the provider's kinds; Tencent's have at least one entry."""
+        what = kind.replace("_", " ")
+        if kind not in self.profile.template_kinds:
+            known = nearest("", [one.replace("_", " ") for one in self.profile.template_kinds])
+            raise self.profile.refusal(
+                Unsupported, "template.unsupported", f"{self.profile.name} has no {what}; {known}", value=kind
+            )
+        if name is not None:
+            check_name(self.profile, name, what)
+        used = sum(template.kind == kind for template in self.templates.values())
+        self._check_quota("templates", used, "template.quota", f"the account ({what})")
+        parsed = self._entries(kind, (), entries, what)
+        template_id = self._ids.new(kind)
+        template = Template(template_id, name or template_id, kind, parsed)
+        self._check_entries(template)
+        self.templates[template_id] = template
+        return template
+
+    def add_entries(self, template_id: str, entries: Sequence[str]) -> Template:
+        """More entries; what is there already, or a member that is no template of the kind, is refused."""
+        template = self._template(template_id)
+        parsed = self._entries(template.kind, template.entries, entries, template.name)
+        return self._renew(replace(template, entries=(*template.entries, *parsed)))
+
+    def remove_entries(self, template_id: str, entries: Sequence[str]) -> Template:
+        """Take entries out, written in any way that means the same."""
+        template = self._template(template_id)
+        gone = [self._entry(template.kind, entry, template.name) for entry in _several(entries)]
+        for entry in gone:
+            if entry not in template.entries:
+                raise self.profile.refusal(
+                    NotFound,
+                    "template.entry_missing",
+                    f"{template.name} ({template_id}) has no entry {entry}; {nearest(entry, template.entries)}",
+                    object=template_id,
+                    value=entry,
+                )
+        return self._renew(replace(template, entries=tuple(one for one in template.entries if one not in gone)))
+
+    def delete_template(self, template_id: str) -> None:
+        """Refused while a rule or a group of templates names it."""
+        template = self._template(template_id)
+        users = [f"{other.kind.replace('_', ' ')} {other.name}" for other in self._groups_with(template_id)]
+        users += [f"a rule of security group {owner.name}" for owner in self._owners({template_id})]
+        if users:
+            raise self.profile.refusal(
+                InUse,
+                "template.in_use",
+                f"{template.kind.replace('_', ' ')} {template.name} ({template_id}) is in use by "
+                f"{', '.join(users[:5])}; take it out there first",
+                object=template_id,
+                value=tuple(users),
+            )
+        del self.templates[template_id]
+
+    def template_users(self, template_id: str) -> list[SecurityGroup | NetworkAcl]:
+        """Who has rules that name it, or a group that it is in."""
+        return self._owners({template_id, *(group.id for group in self._groups_with(template_id))})
+
+    def addresses_of(self, template_id: str) -> tuple[AddressRange, ...]:
+        """The addresses that a rule means by it, first and last of each range."""
+        return tuple(_address_range(entry) for entry in self._leaves(template_id))
+
+    def services_of(self, template_id: str) -> tuple[Service, ...]:
+        """The protocols that a rule means by it, each with its ports; None is any."""
+        return tuple(_service(self.profile, entry) for entry in self._leaves(template_id))
+
+    def rule_weight(self, rule: Rule) -> int:
+        """How many rules it would be if each entry were written as one."""
+        is_list = isinstance(rule.peer, str) and rule.peer in self.templates
+        addresses = len(list(self._leaves(str(rule.peer)))) if is_list else 1
+        return addresses * (1 if rule.service is None else len(list(self._leaves(rule.service))))
+
+    def _check_weight(self, owner: SecurityGroup | NetworkAcl, rules: Iterable[Rule]) -> None:
+        weight, most = sum(map(self.rule_weight, rules)), self.quotas.get("expanded_rules")
+        if most is not None and weight > most:
+            raise self.profile.refusal(
+                QuotaExceeded,
+                "template.expansion",
+                f"{owner.name} ({owner.id}): with their lists written out its rules would be {weight}, at most {most}; "
+                "name shorter lists, or raise quotas['expanded_rules']",
+                object=owner.id,
+                value=weight,
+            )
+
+    def _template(self, template_id: str) -> Template:
+        return self._lookup(self.templates, template_id, "list or template", "template.missing")
+
+    def _leaves(self, template_id: str) -> Iterator[str]:
+        """Its entries; of a group those of its members."""
+        template = self._template(template_id)
+        if template.kind in GROUPS_OF:
+            for member in template.entries:
+                yield from self._template(member).entries
+        else:
+            yield from template.entries
+
+    def _groups_with(self, template_id: str) -> list[Template]:
+        return [other for other in self.templates.values() if other.kind in GROUPS_OF and template_id in other.entries]
+
+    def _owners(self, named: set[str]) -> list[SecurityGroup | NetworkAcl]:
+        owners: list[SecurityGroup | NetworkAcl] = [*self.groups.values(), *self.acls.values()]
+        return [owner for owner in owners if any({rule.peer, rule.service} & named for rule in owner.rules)]
+
+    def _renew(self, template: Template) -> Template:
+        self._check_entries(template)
+        before = self.templates[template.id]
+        self.templates[template.id] = template
+        try:
+            for owner in self.template_users(template.id):
+                self._check_weight(owner, owner.rules)
+        except QuotaExceeded:
+            self.templates[template.id] = before
+            raise
+        return template
+
+    def _check_entries(self, template: Template) -> None:
+        self._refuse_empty(template)
+        most = self.quotas.get("template_entries", len(template.entries))
+        if len(template.entries) > most:
+            raise self.profile.refusal(
+                QuotaExceeded,
+                "template.entries",
+                f"{template.name}: {len(template.entries)} entries, at most {most}; "
+                "use another list, or raise quotas['template_entries']",
+                object=template.id,
+                value=len(template.entries),
+            )
+
+    def _refuse_empty(self, template: Template) -> None:
+        if not template.entries and template.kind != "prefix_list":
+            raise self.profile.refusal(
+                InvalidValue,
+                "template.empty",
+                f"{template.kind.replace('_', ' ')} {template.name}: it needs at least one entry; delete it instead",
+                object=template.id,
+            )
+
+    def _entries(
+        self, kind: TemplateKind, there: tuple[str, ...], entries: Sequence[str], what: str
+    ) -> tuple[str, ...]:
+        """New entries as they are kept, none twice."""
+        parsed: list[str] = []
+        for written in _several(entries):
+            entry = self._entry(kind, written, what)
+            if entry in there or entry in parsed:
+                raise self.profile.refusal(
+                    AlreadyExists, "template.duplicate", f"{what}: {entry} is there already", value=entry
+                )
+            parsed.append(entry)
+        return tuple(parsed)
+
+    def _entry(self, kind: TemplateKind, written: str, what: str) -> str:
+        """An entry as it is kept: equal ones are written alike."""
+        if not isinstance(written, str | IPv4Network):
+            raise self.profile.refusal(
+                InvalidValue, "template.entry", f"{what}: entry {written!r}: give a string", value=written
+            )
+        if kind in GROUPS_OF:
+            return self._member(kind, written, what)
+        try:
+            if kind in SERVICES:
+                return _service_entry(self.profile, written)
+            if kind == "address_template" and isinstance(written, str) and "-" in written:
+                return _range_entry(self.profile, written)
+            network = parse_network(self.profile, written, "entry")
+        except InvalidValue as refused:
+            raise self.profile.refusal(
+                InvalidValue, "template.entry", f"{what}: entry {written!r}: {refused}", value=written
+            ) from None
+        return str(network if kind == "prefix_list" or network.prefixlen < 32 else network.network_address)
+
+    def _member(self, kind: TemplateKind, written: str, what: str) -> str:
+        member = self._template(written)
+        if member.kind != GROUPS_OF[kind]:
+            raise self.profile.refusal(
+                InvalidValue,
+                "template.member",
+                f"{what}: {member.name} ({member.id}) is a {member.kind.replace('_', ' ')}; "
+                f"an {kind.replace('_', ' ')} holds {GROUPS_OF[kind].replace('_', ' ')}s, no groups",
+                object=member.id,
+                value=written,
+            )
+        return member.id
+
+
+def _several(entries: Sequence[str]) -> Sequence[str]:
+    return (entries,) if isinstance(entries, str) else tuple(entries)
+
+
+def _range_entry(profile: Profile, written: str) -> str:
+    first, last = (parse_address(profile, part, "range") for part in written.split("-", 1))
+    if first > last:
+        raise profile.refusal(InvalidValue, "template.entry", f"it runs backwards, write {last}-{first}", value=written)
+    return f"{first}-{last}" if first < last else str(first)
+
+
+def _address_range(entry: str) -> AddressRange:
+    if "-" in entry:
+        first, last = entry.split("-")
+        return IPv4Address(first), IPv4Address(last)
+    network = IPv4Network(entry)
+    return network.network_address, network.broadcast_address
+
+
+def _service_entry(profile: Profile, written: str) -> str:
+    word, colon, port = written.partition(":") if isinstance(written, str) else ("", "", "")
+    protocol = PROTOCOLS.get(word.strip().lower(), -1)
+    if protocol == -1 or bool(colon) != (protocol in PORTS_PROTOCOLS) or (colon and not port.strip()):
+        raise profile.refusal(
+            InvalidValue,
+            "template.entry",
+            "write it like TCP:80, TCP:80,443, TCP:3306-20000, TCP:ALL, ICMP or GRE",
+            value=written,
+        )
+    ports = parse_ports(profile, port, protocol) if colon else None
+    text = "ALL" if ports is None else ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ports)
+    return word.strip().upper() + (f":{text}" if colon else "")
+
+
+def _service(profile: Profile, entry: str) -> Service:
+    word, colon, port = entry.partition(":")
+    protocol = parse_protocol(profile, word)
+    return protocol, parse_ports(profile, port, protocol) if colon else None

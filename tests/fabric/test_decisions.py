@@ -1,0 +1,177 @@
+"""Decisions against the reference: the same rule for every packet, at every boundary of every rule."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulator.cloud.account import Cloud
+from emulator.cloud.model import PORTS_PROTOCOLS, Direction, Rule
+from emulator.cloud.rules import parse_ports
+from emulator.cloud.verdict import Packet, matches
+from emulator.fabric import ruleset
+from emulator.fabric.decisions import GROWTH, Clause, Line, Steps, Table, Tree, decide
+from emulator.providers import profile
+
+GROUPS = 3
+
+
+def members() -> tuple[Cloud, list[str]]:
+    """An account with groups whose members overlap."""
+    cloud = Cloud(profile("tencent"))
+    vpc = cloud.create_vpc("10.0.0.0/16")
+    subnet = cloud.create_subnet(vpc.id, "10.0.0.0/24")
+    groups = [cloud.create_group(vpc.id).id for _ in range(GROUPS)]
+    for bound in (groups[:1], groups[:2], groups[1:], groups[2:]):
+        cloud.create_cvm(subnet.id, groups=bound)
+    return cloud, groups
+
+
+CLOUD, GROUP_IDS = members()
+MEMBERS = [int(eni.address) for eni in CLOUD.enis.values()]
+
+PORT = st.integers(1, 40) | st.sampled_from([1, 65_535])
+PORTS = st.lists(st.tuples(PORT, PORT).map(sorted), min_size=1, max_size=3).map(
+    lambda ranges: ",".join(f"{low}-{high}" for low, high in ranges)
+)
+NETWORK = st.builds(
+    lambda low, bits: IPv4Network((low & ~((1 << bits) - 1), 32 - bits)),
+    st.integers(0, 63).map(lambda low: 0x0A000000 + low) | st.sampled_from([0, 2**32 - 1]),
+    st.sampled_from([0, 0, 1, 2, 3, 5, 8, 32]),
+)
+
+
+@st.composite
+def rule_lists(draw: st.DrawFn, most: int = 30) -> list[Rule]:
+    """As the cloud makes them: ports only where there are some, and a last rule that matches everything."""
+    direction: Direction = draw(st.sampled_from(["ingress", "egress"]))
+    rules = []
+    for number in range(1, draw(st.integers(0, most)) + 1):
+        protocol = draw(st.sampled_from([None, 6, 6, 6, 17, 1, 132, 0, 255]))
+        ports = draw(st.none() | PORTS) if protocol in PORTS_PROTOCOLS else None
+        peer = draw(st.none() | NETWORK | NETWORK | st.sampled_from(GROUP_IDS))
+        action = draw(st.sampled_from(["allow", "deny"]))
+        parsed = parse_ports(CLOUD.profile, ports, protocol)
+        rules.append(Rule(number, "", direction, action, protocol, parsed, peer))
+    return [*rules, Rule(len(rules) + 1, "", direction, "deny")]
+
+
+def edges(rules: Sequence[Rule]) -> tuple[list[int], list[int]]:
+    """Addresses and ports just inside and just outside of what any rule says."""
+    addresses, ports = {0, 2**32 - 1, *MEMBERS, *(member + 1 for member in MEMBERS)}, {0, 1, 65_535}
+    for rule in rules:
+        if isinstance(rule.peer, IPv4Network):
+            low, high = int(rule.peer.network_address), int(rule.peer.broadcast_address)
+            addresses |= {low - 1, low, high, high + 1}
+        for low, high in rule.ports or ():
+            ports |= {low - 1, low, high, high + 1}
+    return (
+        sorted(address for address in addresses if 0 <= address < 2**32),
+        sorted(port for port in ports if port < 65_536),
+    )
+
+
+def follow(parts: Sequence[Tree | Line], protocol: int, port: int, address: int) -> Rule | None:
+    """The rule that the kernel finds on its way through these parts."""
+
+    def is_member(group_id: str) -> bool:
+        return IPv4Address(address) in CLOUD.group_members(group_id)
+
+    def tested(clause: Clause, *, decided: bool) -> bool:
+        if not decided and clause.protocol not in (None, protocol):
+            return False
+        if not decided and clause.ports is not None and not any(low <= port <= high for low, high in clause.ports):
+            return False
+        if clause.members is not None:
+            return is_member(clause.members)
+        return clause.addresses is None or clause.addresses[0] <= address <= clause.addresses[1]
+
+    def walk(steps: Steps) -> Rule | None:
+        for step in steps.steps:
+            if isinstance(step, Table):
+                found = [rule for low, high, rule in step.entries if low <= address <= high]
+                if found:
+                    return found[0]
+            elif tested(step, decided=True):
+                return step.rule
+        return None
+
+    for part in parts:
+        if isinstance(part, Line):
+            found = next((clause.rule for clause in part.clauses if tested(clause, decided=False)), None)
+        elif protocol in part.protocols:
+            branch = part.protocols[protocol]
+            inside = [steps for low, high, steps in branch.ports if low <= port <= high]
+            found = walk(inside[0] if inside else branch.other)
+        else:
+            found = walk(part.other)
+        if found is not None:
+            return found
+    return None
+
+
+def first_match(rules: Sequence[Rule], protocol: int, port: int, address: int) -> Rule:
+    here, there = IPv4Address("10.0.0.200"), IPv4Address(address)
+    ends = (there, here) if rules[0].direction == "ingress" else (here, there)
+    return next(rule for rule in rules if matches(CLOUD, rule, Packet(*ends, protocol, 40_000, port)))
+
+
+def clauses(rules: Sequence[Rule]) -> list[Clause]:
+    return [clause for rule in rules for clause in ruleset.clauses(rule)]
+
+
+@settings(max_examples=60)
+@given(rules=rule_lists(), dice=st.integers(0, 99).map(random.Random))
+def test_law_the_first_match_of_the_reference_decides(rules: list[Rule], dice: random.Random) -> None:
+    parts = decide(clauses(rules))
+    addresses, ports = edges(rules)
+    for _ in range(200):
+        address, port, protocol = map(dice.choice, (addresses, ports, [6, 6, 6, 17, 1, 132, 0, 255, 50]))
+        assert follow(parts, protocol, port, address) is first_match(rules, protocol, port, address)
+
+
+@settings(max_examples=40)
+@given(rules=rule_lists(most=50))
+def test_law_a_decision_has_a_bounded_size_and_no_overlaps(rules: list[Rule]) -> None:
+    parts = decide(clauses(rules))
+    distinct: dict[int, Steps] = {}
+    for part in parts:
+        if isinstance(part, Tree):
+            distinct[id(part.other)] = part.other
+            for branch in part.protocols.values():
+                assert all(one[1] < other[0] for one, other in pairwise(branch.ports))
+                distinct |= {id(steps): steps for _, _, steps in branch.ports} | {id(branch.other): branch.other}
+    tables = [step for steps in distinct.values() for step in steps.steps if isinstance(step, Table)]
+    assert all(one[1] < other[0] for table in tables for one, other in pairwise(table.entries))
+    # An overlap cuts an interval in two at most once for each other interval of its table.
+    assert sum(len(table.entries) for table in tables) <= 2 * GROWTH * len(rules)
+
+
+@pytest.mark.parametrize(
+    ("rules", "most"),
+    [
+        pytest.param([(6, port, None) for port in range(1, 1001)], 1, id="ports"),
+        pytest.param([(17, 53, f"10.{n >> 8}.{n & 255}.0/24") for n in range(1000)], 1, id="addresses"),
+        pytest.param([(6, n, f"10.{n >> 8}.{n & 255}.0/24") for n in range(1, 1001)], 1, id="pairs"),
+        pytest.param([(n % 250, None, f"10.{n >> 8}.{n & 255}.0/24") for n in range(1000)], 1, id="protocols"),
+        pytest.param(
+            [(6, n, None) if n % 2 else (6, None, f"10.{n >> 8}.{n & 255}.0/24") for n in range(1, 1001)],
+            40,
+            id="ports among addresses",
+        ),
+    ],
+)
+def test_a_thousand_rules_are_few_lookups(rules: list[tuple[int, int | None, str | None]], most: int) -> None:
+    made = [
+        Rule(number, "", "ingress", "deny", protocol, port and ((port, port),), peer and IPv4Network(peer))  # type: ignore[arg-type]
+        for number, (protocol, port, peer) in enumerate(rules, 1)
+    ]
+    parts = decide(clauses([*made, Rule(1001, "", "ingress", "allow")]))
+    assert len(parts) <= most
+    assert all(isinstance(part, Tree) for part in parts)
