@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from emulator.capture.windows import window_end
+from emulator.fabric.fabric import interface_name
 
 pytestmark = pytest.mark.kernel
 
@@ -90,6 +91,16 @@ def by_port(records: list[Any], eni: Any, *, action: str | None = None) -> Count
     return counts
 
 
+def assert_all_recorded(site: Any, found: Counter[int], stream: Stream) -> None:
+    """Every datagram is in A's records but for those that the link itself lost: a processor's queue holds 1,000 packets
+    of whosesoever, and what comes when it is full never reaches the ENI."""
+    name = interface_name(site.a.eni.id)
+    line = next(line for line in site.lab.net.get("demo").cmd("cat /proc/net/dev").splitlines() if name in line)
+    lost = int(line.partition(":")[2].split()[3])
+    assert sum(found.values()) == sum(stream.sent.values()) - lost
+    assert found == stream.sent or (lost and found < stream.sent)
+
+
 def changes(site: Any) -> list[Callable[[], Any]]:
     """Changes of every kind around A's stream to B, each of which leaves things so that all can be made again."""
     own, more = site.vpc.create_security_group("own"), site.vpc.create_security_group("more")
@@ -148,7 +159,7 @@ def test_two_hundred_changes_touch_no_counter(build: Callable[..., Any], wire: A
         wire.drain()
     records = site.records()
 
-    assert by_port(records, site.a.eni) == stream.sent
+    assert_all_recorded(site, by_port(records, site.a.eni), stream)
     accepted = by_port(records, site.a.eni, action="ACCEPT")
     assert by_port(records, to.eni) == accepted, "what A was let send reached the other ENI"
     let_in = by_port(records, to.eni, action="ACCEPT")
@@ -166,8 +177,8 @@ def test_two_hundred_windows_end_under_load(build: Callable[..., Any], wire: Any
     wire.drain()
     records = site.records()
 
-    for eni in (site.a.eni, site.b.eni):
-        assert by_port(records, eni) == stream.sent
+    assert_all_recorded(site, by_port(records, site.a.eni), stream)
+    assert by_port(records, site.b.eni) == by_port(records, site.a.eni)
     windows = {record["start"] for record in records if record["log-status"] == "OK"}
     assert len(windows) > 100
     keys = [
