@@ -281,6 +281,28 @@ def test_groups_that_are_gone_disturb_no_later_change(build: Callable[..., Any],
     assert not ask.passes(site.a, site.b)
 
 
+def test_alibabas_types_of_groups_and_what_members_may(build: Callable[..., Any], probe: Any) -> None:
+    site = build("alibaba")
+    ask, vpc = probe(site), site.vpc
+    enterprise = vpc.create_security_group(type="enterprise")
+    normal = vpc.create_security_group(inner_access="drop")
+    for cvm in (site.a, site.b, site.c):
+        cvm.eni.set_security_groups([normal])
+
+    assert not ask.passes(site.a, site.b)
+    normal.set_inner_access("accept")
+    assert ask.passes(site.a, site.b)
+    normal.set_inner_access("drop")
+    assert not ask.passes(site.a, site.b)
+    normal.allow("ingress")
+    assert ask.passes(site.a, site.b)
+    for cvm in (site.a, site.b):
+        cvm.eni.set_security_groups([enterprise])
+    assert [ask.passes(*ends) for ends in ((site.a, site.c), (site.c, site.a), (site.a, site.b))] == [False] * 3
+    enterprise.allow("egress")
+    assert [ask.passes(*ends) for ends in ((site.a, site.c), (site.c, site.a))] == [True, False]
+
+
 # changes ---------------------------------------------------------------------------------------------
 
 

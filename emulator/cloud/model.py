@@ -22,6 +22,8 @@ Direction = Literal["ingress", "egress"]
 Action = Literal["allow", "deny"]
 Traffic = Literal["ALL", "ACCEPT", "REJECT"]
 ResourceType = Literal["eni", "subnet", "vpc"]
+GroupType = Literal["normal", "enterprise"]
+InnerAccess = Literal["accept", "drop"]
 TemplateKind = Literal["prefix_list", "address_template", "address_group", "service_template", "service_group"]
 
 PORTS_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
@@ -107,13 +109,18 @@ class Eni:
 
 @dataclass(frozen=True)
 class SecurityGroup:
-    """``rules`` are in the order in which the provider judges them (ingress and egress mixed)."""
+    """``rules`` are in the order in which the provider judges them (ingress and egress mixed).
+
+    ``type`` and ``inner_access``, whether members accept from each other where no rule says otherwise, are Alibaba's.
+    """
 
     id: str
     name: str
     vpc_id: str
     rules: tuple[Rule, ...] = ()
     default: bool = False
+    type: GroupType = "normal"
+    inner_access: InnerAccess = "drop"
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,8 @@ class RuleBook(Templates):
                 value=str(same),
             )
         self._check_weight(owner, (*owner.rules, rule))
+        for groups in self._bound_lists(owner.id):
+            self._check_eni_rules(groups, self.rule_weight(rule))
         rule = self._enter(owner, rule, beside)
         others = tuple(other for other in owner.rules if other.direction != rule.direction)
         self._store(owner, (*others, *beside[:index], rule, *beside[index:]))
@@ -180,6 +182,15 @@ class RuleBook(Templates):
                 Unsupported,
                 "rule.peer_group",
                 f"network ACL {owner.name} knows no security groups; give a CIDR instead of {cidr}",
+                object=owner.id,
+                value=cidr,
+            )
+        if owner.type == "enterprise":
+            raise self.profile.refusal(
+                Unsupported,
+                "rule.enterprise",
+                f"security group {owner.name} is an enterprise group, whose rules name no groups; "
+                f"give a CIDR or a prefix list instead of {cidr}",
                 object=owner.id,
                 value=cidr,
             )

@@ -8,6 +8,8 @@ Sources are in ``reference/alibaba.md``; where its documents part, the reading t
 - May two flow logs share a name? No document forbids it and no code exists for it. Taken: they may.
 - Old instance families: "cannot be captured". Taken: a flow log on such an ENI is refused; one on its subnet or VPC is
   created and leaves it out.
+- Rules of security groups: 200 of one group in older documents, 1,000 over all groups of an ENI today, both directions.
+  Taken: both, the 200 for each direction.
 - Prefix lists: 100 of them with 200 entries each, and no codes in the documents that were read.
 - Codes that no document names (unknown flow log, quota, ...) are built by the rule of the VPC API's families
   ``ResourceNotFound.<X>``, ``IllegalParam.<X>``, ``QuotaExceeded.<X>``, ``OperationDenied.<Why>``.
@@ -83,6 +85,10 @@ _CODES = {
     "group.vpc": "InvalidSecurityGroupId.VPCMismatch",
     "group.repeated": "InvalidSecurityGroupId.Malformed",
     "group.bindings": "InvalidSecurityGroup.OverLimit",
+    "group.type": "InvalidSecurityGroupType.ValueNotSupported",
+    "group.inner_access": "InvalidInnerAccessPolicy.Malformed",
+    "group.mixed": "InvalidSecurityGroupId.TypeMismatch",
+    "group.eni_rules": "AuthorizationLimitExceed",
     "group.rule_quota": "AuthorizationLimitExceed",
     "acl.missing": "ResourceNotFound.NetworkAcl",
     "acl.quota": "QuotaExceeded.NetworkAcl",
@@ -97,6 +103,7 @@ _CODES = {
     "rule.port": "InvalidPortRange.Malformed",
     "rule.peer": "InvalidSourceCidrIp.Malformed",
     "rule.peer_group": "InvalidSourceGroupId.Mismatch",
+    "rule.enterprise": "InvalidOperation.EnterpriseSecurityGroup",
     "rule.priority": "InvalidPriority.Malformed",
     "rule.duplicate": "InvalidPermission.Duplicate",
     "rule.numbers": "AuthorizationLimitExceed",
@@ -186,6 +193,7 @@ ALIBABA = Profile(
     pooled_groups=True,
     egress_default="allow",
     members_inside=True,
+    group_types=("normal", "enterprise"),
     one_per_resource=False,
     shortest_wins=True,
     codes=_CODES,
@@ -200,6 +208,7 @@ ALIBABA = Profile(
         "group_rules": 200,
         "acl_rules": 20,
         "groups_per_eni": 10,
+        "eni_rules": 1000,
         "templates": 100,
         "template_entries": 200,
         "expanded_rules": 1000,

@@ -96,6 +96,14 @@ class SecurityGroup(RuleOwner[model.SecurityGroup]):
 
     _table = "groups"
 
+    def set_inner_access(self, inner_access: str) -> None:
+        """Alibaba, normal groups: "accept" or "drop" what members send each other and no rule is about."""
+        self._lab._change(
+            lambda cloud: cloud.set_inner_access(self.id, inner_access),
+            lambda fabric, _: fabric.rules_changed(self.id),
+            self._vpc_id,
+        )
+
     def delete(self) -> None:
         self._lab._change(lambda cloud: cloud.delete_group(self.id))
 
