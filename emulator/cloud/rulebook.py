@@ -23,6 +23,8 @@ from emulator.errors import AlreadyExists, InvalidValue, NotFound, QuotaExceeded
 
 Owner = SecurityGroup | NetworkAcl
 
+ICMPV6 = 58
+
 POOL_PRIORITIES = (1, 100)
 """Alibaba's rule priorities, 1 first; the default is 1."""
 
@@ -63,6 +65,14 @@ class RuleBook(Templates):
             peer=None if cidr is None else self._parse_peer(owner, cidr),
             service=service,
         )
+        if rule.protocol == ICMPV6 and isinstance(rule.peer, IPv4Network):
+            raise self.profile.refusal(
+                InvalidValue,
+                "rule.family",
+                f"rule of {_stage(owner)} {owner.name}: icmpv6 has no IPv4 addresses; say icmp instead",
+                object=owner.id,
+                value=str(rule.peer),
+            )
         beside = tuple(other for other in owner.rules if other.direction == rule.direction)
         if self._pooled(owner):
             index = len(beside)

@@ -104,6 +104,7 @@ _CODES = {
     "rule.peer": "InvalidSourceCidrIp.Malformed",
     "rule.peer_group": "InvalidSourceGroupId.Mismatch",
     "rule.enterprise": "InvalidOperation.EnterpriseSecurityGroup",
+    "rule.family": "InvalidIpProtocol.ValueNotSupported",
     "rule.priority": "InvalidPriority.Malformed",
     "rule.duplicate": "InvalidPermission.Duplicate",
     "rule.numbers": "AuthorizationLimitExceed",

@@ -94,6 +94,7 @@ _CODES = {
     "rule.peer": "InvalidParameterValue.Malformed",
     "rule.peer_group": "InvalidParameterValue",
     "rule.enterprise": "UnsupportedOperation",
+    "rule.family": "InvalidParameterValue",
     "rule.priority": "InvalidParameterValue.Range",
     "rule.duplicate": "UnsupportedOperation.DuplicatePolicy",
     "rule.numbers": "LimitExceeded",
