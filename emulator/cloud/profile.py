@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from emulator.cloud.model import GroupType, ResourceType, TemplateKind
+from emulator.cloud.model import AclType, GroupType, ResourceType, TemplateKind
 from emulator.errors import RequestRefused
 
 Refusal = TypeVar("Refusal", bound=RequestRefused)
@@ -45,6 +45,8 @@ class Profile:
     ``vpc_prefix``, ``subnet_prefix``  shortest and longest mask
     ``default_group_open``      a VPC's default security group lets everything through, both ways
     ``acl_starts_open``         a new network ACL begins with one removable allow-all rule per direction
+    ``acl_types``               what entries of a network ACL may name, the default first
+    ``acl_services``            networks of the provider's own services, which every network ACL lets pass
     ``duplicate_rules_refused`` False: the same rule again in one group changes nothing
     ``idle_eni_refused``        no flow log on an ENI that is attached to no CVM
     ``unique_flow_log_names``   two flow logs of a region may not share a name
@@ -88,6 +90,8 @@ class Profile:
     vpc_networks_refused: tuple[str, ...] = ()
     default_group_open: bool = False
     acl_starts_open: bool = False
+    acl_types: tuple[AclType, ...] = ("triple",)
+    acl_services: tuple[str, ...] = ()
     duplicate_rules_refused: bool = False
     idle_eni_refused: bool = False
     unique_flow_log_names: bool = False

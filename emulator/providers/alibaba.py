@@ -41,6 +41,9 @@ _REFUSED_FAMILIES = frozenset(
 _REFUSED_NETWORKS = ("100.64.0.0/10", "224.0.0.0/4", "127.0.0.0/8", "169.254.0.0/16", "0.0.0.0/8", "240.0.0.0/4")
 """The first four are the provider's; 0.0.0.0/8 and 240.0.0.0/4 hold no addresses that Linux would give an interface."""
 
+_SERVICES = ("100.100.2.128/28", "100.100.2.112/28", "100.100.100.200/32")
+"""DNS, DNS, metadata: an ACL's first rules, both ways, which nobody can remove."""
+
 _CODES = {
     "region.unknown": "InvalidRegionId.NotFound",
     "object.missing": "ResourceNotFound",
@@ -94,6 +97,7 @@ _CODES = {
     "acl.quota": "QuotaExceeded.NetworkAcl",
     "acl.rule_quota": "QuotaExceeded.NetworkAclEntry",
     "acl.in_use": "DependencyViolation.NetworkAcl",
+    "acl.type": "IllegalParam.NetworkAclType",
     "acl.vpc": "OperationDenied.VpcMismatch",
     "acl.association": "IncorrectStatus.NetworkAcl",
     "rule.missing": "InvalidSecurityGroupRuleId.NotFound",
@@ -105,6 +109,7 @@ _CODES = {
     "rule.peer_group": "InvalidSourceGroupId.Mismatch",
     "rule.enterprise": "InvalidOperation.EnterpriseSecurityGroup",
     "rule.family": "InvalidIpProtocol.ValueNotSupported",
+    "rule.quintuple": "OperationUnsupported.QuintupleRule",
     "rule.priority": "InvalidPriority.Malformed",
     "rule.duplicate": "InvalidPermission.Duplicate",
     "rule.numbers": "AuthorizationLimitExceed",
@@ -239,6 +244,7 @@ ALIBABA = Profile(
     subnet_prefix=(16, 29),
     vpc_networks_refused=_REFUSED_NETWORKS,
     acl_starts_open=True,
+    acl_services=_SERVICES,
     name_length=128,
     flow_log_name_length=(2, 128),
     flow_log_name_pattern=r"[A-Za-z\u4e00-\u9fff][A-Za-z0-9_\u4e00-\u9fff-]*",

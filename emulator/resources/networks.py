@@ -119,8 +119,9 @@ class Vpc(Loggable[model.Vpc]):
         )
         return SecurityGroup(self._lab, group.id)
 
-    def create_network_acl(self, name: str | None = None) -> NetworkAcl:
-        acl = self._lab._change(lambda cloud: cloud.create_acl(self.id, name=name))
+    def create_network_acl(self, name: str | None = None, *, type: str | None = None) -> NetworkAcl:
+        """A network ACL. Tencent: ``type`` "triple" (the default), or "quintuple" for entries with source ports."""
+        acl = self._lab._change(lambda cloud: cloud.create_acl(self.id, name=name, type=type))
         return NetworkAcl(self._lab, acl.id)
 
     def delete(self) -> None:

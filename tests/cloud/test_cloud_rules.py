@@ -219,13 +219,67 @@ def test_a_new_alibaba_acl_allows_until_its_defaults_are_removed(alibaba):
     acl = cloud.create_acl(alibaba.vpc.id)
     cloud.add_rule(acl.id, "egress", "deny", protocol="icmp")
     cloud.add_rule(acl.id, "egress", "deny", protocol="gre")
-    rules = cloud.acl_rules(acl.id, "egress")
+    own, rules = cloud.acl_rules(acl.id, "egress")[:3], cloud.acl_rules(acl.id, "egress")[3:]
+    assert [str(rule) for rule in own] == [
+        "allow egress all to 100.100.2.128/28", "allow egress all to 100.100.2.112/28",
+        "allow egress all to 100.100.100.200/32",
+    ]  # fmt: skip
     assert protocols(rules) == [1, 47, None, None]
     assert [(rule.action, rule.priority) for rule in rules[:3]] == [("deny", 1), ("deny", 2), ("allow", 3)]
     cloud.remove_rule(acl.id, rules[2].id)
-    assert [rule.action for rule in cloud.acl_rules(acl.id, "egress")] == ["deny", "deny", "deny"]
-    with pytest.raises(NotFound):
-        cloud.remove_rule(acl.id, cloud.acl_rules(acl.id, "egress")[-1].id)
+    assert [rule.action for rule in cloud.acl_rules(acl.id, "egress")] == ["allow"] * 3 + ["deny"] * 3
+    for rule in (*own, rules[-1]):
+        assert rule not in acl.rules
+        with pytest.raises(NotFound):
+            cloud.remove_rule(acl.id, rule.id)
+        assert cloud.rule_origin(alibaba.vpc.id, rule.number).current
+    first = cloud.add_rule(acl.id, "egress", "deny", priority=1)
+    assert cloud.acl_rules(acl.id, "egress")[3] == first
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "accepted"),
+    [
+        ("tencent", "group", False),
+        ("tencent", "triple", False),
+        ("tencent", "quintuple", True),
+        ("alibaba", "group", True),
+        ("alibaba", "acl", False),
+    ],
+)
+def test_source_ports_and_this_sides_addresses(make, name, owner, accepted):
+    there = make(name)
+    cloud, vpc = there.cloud, there.vpc
+    if owner == "group":
+        owner_id = cloud.create_group(vpc.id).id
+    else:
+        owner_id = cloud.create_acl(vpc.id, type=None if owner == "acl" else owner).id
+    written = {"protocol": "tcp", "port": 443, "cidr": "10.9.0.0/16"}
+    for further in ({"source_port": "1024-65535"}, {"local_cidr": "10.16.0.22"}):
+        if not accepted:
+            with pytest.raises(Unsupported) as refused:
+                cloud.add_rule(owner_id, "ingress", "allow", **written, **further)
+            assert refused.value.code == cloud.profile.codes["rule.quintuple"]
+            continue
+        rule = cloud.add_rule(owner_id, "ingress", "allow", **written, **further)
+        assert (rule.source_ports, rule.local) == (
+            (((1024, 65535),), None) if "source_port" in further else (None, IPv4Network("10.16.0.22/32"))
+        )
+    if accepted:
+        rule = cloud.add_rule(owner_id, "egress", "deny", protocol="udp", source_port=53, local_cidr="10.16.0.0/24")
+        assert str(rule) == "deny egress udp source port 53 to anywhere from 10.16.0.0/24"
+        for wrong in ({"protocol": "icmp", "source_port": 1}, {"source_port": 1}, {"local_cidr": "10.16.0.1/24"}):
+            with pytest.raises(InvalidValue):
+                cloud.add_rule(owner_id, "ingress", "allow", **wrong)
+
+
+@pytest.mark.parametrize(("name", "type"), [("alibaba", "quintuple"), ("tencent", "double"), ("tencent", "")])
+def test_types_of_acls_refused(make, name, type):
+    there = make(name)
+    with pytest.raises(Unsupported) as refused:
+        there.cloud.create_acl(there.vpc.id, type=type)
+    assert refused.value.code == there.cloud.profile.codes["acl.type"]
+    assert not there.cloud.acls
 
 
 @pytest.mark.parametrize("name", PROFILES)
