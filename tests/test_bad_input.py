@@ -29,7 +29,8 @@ PROFILES = ("tencent", "alibaba")
 
 @dataclass
 class Place:
-    """A site with more to do wrong: another VPC, a flow log, a group that refers to another, an ACL in use."""
+    """A site with more to do wrong: another VPC, a flow log, a group that refers to another, an ACL in use, a list of
+    addresses in use, a group of lists (Tencent; at Alibaba the list itself)."""
 
     site: Any
     away: Any
@@ -38,6 +39,8 @@ class Place:
     acl: Any
     spare: Any
     log: Any
+    listed: Any
+    group_of_lists: Any
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.site, name)
@@ -51,7 +54,14 @@ def furnish(site: Any) -> Place:
     acl = site.vpc.create_network_acl("acl")
     acl.associate(site.db)
     spare = site.web.create_eni("spare")
-    return Place(site, away, group, friends, acl, spare, site.a.eni.create_flow_log("taken", topic=site.topic))
+    if site.lab.profile.name == "tencent":
+        listed = site.lab.create_address_template("listed", entries=["10.16.9.0/24"])
+        group_of_lists = site.lab.create_address_group("lists", templates=[listed])
+    else:
+        listed = group_of_lists = site.lab.create_prefix_list("listed", entries=["10.16.9.0/24"])
+    group.allow("ingress", protocol="tcp", port=23, cidr=listed)
+    log = site.a.eni.create_flow_log("taken", topic=site.topic)
+    return Place(site, away, group, friends, acl, spare, log, listed, group_of_lists)
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +73,20 @@ def places(open_module_lab: Callable[..., Any], furnished: Callable[[Any], Any])
 def state(place: Place) -> tuple[Any, ...]:
     lab = place.lab
     cloud = lab.cloud
-    tables = (cloud.vpcs, cloud.subnets, cloud.cvms, cloud.enis, cloud.groups, cloud.acls, cloud.flow_logs)
+    tables = (
+        cloud.vpcs,
+        cloud.subnets,
+        cloud.cvms,
+        cloud.enis,
+        cloud.groups,
+        cloud.acls,
+        cloud.flow_logs,
+        cloud.templates,
+    )
     fabric = lab.fabric
-    kernel = [(name, sorted(vpc.attached), vpc.accounts.generations) for name, vpc in fabric.vpcs.items()]
+    kernel = [
+        (name, sorted(vpc.attached), vpc.accounts.generations, vpc._written.copy()) for name, vpc in fabric.vpcs.items()
+    ]
     namespaces = [tag for tag in fabric.keeper.spaces().values() if tag == fabric.tag]
     return [dict(table) for table in tables], kernel, len(namespaces), sorted(lab.net), lab.clock.now, lab.logs.topics()
 
@@ -76,6 +97,23 @@ def one_too_many(place: Place) -> None:
         place.web.create_flow_log(topic=place.topic)
     finally:
         place.lab.quotas["flow_logs"] = 10
+
+
+def one_rule_too_many(place: Place) -> None:
+    quotas = place.lab.quotas
+    most, quotas["group_rules"] = quotas["group_rules"], 2
+    try:
+        place.group.allow("ingress", protocol="gre")
+    finally:
+        quotas["group_rules"] = most
+
+
+def what_the_other_has(place: Place) -> None:
+    """A list of the kind that the other provider has."""
+    if place.lab.profile.name == "tencent":
+        place.lab.create_prefix_list(entries=["10.0.0.0/8"])
+    else:
+        place.lab.create_service_template(entries=["TCP:80"])
 
 
 MALFORMED = ("InvalidParameterValue.Malformed", "InvalidCidrBlock.Malformed")
@@ -278,6 +316,78 @@ CASES: dict[str, tuple[Callable[[Place], Any], type[RequestRefused], tuple[str, 
         InvalidValue,
         ("InvalidParameterValue.Malformed", "InvalidSourceCidrIp.Malformed"),
         "10.16.0.0/24",
+    ),
+    "a rule's peer of IPv6": (
+        lambda p: p.group.allow("ingress", protocol="icmp", cidr="2001:db8::/32"),
+        Unsupported,
+        ("UnsupportedOperation", "OperationUnsupported.Ipv6"),
+        "2001:db8::/32",
+    ),
+    "ICMPv6 from an IPv4 network": (
+        lambda p: p.group.allow("ingress", protocol="icmpv6", cidr="10.16.0.0/24"),
+        InvalidValue,
+        ("InvalidParameterValue", "InvalidIpProtocol.ValueNotSupported"),
+        "icmpv6 has no IPv4 addresses",
+    ),
+    "ICMPv6 from IPv4 in an ACL": (
+        lambda p: p.acl.allow("ingress", protocol=58, cidr="0.0.0.0/0"),
+        InvalidValue,
+        ("InvalidParameterValue", "InvalidIpProtocol.ValueNotSupported"),
+        "icmpv6 has no IPv4 addresses",
+    ),
+    "the rule behind the last": (
+        one_rule_too_many,
+        QuotaExceeded,
+        ("LimitExceeded.SecurityGroupPolicySet", "AuthorizationLimitExceed"),
+        "has 2 group rules and may have 2",
+    ),
+    "a list of the other provider": (
+        what_the_other_has,
+        Unsupported,
+        ("UnsupportedOperation", "InvalidOperation.NotSupported"),
+        "has no",
+    ),
+    "a list in an ACL's rule": (
+        lambda p: p.acl.allow("ingress", cidr=p.listed),
+        Unsupported,
+        ("UnsupportedOperation", "OperationUnsupported.PrefixList"),
+        "network ACL acl knows no lists",
+    ),
+    "an entry with host bits": (
+        lambda p: p.listed.add("10.0.0.0/24", "10.16.0.1/24"),
+        InvalidValue,
+        ("InvalidParameterValue.Malformed", "InvalidCidr.Malformed"),
+        "host bits",
+    ),
+    "an entry of IPv6": (
+        lambda p: p.listed.add("2001:db8::/32"),
+        Unsupported,
+        ("UnsupportedOperation", "OperationUnsupported.Ipv6"),
+        "2001:db8::/32",
+    ),
+    "an entry twice": (
+        lambda p: p.listed.add("10.0.0.0/24", "10.16.9.0/24"),
+        AlreadyExists,
+        ("InvalidParameterValue.Duplicate", "InvalidParameter.EntryDuplicate"),
+        "is there already",
+    ),
+    "an entry that is not there": (
+        lambda p: p.listed.remove("10.16.9.0/24", "10.9.0.0/16"),
+        NotFound,
+        ("InvalidParameterValue", "InvalidParameter.EntryNotExist"),
+        "has no entry 10.9.0.0/16",
+    ),
+    "a group of lists in itself": (
+        lambda p: p.group_of_lists.add(p.group_of_lists),
+        InvalidValue,
+        ("InvalidParameterValue", "InvalidCidr.Malformed"),
+        "lists|entry",
+    ),
+    "a list that a rule names": (
+        lambda p: p.listed.delete(),
+        InUse,
+        ("ResourceInUse", "DependencyViolation"),
+        "a rule of security group group",
     ),
     "a group of another VPC in a rule": (
         lambda p: p.group.allow("ingress", cidr=p.away.default_security_group),
@@ -584,6 +694,33 @@ def test_tencent_refuses_what_is_there_once(places: dict[str, Place]) -> None:
             attempt()
         assert refused.value.code == code
     assert state(place) == before
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_groups_may_refer_to_themselves_and_to_each_other(build: Callable[..., Any], wire: Any, profile: str) -> None:
+    """A group as peer means its members' addresses, so a circle of them ends nowhere."""
+    site = build(profile)
+    one, two = (site.vpc.create_security_group(name) for name in ("one", "two"))
+    for group in (one, two):
+        group.allow("egress")
+    itself = one.allow("ingress", cidr=one)
+    one.allow("ingress", cidr=two)
+    there = two.allow("ingress", cidr=one)
+    site.a.eni.set_security_groups([one])
+    site.c.eni.set_security_groups([two])
+    assert site.a.ping(site.c).received == 1
+    assert site.c.ping(site.a).received == 1
+    for group in (one, two):
+        with pytest.raises(InUse):
+            group.delete()
+    for cvm in (site.a, site.c):
+        cvm.eni.set_security_groups([site.vpc.default_security_group])
+    with pytest.raises(InUse, match="a rule of security group two"):
+        one.delete()
+    two.remove(there)
+    assert itself in one.rules
+    one.delete()
+    two.delete()
 
 
 @pytest.mark.parametrize(

@@ -281,6 +281,28 @@ def test_groups_that_are_gone_disturb_no_later_change(build: Callable[..., Any],
     assert not ask.passes(site.a, site.b)
 
 
+def test_alibabas_types_of_groups_and_what_members_may(build: Callable[..., Any], probe: Any) -> None:
+    site = build("alibaba")
+    ask, vpc = probe(site), site.vpc
+    enterprise = vpc.create_security_group(type="enterprise")
+    normal = vpc.create_security_group(inner_access="drop")
+    for cvm in (site.a, site.b, site.c):
+        cvm.eni.set_security_groups([normal])
+
+    assert not ask.passes(site.a, site.b)
+    normal.set_inner_access("accept")
+    assert ask.passes(site.a, site.b)
+    normal.set_inner_access("drop")
+    assert not ask.passes(site.a, site.b)
+    normal.allow("ingress")
+    assert ask.passes(site.a, site.b)
+    for cvm in (site.a, site.b):
+        cvm.eni.set_security_groups([enterprise])
+    assert [ask.passes(*ends) for ends in ((site.a, site.c), (site.c, site.a), (site.a, site.b))] == [False] * 3
+    enterprise.allow("egress")
+    assert [ask.passes(*ends) for ends in ((site.a, site.c), (site.c, site.a))] == [True, False]
+
+
 # changes ---------------------------------------------------------------------------------------------
 
 
@@ -426,6 +448,44 @@ def test_one_acl_serves_two_subnets_and_comes_between_them(build: Callable[..., 
     assert ask.passes(site.a, site.b)
     acl.remove(refusal)
     assert ask.passes(site.a, site.c)
+
+
+def test_a_quintuple_acl_judges_source_ports_and_both_addresses(build: Callable[..., Any], wire: Any) -> None:
+    site = build()
+    acl = site.vpc.create_network_acl("five", type="quintuple")
+    acl.allow("ingress", protocol="udp", port=53, source_port="5000-5001", cidr=site.a.ip, local_cidr=site.c.ip)
+    acl.allow("egress", protocol="udp", source_port=53)
+    acl.associate(site.db)
+    d = site.db.run_instance("D")
+
+    def passes(src: Any, dst: Any, sport: int, dport: int) -> bool:
+        payload = wire.udp(sport, dport)
+        with wire.listening(dst, UDP) as heard:
+            wire.send(src, dst.ip, UDP, payload)
+            return payload in [packet[wire.HEAD :] for packet in heard()]
+
+    sent = [(site.a, site.c, 5000), (site.a, site.c, 5001), (site.a, site.c, 5002), (site.b, site.c, 5000)]
+    assert [passes(*packet, 53) for packet in [*sent, (site.a, d, 5000)]] == [True, True, False, False, False]
+    assert [passes(site.c, site.a, sport, 6000) for sport in (53, 54)] == [True, False]
+
+
+def test_nobody_can_close_alibabas_own_services(build: Callable[..., Any], wire: Any) -> None:
+    """Egress to the metadata service and DNS is let out by rules of the ACL that no tenant wrote."""
+    site = build("alibaba")
+    site.log(site.a.eni)
+    acl = site.vpc.create_network_acl("wall")
+    for rule in acl.rules:
+        acl.remove(rule)
+    acl.deny("egress", priority=1)
+    acl.associate(site.web)
+    for number, to in enumerate(("100.100.100.200", "100.100.2.136", "100.100.2.144", "100.100.100.201")):
+        wire.send(site.a, to, UDP, wire.udp(1, 100 + number))
+
+    found = {record["dstport"]: record for record in site.records() if record["protocol"] == UDP}
+    assert {port: record["action"] for port, record in found.items()} == {
+        100: "ACCEPT", 101: "ACCEPT", 102: "REJECT", 103: "REJECT",
+    }  # fmt: skip
+    assert site.lab.explain(found[103]).owner_name == "wall"
 
 
 # the order of judgement ------------------------------------------------------------------------------

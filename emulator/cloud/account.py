@@ -20,7 +20,7 @@ class Cloud(Networks, Instances, Acls, FlowLogs):
     |---|---|
     | VPCs, subnets | ``create_vpc delete_vpc create_subnet delete_subnet`` |
     | CVMs, ENIs | ``create_cvm delete_cvm create_eni attach_eni detach_eni delete_eni set_groups`` |
-    | security groups | ``create_group delete_group group_members group_rules`` |
+    | security groups | ``create_group delete_group set_inner_access group_members group_rules`` |
     | network ACLs | ``create_acl associate_acl disassociate_acl delete_acl acl_rules`` |
     | rules of both | ``add_rule remove_rule rule_origin`` |
     | lists that rules name | ``create_template add_entries remove_entries delete_template addresses_of services_of`` |

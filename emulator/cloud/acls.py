@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Network
 
-from emulator.cloud.model import NetworkAcl, Rule, Subnet
+from emulator.cloud.model import AclType, Direction, NetworkAcl, Rule, Subnet
 from emulator.cloud.names import check_name
 from emulator.cloud.rulebook import RuleBook, implied
-from emulator.errors import InUse, InvalidValue
+from emulator.cloud.rules import FIRST
+from emulator.errors import InUse, InvalidValue, Unsupported
+
+DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
 
 
 class Acls(RuleBook):
-    def create_acl(self, vpc_id: str, *, name: str | None = None) -> NetworkAcl:
-        """Tencent: empty, so it denies everything. Alibaba: one removable rule each way that allows everything."""
+    def create_acl(self, vpc_id: str, *, name: str | None = None, type: str | None = None) -> NetworkAcl:
+        """Tencent: empty, so it denies everything; ``type`` is ``triple``, or ``quintuple``, whose entries may name
+        source ports and this side's addresses. Alibaba: one removable rule each way that allows everything, and rules
+        before it for the provider's own services that nobody can remove."""
         vpc = self._vpc(vpc_id)
+        kind = self._check_acl_type(type)
         if name is not None:
             check_name(self.profile, name, "network ACL")
         used = sum(acl.vpc_id == vpc_id for acl in self.acls.values())
         self._check_quota("acls", used, "acl.quota", f"VPC {vpc.name}")
-        self._need_numbers(vpc_id, 4)
+        services = [IPv4Network(service) for service in self.profile.acl_services]
+        self._need_numbers(vpc_id, 4 + 2 * len(services))
         acl_id = self._ids.new("acl")
-        acl = NetworkAcl(acl_id, name or acl_id, vpc_id)
+        acl = NetworkAcl(acl_id, name or acl_id, vpc_id, type=kind)
         self.acls[acl_id] = acl
         if self.profile.acl_starts_open:
             open_rules = (Rule(0, "", "ingress", "allow", default=True), Rule(0, "", "egress", "allow", default=True))
             self._store(acl, [self._write(acl, rule) for rule in open_rules])
-        self._implied[acl_id] = tuple(
-            self._number(vpc_id, rule, "network ACL", acl_id, acl.name)
-            for rule in (implied("ingress", "deny"), implied("egress", "deny"))
-        )
+        own = [implied(way, "allow", service, priority=FIRST) for way in DIRECTIONS for service in services]
+        own += [implied(way, "deny") for way in DIRECTIONS]
+        self._implied[acl_id] = tuple(self._number(vpc_id, rule, "network ACL", acl_id, acl.name) for rule in own)
         return self.acls[acl_id]
+
+    def _check_acl_type(self, type: str | None) -> AclType:
+        for known in self.profile.acl_types:
+            if type in (None, known):
+                return known
+        raise self.profile.refusal(
+            Unsupported,
+            "acl.type",
+            f"network ACL of type {type!r}: {self.profile.name} has {' and '.join(self.profile.acl_types)}",
+            value=type,
+        )
 
     def associate_acl(self, acl_id: str, subnet_id: str) -> Subnet:
         """Put a subnet behind an ACL, in place of the one it may have had."""

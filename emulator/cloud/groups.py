@@ -6,21 +6,39 @@ from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from emulator.cloud.model import Eni, Rule, SecurityGroup, Vpc
+from emulator.cloud.model import Eni, GroupType, InnerAccess, Rule, SecurityGroup, Vpc
 from emulator.cloud.names import check_name
 from emulator.cloud.rulebook import RuleBook, implied
-from emulator.errors import InUse, InvalidValue, QuotaExceeded
+from emulator.errors import InUse, InvalidValue, QuotaExceeded, Unsupported
 
 
 class Groups(RuleBook):
-    def create_group(self, vpc_id: str, *, name: str | None = None) -> SecurityGroup:
-        """A group without rules: what passes then is the provider's default (``group_rules`` ends with it)."""
+    def create_group(
+        self, vpc_id: str, *, name: str | None = None, type: str | None = None, inner_access: str | None = None
+    ) -> SecurityGroup:
+        """A group without rules: what passes then is the provider's default (``group_rules`` ends with it).
+
+        ``type``: ``normal``, or Alibaba's ``enterprise``, whose members neither reach each other nor anybody else until
+        a rule says so. ``inner_access``: ``accept`` or ``drop`` between members of one of Alibaba's normal groups.
+        """
         vpc = self._vpc(vpc_id)
+        kind = self._check_type(type)
+        access = self._check_inner_access(kind, inner_access)
         if name is not None:
             check_name(self.profile, name, "security group")
         used = sum(group.vpc_id == vpc_id for group in self.groups.values())
         self._check_quota("groups", used, "group.quota", f"VPC {vpc.name}")
-        return self._new_group(vpc, name, default=False)
+        return self._new_group(vpc, name, default=False, type=kind, inner_access=access)
+
+    def set_inner_access(self, group_id: str, inner_access: str) -> SecurityGroup:
+        """Whether members accept from each other where no rule says otherwise; of Alibaba's normal groups."""
+        group = self._group(group_id)
+        access = self._check_inner_access(group.type, inner_access)
+        if access != group.inner_access:
+            self._need_numbers(group.vpc_id, 1)
+            self.groups[group_id] = group = replace(group, inner_access=access)
+            self._imply(group)
+        return group
 
     def delete_group(self, group_id: str) -> None:
         """Refused for a VPC's default group, and while an ENI is bound to it or a rule of another group names it."""
@@ -63,15 +81,67 @@ class Groups(RuleBook):
         self._group(group_id)
         return tuple(eni.address for eni in self.enis.values() if group_id in eni.groups)
 
-    def _new_group(self, vpc: Vpc, name: str | None, *, default: bool) -> SecurityGroup:
+    def _new_group(
+        self,
+        vpc: Vpc,
+        name: str | None,
+        *,
+        default: bool,
+        type: GroupType = "normal",
+        inner_access: InnerAccess | None = None,
+    ) -> SecurityGroup:
         self._need_numbers(vpc.id, 1)
         group_id = self._ids.new("group")
-        group = SecurityGroup(group_id, name or group_id, vpc.id, default=default)
-        if self.profile.members_inside:
-            rule = implied("ingress", "allow", peer=group_id)
-            self._implied[group_id] = (self._number(vpc.id, rule, "security group", group_id, group.name),)
+        access = inner_access or self._check_inner_access(type, None)
+        group = SecurityGroup(group_id, name or group_id, vpc.id, default=default, type=type, inner_access=access)
+        self._imply(group)
         self.groups[group_id] = group
         return group
+
+    def _imply(self, group: SecurityGroup) -> None:
+        """The provider's own rules of a group, which stand before those of its VPC."""
+        rules = []
+        if group.inner_access == "accept":
+            rules.append(implied("ingress", "allow", peer=group.id))
+        if group.type == "enterprise":
+            rules.append(implied("egress", "deny"))
+        self._implied[group.id] = tuple(
+            self._number(group.vpc_id, rule, "security group", group.id, group.name) for rule in rules
+        )
+
+    def _check_type(self, type: str | None) -> GroupType:
+        for known in self.profile.group_types:
+            if type in (None, known):
+                return known
+        raise self.profile.refusal(
+            Unsupported,
+            "group.type",
+            f"security group of type {type!r}: {self.profile.name} has {' and '.join(self.profile.group_types)}",
+            value=type,
+        )
+
+    def _check_inner_access(self, type: GroupType, inner_access: str | None) -> InnerAccess:
+        """``inner_access``, or what the provider has where it is None."""
+        if inner_access is None:
+            return "accept" if self.profile.members_inside and type == "normal" else "drop"
+        if not self.profile.members_inside or type != "normal":
+            raise self.profile.refusal(
+                Unsupported,
+                "group.inner_access",
+                f"inner_access={inner_access!r}: members of {'an enterprise' if type != 'normal' else 'this'} group "
+                "reach each other by rules only; leave it out",
+                value=inner_access,
+            )
+        if inner_access == "accept":
+            return "accept"
+        if inner_access == "drop":
+            return "drop"
+        raise self.profile.refusal(
+            InvalidValue,
+            "group.inner_access",
+            f"inner_access={inner_access!r}: give 'accept' or 'drop'",
+            value=inner_access,
+        )
 
     def _new_default_group(self, vpc: Vpc) -> SecurityGroup:
         """The group of ENIs that were given none; for Tencent with rules that let everything through both ways."""
@@ -112,4 +182,13 @@ class Groups(RuleBook):
                 f"{what}: {len(bound)} security groups, at most {most}; raise quotas['groups_per_eni']",
                 value=len(bound),
             )
+        types = {self.groups[group_id].type for group_id in bound}
+        if len(types) > 1:
+            raise self.profile.refusal(
+                InvalidValue,
+                "group.mixed",
+                f"{what}: security groups of types {' and '.join(sorted(types))}; give groups of one type",
+                value=bound,
+            )
+        self._check_eni_rules(bound)
         return bound

@@ -22,6 +22,9 @@ Direction = Literal["ingress", "egress"]
 Action = Literal["allow", "deny"]
 Traffic = Literal["ALL", "ACCEPT", "REJECT"]
 ResourceType = Literal["eni", "subnet", "vpc"]
+GroupType = Literal["normal", "enterprise"]
+InnerAccess = Literal["accept", "drop"]
+AclType = Literal["triple", "quintuple"]
 TemplateKind = Literal["prefix_list", "address_template", "address_group", "service_template", "service_group"]
 
 PORTS_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
@@ -49,6 +52,9 @@ class Rule:
     peer: IPv4Network | str | None = None
     priority: int = 1
     service: str | None = None
+    source_ports: tuple[tuple[int, int], ...] | None = None
+    local: IPv4Network | None = None
+    """What of this side is meant: the destination of an ingress rule, the source of an egress rule."""
     default: bool = False
     """True for a rule that came with the group or ACL and was not written by the tenant."""
 
@@ -107,23 +113,32 @@ class Eni:
 
 @dataclass(frozen=True)
 class SecurityGroup:
-    """``rules`` are in the order in which the provider judges them (ingress and egress mixed)."""
+    """``rules`` are in the order in which the provider judges them (ingress and egress mixed).
+
+    ``type`` and ``inner_access``, whether members accept from each other where no rule says otherwise, are Alibaba's.
+    """
 
     id: str
     name: str
     vpc_id: str
     rules: tuple[Rule, ...] = ()
     default: bool = False
+    type: GroupType = "normal"
+    inner_access: InnerAccess = "drop"
 
 
 @dataclass(frozen=True)
 class NetworkAcl:
-    """``rules`` are in the order of judgement; what matches none is denied."""
+    """``rules`` are in the order of judgement; what matches none is denied.
+
+    ``type``: what Tencent's entries may name; those of a quintuple ACL source ports and this side's addresses too.
+    """
 
     id: str
     name: str
     vpc_id: str
     rules: tuple[Rule, ...] = ()
+    type: AclType = "triple"
 
 
 @dataclass(frozen=True)
@@ -159,8 +174,16 @@ _PROTOCOL_WORDS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmpv6"}
 def describe_rule(rule: Rule) -> str:
     """A rule as one phrase: ``deny ingress icmp from 0.0.0.0/0``."""
     protocol = "all" if rule.protocol is None else _PROTOCOL_WORDS.get(rule.protocol, str(rule.protocol))
-    ports = "" if rule.ports is None else " port " + ",".join(str(a) if a == b else f"{a}-{b}" for a, b in rule.ports)
+    ports = "" if rule.ports is None else f" port {_describe_ports(rule.ports)}"
+    if rule.source_ports is not None:
+        ports = f" source port {_describe_ports(rule.source_ports)}{ports}"
     side = "from" if rule.direction == "ingress" else "to"
     peer = "anywhere" if rule.peer is None else str(rule.peer)
     what = f"service {rule.service}" if rule.service else f"{protocol}{ports}"
+    if rule.local is not None:
+        peer += f" {'to' if side == 'from' else 'from'} {rule.local}"
     return f"{rule.action} {rule.direction} {what} {side} {peer}"
+
+
+def _describe_ports(ports: tuple[tuple[int, int], ...]) -> str:
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ports)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from emulator.cloud.model import ResourceType, TemplateKind
+from emulator.cloud.model import AclType, GroupType, ResourceType, TemplateKind
 from emulator.errors import RequestRefused
 
 Refusal = TypeVar("Refusal", bound=RequestRefused)
@@ -26,13 +26,16 @@ class Profile:
     ``pooled_groups``    True: rules of all groups of an ENI in one pool by priority, deny first;
                          False: list order, groups in the order bound
     ``egress_default``   what becomes of a packet that leaves and matches no rule of any group
-    ``members_inside``   True: members of one group accept from each other unless a rule says otherwise
+    ``members_inside``   True: members of one normal group accept from each other unless a rule or the group's
+                         ``inner_access`` says otherwise
+    ``group_types``      types of security groups, the default first
     ``one_per_resource`` a second flow log on the same resource is refused
     ``shortest_wins``    of several intervals on one ENI the shortest holds for all
     ``codes``            our reason of a refusal → the provider's error code
     ``traffic_words``    the provider's words for ALL, ACCEPT, REJECT (upper-cased) → ours
     ``quotas``           name → most: ``flow_logs`` and ``vpcs`` per region; ``subnets``, ``enis``, ``groups`` and
                          ``acls`` per VPC; ``group_rules`` and ``acl_rules`` per direction of one; ``groups_per_eni``
+                         ``eni_rules`` both directions over all groups of an ENI, templates written out;
                          ``templates`` of a kind per account, ``template_entries`` of one, ``expanded_rules`` of a
                          security group with the entries of its templates written out
     ``template_kinds``   lists that rules may name, see ``cloud/templates.py``
@@ -42,6 +45,8 @@ class Profile:
     ``vpc_prefix``, ``subnet_prefix``  shortest and longest mask
     ``default_group_open``      a VPC's default security group lets everything through, both ways
     ``acl_starts_open``         a new network ACL begins with one removable allow-all rule per direction
+    ``acl_types``               what entries of a network ACL may name, the default first
+    ``acl_services``            networks of the provider's own services, which every network ACL lets pass
     ``duplicate_rules_refused`` False: the same rule again in one group changes nothing
     ``idle_eni_refused``        no flow log on an ENI that is attached to no CVM
     ``tcp_flags``               records show TCP flags
@@ -69,6 +74,7 @@ class Profile:
     pooled_groups: bool
     egress_default: Literal["allow", "deny"]
     members_inside: bool
+    group_types: tuple[GroupType, ...]
     one_per_resource: bool
     shortest_wins: bool
     codes: Mapping[str, str]
@@ -85,6 +91,8 @@ class Profile:
     vpc_networks_refused: tuple[str, ...] = ()
     default_group_open: bool = False
     acl_starts_open: bool = False
+    acl_types: tuple[AclType, ...] = ("triple",)
+    acl_services: tuple[str, ...] = ()
     duplicate_rules_refused: bool = False
     idle_eni_refused: bool = False
     tcp_flags: bool = False

@@ -10,6 +10,7 @@ from emulator.cloud.addresses import parse_network
 from emulator.cloud.model import Action, Direction, NetworkAcl, Rule, SecurityGroup, TemplateKind
 from emulator.cloud.numbers import MOST, RuleOrigin, Stage
 from emulator.cloud.rules import (
+    FIRST,
     LAST,
     by_priority,
     parse_action,
@@ -22,6 +23,8 @@ from emulator.cloud.templates import ADDRESSES, SERVICES, Templates
 from emulator.errors import AlreadyExists, InvalidValue, NotFound, QuotaExceeded, Unsupported
 
 Owner = SecurityGroup | NetworkAcl
+
+ICMPV6 = 58
 
 POOL_PRIORITIES = (1, 100)
 """Alibaba's rule priorities, 1 first; the default is 1."""
@@ -40,14 +43,17 @@ class RuleBook(Templates):
         port: str | int | None = None,
         cidr: str | IPv4Network | None = None,
         priority: int | None = None,
+        source_port: str | int | None = None,
+        local_cidr: str | IPv4Network | None = None,
     ) -> Rule:
         """One more rule of a security group or network ACL; what is left out means any.
 
         ``cidr`` may be the id of a security group of the same VPC, in a group's rule: its members are meant; or of a
         template of addresses. ``port`` may be the id of a template of services, which says the protocols too.
-        ``priority``: in a Tencent group the PolicyIndex, 0 first; in an ACL the position, 1 first; where left out the
-        rule goes to the end (of an Alibaba ACL: before the default rules at its end). In an Alibaba group 1 to 100,
-        default 1. The same rule once more is refused by Tencent's groups and changes nothing in Alibaba's.
+        ``source_port`` and ``local_cidr``, this side's addresses, are for Tencent's quintuple ACLs and Alibaba's
+        groups. ``priority``: in a Tencent group the PolicyIndex, 0 first; in an ACL the position, 1 first; where left
+        out the rule goes to the end (of an Alibaba ACL: before the default rules at its end). In an Alibaba group 1 to
+        100, default 1. The same rule once more is refused by Tencent's groups and changes nothing in Alibaba's.
         """
         owner = self._owner(owner_id)
         number = parse_protocol(self.profile, protocol)
@@ -63,6 +69,16 @@ class RuleBook(Templates):
             peer=None if cidr is None else self._parse_peer(owner, cidr),
             service=service,
         )
+        if source_port is not None or local_cidr is not None:
+            rule = self._with_local_side(owner, rule, source_port, local_cidr)
+        if rule.protocol == ICMPV6 and isinstance(rule.peer, IPv4Network):
+            raise self.profile.refusal(
+                InvalidValue,
+                "rule.family",
+                f"rule of {_stage(owner)} {owner.name}: icmpv6 has no IPv4 addresses; say icmp instead",
+                object=owner.id,
+                value=str(rule.peer),
+            )
         beside = tuple(other for other in owner.rules if other.direction == rule.direction)
         if self._pooled(owner):
             index = len(beside)
@@ -82,6 +98,8 @@ class RuleBook(Templates):
                 value=str(same),
             )
         self._check_weight(owner, (*owner.rules, rule))
+        for groups in self._bound_lists(owner.id):
+            self._check_eni_rules(groups, self.rule_weight(rule))
         rule = self._enter(owner, rule, beside)
         others = tuple(other for other in owner.rules if other.direction != rule.direction)
         self._store(owner, (*others, *beside[:index], rule, *beside[index:]))
@@ -114,9 +132,12 @@ class RuleBook(Templates):
         return (*written, *(rule for rule in implied if rule.direction == way))
 
     def acl_rules(self, acl_id: str, direction: str) -> tuple[Rule, ...]:
-        """The list that judges what crosses a subnet of this ACL; the last rule denies everything."""
+        """The list that judges what crosses a subnet of this ACL: Alibaba's rules for its own services first; the last
+        rule denies everything."""
         way = parse_direction(self.profile, direction)
-        rules = (*self._acl(acl_id).rules, *self._implied[acl_id])
+        own = self._implied[acl_id]
+        rules = [rule for rule in own if rule.priority == FIRST]
+        rules += [*self._acl(acl_id).rules, *(rule for rule in own if rule.priority != FIRST)]
         return tuple(rule for rule in rules if rule.direction == way)
 
     def rule_origin(self, vpc_id: str, number: int) -> RuleOrigin:
@@ -137,6 +158,24 @@ class RuleBook(Templates):
 
     def _owner(self, owner_id: str) -> Owner:
         return self._acl(owner_id) if owner_id in self.acls else self._group(owner_id)
+
+    def _with_local_side(
+        self, owner: Owner, rule: Rule, source_port: str | int | None, local_cidr: str | IPv4Network | None
+    ) -> Rule:
+        what = f"rule of {_stage(owner)} {owner.name}"
+        if not (self.profile.pooled_groups if isinstance(owner, SecurityGroup) else owner.type == "quintuple"):
+            raise self.profile.refusal(
+                Unsupported,
+                "rule.quintuple",
+                f"{what}: it names no source port or addresses of its own side; leave out source_port, local_cidr"
+                + (", or create the ACL with type='quintuple'" if "quintuple" in self.profile.acl_types else ""),
+                object=owner.id,
+                value=local_cidr if source_port is None else source_port,
+            )
+        local = None
+        if local_cidr is not None:
+            local = parse_network(self.profile, local_cidr, what, malformed="rule.peer", host_bits="rule.peer")
+        return replace(rule, source_ports=parse_ports(self.profile, source_port, rule.protocol), local=local)
 
     def _parse_service(self, owner: Owner, port: str | int | None, protocol: int | None) -> str | None:
         """The id of a template of services, where ``port`` is one."""
@@ -183,6 +222,15 @@ class RuleBook(Templates):
                 object=owner.id,
                 value=cidr,
             )
+        if owner.type == "enterprise":
+            raise self.profile.refusal(
+                Unsupported,
+                "rule.enterprise",
+                f"security group {owner.name} is an enterprise group, whose rules name no groups; "
+                f"give a CIDR or a prefix list instead of {cidr}",
+                object=owner.id,
+                value=cidr,
+            )
         if peer.vpc_id != owner.vpc_id:
             raise self.profile.refusal(
                 InvalidValue,
@@ -219,7 +267,7 @@ class RuleBook(Templates):
         """The tenant's rule that says the same; in a pool, where a priority is part of a rule, at the same one."""
 
         def says(rule: Rule) -> tuple[object, ...]:
-            what = rule.action, rule.protocol, rule.ports, rule.service, rule.peer
+            what = rule.action, rule.protocol, rule.ports, rule.service, rule.peer, rule.source_ports, rule.local
             return *what, rule.priority if self._pooled(owner) else None
 
         return next((other for other in beside if not other.default and says(other) == says(rule)), None)
@@ -278,9 +326,11 @@ class RuleBook(Templates):
         return self._numbers.give(vpc_id, lambda number: replace(rule, number=number), stage, owner_id, owner_name)
 
 
-def implied(direction: Direction, action: Action, peer: str | None = None) -> Rule:
-    """A provider's own rule, behind all that a tenant writes; it has no id."""
-    return Rule(0, "", direction, action, peer=peer, priority=LAST, default=True)
+def implied(
+    direction: Direction, action: Action, peer: str | IPv4Network | None = None, *, priority: int = LAST
+) -> Rule:
+    """A provider's own rule, behind all that a tenant writes, or FIRST before it; it has no id."""
+    return Rule(0, "", direction, action, peer=peer, priority=priority, default=True)
 
 
 def _stage(owner: Owner) -> Stage:

@@ -18,6 +18,9 @@ PROTOCOLS: dict[str, int | None] = {"all": None, "icmp": 1, "tcp": 6, "udp": 17,
 LAST = 65_535
 """Priority shown for a provider's final rule, behind all that a tenant can write."""
 
+FIRST = 0
+"""Priority shown for a provider's rule before all that a tenant can write."""
+
 _PORTS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 
 

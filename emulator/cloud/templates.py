@@ -105,6 +105,8 @@ class Templates(State):
 
     def rule_weight(self, rule: Rule) -> int:
         """How many rules it would be if each entry were written as one."""
+        if rule.service is None and not isinstance(rule.peer, str):
+            return 1
         is_list = isinstance(rule.peer, str) and rule.peer in self.templates
         addresses = len(list(self._leaves(str(rule.peer)))) if is_list else 1
         return addresses * (1 if rule.service is None else len(list(self._leaves(rule.service))))
@@ -120,6 +122,24 @@ class Templates(State):
                 object=owner.id,
                 value=weight,
             )
+
+    def _check_eni_rules(self, groups: Sequence[str], more: int = 0) -> None:
+        """Refuse more rules over all groups of an ENI, both directions, than the provider allows."""
+        rules = [rule for group_id in groups for rule in self.groups[group_id].rules if not rule.default]
+        used, most = sum(map(self.rule_weight, rules)) + more, self.quotas.get("eni_rules")
+        if most is not None and used > most:
+            raise self.profile.refusal(
+                QuotaExceeded,
+                "group.eni_rules",
+                f"security groups {', '.join(groups)} of one ENI: {used} rules together, at most {most}; "
+                "remove some, or raise quotas['eni_rules']",
+                object=groups[0],
+                value=used,
+            )
+
+    def _bound_lists(self, owner_id: str) -> set[tuple[str, ...]]:
+        """The lists of groups, one of which this is, that ENIs are bound to."""
+        return {eni.groups for eni in self.enis.values() if owner_id in eni.groups}
 
     def _template(self, template_id: str) -> Template:
         return self._lookup(self.templates, template_id, "list or template", "template.missing")
@@ -147,6 +167,8 @@ class Templates(State):
         try:
             for owner in self.template_users(template.id):
                 self._check_weight(owner, owner.rules)
+                for groups in self._bound_lists(owner.id):
+                    self._check_eni_rules(groups)
         except QuotaExceeded:
             self.templates[template.id] = before
             raise

@@ -110,9 +110,13 @@ def matches(cloud: Cloud, rule: Rule, packet: Packet) -> bool:
     services = ((rule.protocol, rule.ports),) if rule.service is None else cloud.services_of(rule.service)
     if not any(_is_of(packet, protocol, ports) for protocol, ports in services):
         return False
+    if rule.source_ports is not None and not any(low <= packet.src_port <= high for low, high in rule.source_ports):
+        return False
+    other_side, this_side = (packet.src, packet.dst) if rule.direction == "ingress" else (packet.dst, packet.src)
+    if rule.local is not None and this_side not in rule.local:
+        return False
     if rule.peer is None:
         return True
-    other_side = packet.src if rule.direction == "ingress" else packet.dst
     if rule.peer in cloud.groups:
         return other_side in cloud.group_members(str(rule.peer))
     if isinstance(rule.peer, str):

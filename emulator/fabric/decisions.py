@@ -8,8 +8,9 @@ address of its other side, so it can be found out beforehand, for every interval
                                               └─ ... in order; none matched: the next Tree or Line
 
 Overlaps are resolved here, so intervals never meet. Members of a group come and go, so they cannot be resolved; such a
-clause stays a test of its own between two tables. Rules that name only ports among rules that name only addresses would
-multiply: a list that grows by more than GROWTH is halved until it does not, and less than SHORT clauses stay a line.
+clause stays a test of its own between two tables, and so does one with source ports or addresses of this side. Rules
+that name only ports among rules that name only addresses would multiply: a list that grows by more than GROWTH is
+halved until it does not, and less than SHORT clauses stay a line.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Clause:
     """Packets that a rule is about; a rule may have several clauses. Intervals are inclusive, None means any.
 
     ``addresses`` and ``members`` (of the group with that id) are about the packet's other side; at most one is given.
+    ``local`` is about this side.
     """
 
     rule: Rule
@@ -44,11 +46,18 @@ class Clause:
     ports: tuple[Interval, ...] | None = None
     addresses: Interval | None = None
     members: str | None = None
+    source_ports: tuple[Interval, ...] | None = None
+    local: Interval | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether the other side's address is all that is left to ask once protocol and port are known."""
+        return self.members is None and self.source_ports is None and self.local in (None, EVERY_ADDRESS)
 
     @property
     def anyone(self) -> bool:
-        """Whether it matches whatever the other side is."""
-        return self.members is None and self.addresses in (None, EVERY_ADDRESS)
+        """Whether nothing is left to ask then."""
+        return self.plain and self.addresses in (None, EVERY_ADDRESS)
 
 
 @dataclass(frozen=True)
@@ -169,8 +178,7 @@ class _Planting:
             among ^= lowest
             clause = self._clauses[lowest.bit_length() - 1]
             self._spend(1)
-            if clause.members is None and not clause.anyone:
-                assert clause.addresses is not None
+            if clause.plain and not clause.anyone and clause.addresses is not None:
                 run.append((*clause.addresses, clause.rule))
                 continue
             if run:

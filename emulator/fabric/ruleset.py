@@ -20,13 +20,14 @@ through a long one of these, ``r…`` to a rule, ``a…`` to an ENI's accounting
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Direction, Rule
 from emulator.cloud.templates import Service
 from emulator.fabric import marks
-from emulator.fabric.decisions import Branch, Clause, Line, Steps, Tree, decide
+from emulator.fabric.decisions import EVERY_ADDRESS, Branch, Clause, Interval, Line, Steps, Tree, decide
 
 TABLE = "inet vpc"
 NOWHERE = "nowhere"
@@ -159,16 +160,18 @@ def clauses(rule: Rule, cloud: Cloud | None = None) -> Iterator[Clause]:
     if rule.service is not None and cloud is not None:
         services = cloud.services_of(rule.service)
     for protocol, ports in services:
-        if rule.peer is None:
-            yield Clause(rule, protocol, ports)
-        elif isinstance(rule.peer, IPv4Network):
-            addresses = int(rule.peer.network_address), int(rule.peer.broadcast_address)
-            yield Clause(rule, protocol, ports, addresses)
+        clause = Clause(rule, protocol, ports, source_ports=rule.source_ports, local=_ends(rule.local))
+        if rule.peer is None or isinstance(rule.peer, IPv4Network):
+            yield replace(clause, addresses=_ends(rule.peer))
         elif cloud is not None and rule.peer in cloud.templates:
             for first, last in cloud.addresses_of(rule.peer):
-                yield Clause(rule, protocol, ports, (int(first), int(last)))
+                yield replace(clause, addresses=(int(first), int(last)))
         else:
-            yield Clause(rule, protocol, ports, members=rule.peer)
+            yield replace(clause, members=rule.peer)
+
+
+def _ends(network: IPv4Network | None) -> Interval | None:
+    return None if network is None else (int(network.network_address), int(network.broadcast_address))
 
 
 def match(clause: Clause, *, decided: bool = False) -> str:
@@ -182,16 +185,27 @@ def match(clause: Clause, *, decided: bool = False) -> str:
         parts.append(f"meta l4proto {clause.protocol} ")
     if clause.members is not None:
         parts.append(f"ip {_other_side(clause.rule)} @{members_set(clause.members)} ")
-    elif clause.addresses is not None and not clause.anyone:
+    elif clause.addresses not in (None, EVERY_ADDRESS):
         parts.append(f"ip {_other_side(clause.rule)} {_addresses(*clause.addresses)} ")
+    if clause.local not in (None, EVERY_ADDRESS):
+        parts.append(f"ip {_this_side(clause.rule)} {_addresses(*clause.local)} ")
+    if clause.source_ports is not None:
+        parts.append(f"th sport {_intervals(clause.source_ports)} ")
     if clause.ports is not None and not decided:
-        ports = ", ".join(_interval(*interval) for interval in clause.ports)
-        parts.append(f"th dport {{ {ports} }} ")
+        parts.append(f"th dport {_intervals(clause.ports)} ")
     return "".join(parts)
 
 
 def _other_side(rule: Rule) -> str:
     return "saddr" if rule.direction == "ingress" else "daddr"
+
+
+def _this_side(rule: Rule) -> str:
+    return "daddr" if rule.direction == "ingress" else "saddr"
+
+
+def _intervals(intervals: Iterable[Interval]) -> str:
+    return "{ " + ", ".join(_interval(*interval) for interval in intervals) + " }"
 
 
 def _interval(low: object, high: object) -> str:

@@ -8,6 +8,8 @@ Sources are in ``reference/alibaba.md``; where its documents part, the reading t
 - May two flow logs share a name? No document forbids it and no code exists for it. Taken: they may.
 - Old instance families: "cannot be captured". Taken: a flow log on such an ENI is refused; one on its subnet or VPC is
   created and leaves it out.
+- Rules of security groups: 200 of one group in older documents, 1,000 over all groups of an ENI today, both directions.
+  Taken: both, the 200 for each direction.
 - Prefix lists: 100 of them with 200 entries each, and no codes in the documents that were read.
 - Codes that no document names (unknown flow log, quota, ...) are built by the rule of the VPC API's families
   ``ResourceNotFound.<X>``, ``IllegalParam.<X>``, ``QuotaExceeded.<X>``, ``OperationDenied.<Why>``.
@@ -38,6 +40,9 @@ _REFUSED_FAMILIES = frozenset(
 
 _REFUSED_NETWORKS = ("100.64.0.0/10", "224.0.0.0/4", "127.0.0.0/8", "169.254.0.0/16", "0.0.0.0/8", "240.0.0.0/4")
 """The first four are the provider's; 0.0.0.0/8 and 240.0.0.0/4 hold no addresses that Linux would give an interface."""
+
+_SERVICES = ("100.100.2.128/28", "100.100.2.112/28", "100.100.100.200/32")
+"""DNS, DNS, metadata: an ACL's first rules, both ways, which nobody can remove."""
 
 _CODES = {
     "region.unknown": "InvalidRegionId.NotFound",
@@ -83,11 +88,16 @@ _CODES = {
     "group.vpc": "InvalidSecurityGroupId.VPCMismatch",
     "group.repeated": "InvalidSecurityGroupId.Malformed",
     "group.bindings": "InvalidSecurityGroup.OverLimit",
+    "group.type": "InvalidSecurityGroupType.ValueNotSupported",
+    "group.inner_access": "InvalidInnerAccessPolicy.Malformed",
+    "group.mixed": "InvalidSecurityGroupId.TypeMismatch",
+    "group.eni_rules": "AuthorizationLimitExceed",
     "group.rule_quota": "AuthorizationLimitExceed",
     "acl.missing": "ResourceNotFound.NetworkAcl",
     "acl.quota": "QuotaExceeded.NetworkAcl",
     "acl.rule_quota": "QuotaExceeded.NetworkAclEntry",
     "acl.in_use": "DependencyViolation.NetworkAcl",
+    "acl.type": "IllegalParam.NetworkAclType",
     "acl.vpc": "OperationDenied.VpcMismatch",
     "acl.association": "IncorrectStatus.NetworkAcl",
     "rule.missing": "InvalidSecurityGroupRuleId.NotFound",
@@ -97,6 +107,9 @@ _CODES = {
     "rule.port": "InvalidPortRange.Malformed",
     "rule.peer": "InvalidSourceCidrIp.Malformed",
     "rule.peer_group": "InvalidSourceGroupId.Mismatch",
+    "rule.enterprise": "InvalidOperation.EnterpriseSecurityGroup",
+    "rule.family": "InvalidIpProtocol.ValueNotSupported",
+    "rule.quintuple": "OperationUnsupported.QuintupleRule",
     "rule.priority": "InvalidPriority.Malformed",
     "rule.duplicate": "InvalidPermission.Duplicate",
     "rule.numbers": "AuthorizationLimitExceed",
@@ -188,6 +201,7 @@ ALIBABA = Profile(
     pooled_groups=True,
     egress_default="allow",
     members_inside=True,
+    group_types=("normal", "enterprise"),
     one_per_resource=False,
     shortest_wins=True,
     codes=_CODES,
@@ -202,6 +216,7 @@ ALIBABA = Profile(
         "group_rules": 200,
         "acl_rules": 20,
         "groups_per_eni": 10,
+        "eni_rules": 1000,
         "templates": 100,
         "template_entries": 200,
         "expanded_rules": 1000,
@@ -231,6 +246,7 @@ ALIBABA = Profile(
     subnet_prefix=(16, 29),
     vpc_networks_refused=_REFUSED_NETWORKS,
     acl_starts_open=True,
+    acl_services=_SERVICES,
     name_length=128,
     flow_log_name_length=(2, 128),
     flow_log_name_pattern=r"[A-Za-z\u4e00-\u9fff][A-Za-z0-9_\u4e00-\u9fff-]*",

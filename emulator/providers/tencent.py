@@ -8,6 +8,7 @@ Sources are in ``reference/tencent.md``; where its documents part, the reading t
 - Windows: about 5 minutes today, 10 minutes in the quick start of 2018 to 2020.
 - Members of one group: the VPC documents say that they do not talk without a rule, an old CVM FAQ that they do.
   Taken: they do not.
+- Rules over all groups of an ENI: no number is published. Taken: as many as a VPC has rule numbers.
 - Flow logs per region: no number is published. Taken: 10, as at Alibaba.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from emulator.cloud.numbers import MOST
 from emulator.cloud.profile import Profile
 
 _REGIONS = (
@@ -73,11 +75,16 @@ _CODES = {
     "group.vpc": "UnsupportedOperation.VpcMismatch",
     "group.repeated": "InvalidParameterValue.DuplicatePara",
     "group.bindings": "InvalidParameterValue.LimitExceeded",
+    "group.type": "UnsupportedOperation",
+    "group.inner_access": "UnsupportedOperation",
+    "group.mixed": "InvalidParameterValue",
+    "group.eni_rules": "LimitExceeded",
     "group.rule_quota": "LimitExceeded.SecurityGroupPolicySet",
     "acl.missing": "ResourceNotFound",
     "acl.quota": "LimitExceeded",
     "acl.rule_quota": "LimitExceeded",
     "acl.in_use": "ResourceInUse",
+    "acl.type": "InvalidParameterValue",
     "acl.vpc": "UnsupportedOperation.VpcMismatch",
     "acl.association": "UnsupportedOperation.AttachmentNotFound",
     "rule.missing": "ResourceNotFound",
@@ -87,6 +94,9 @@ _CODES = {
     "rule.port": "InvalidParameterValue.Malformed",
     "rule.peer": "InvalidParameterValue.Malformed",
     "rule.peer_group": "InvalidParameterValue",
+    "rule.enterprise": "UnsupportedOperation",
+    "rule.family": "InvalidParameterValue",
+    "rule.quintuple": "UnsupportedOperation",
     "rule.priority": "InvalidParameterValue.Range",
     "rule.duplicate": "UnsupportedOperation.DuplicatePolicy",
     "rule.numbers": "LimitExceeded",
@@ -160,6 +170,7 @@ TENCENT = Profile(
     pooled_groups=False,
     egress_default="deny",
     members_inside=False,
+    group_types=("normal",),
     one_per_resource=True,
     shortest_wins=False,
     codes=_CODES,
@@ -174,6 +185,7 @@ TENCENT = Profile(
         "group_rules": 100,
         "acl_rules": 20,
         "groups_per_eni": 5,
+        "eni_rules": MOST,
         "templates": 1000,
         "template_entries": 20,
         "expanded_rules": 2000,
@@ -202,6 +214,7 @@ TENCENT = Profile(
     vpc_prefix=(12, 28),
     subnet_prefix=(16, 28),
     default_group_open=True,
+    acl_types=("triple", "quintuple"),
     duplicate_rules_refused=True,
     idle_eni_refused=True,
     unique_flow_log_names=True,

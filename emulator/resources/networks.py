@@ -109,12 +109,19 @@ class Vpc(Loggable[model.Vpc]):
         subnet = self._lab._change(lambda cloud: cloud.create_subnet(self.id, cidr, name=name))
         return Subnet(self._lab, subnet.id)
 
-    def create_security_group(self, name: str | None = None) -> SecurityGroup:
-        group = self._lab._change(lambda cloud: cloud.create_group(self.id, name=name))
+    def create_security_group(
+        self, name: str | None = None, *, type: str | None = None, inner_access: str | None = None
+    ) -> SecurityGroup:
+        """A security group without rules. Alibaba: ``type`` "normal" (the default) or "enterprise", and of a normal one
+        ``inner_access`` "accept" (the default) or "drop" between its members."""
+        group = self._lab._change(
+            lambda cloud: cloud.create_group(self.id, name=name, type=type, inner_access=inner_access)
+        )
         return SecurityGroup(self._lab, group.id)
 
-    def create_network_acl(self, name: str | None = None) -> NetworkAcl:
-        acl = self._lab._change(lambda cloud: cloud.create_acl(self.id, name=name))
+    def create_network_acl(self, name: str | None = None, *, type: str | None = None) -> NetworkAcl:
+        """A network ACL. Tencent: ``type`` "triple" (the default), or "quintuple" for entries with source ports."""
+        acl = self._lab._change(lambda cloud: cloud.create_acl(self.id, name=name, type=type))
         return NetworkAcl(self._lab, acl.id)
 
     def delete(self) -> None:

@@ -34,15 +34,18 @@ class RuleOwner(Resource[_O]):
         port: str | int | Template | None = None,
         cidr: str | IPv4Network | SecurityGroup | Template | None = None,
         priority: int | None = None,
+        source_port: str | int | None = None,
+        local_cidr: str | IPv4Network | None = None,
     ) -> model.Rule:
         """Add a rule that lets through; it holds when this returns.
 
         ``direction`` "ingress" or "egress"; ``protocol`` a name or number, None for all; ``port`` "443", "4000-4001",
         "80,443", an int, None for all, or a template of services, which says the protocols too; ``cidr`` the other side
         (a security group: its members; a prefix list or a template: its addresses), None for anywhere; ``priority`` as
-        the provider has it.
+        the provider has it. ``source_port`` and ``local_cidr``, the addresses of this side, are for Tencent's quintuple
+        ACLs and Alibaba's security groups.
         """
-        return self._add("allow", direction, protocol, port, cidr, priority)
+        return self._add("allow", direction, protocol, port, cidr, priority, source_port, local_cidr)
 
     def deny(
         self,
@@ -52,9 +55,11 @@ class RuleOwner(Resource[_O]):
         port: str | int | Template | None = None,
         cidr: str | IPv4Network | SecurityGroup | Template | None = None,
         priority: int | None = None,
+        source_port: str | int | None = None,
+        local_cidr: str | IPv4Network | None = None,
     ) -> model.Rule:
         """Add a rule that drops in silence; arguments as for :meth:`allow`."""
-        return self._add("deny", direction, protocol, port, cidr, priority)
+        return self._add("deny", direction, protocol, port, cidr, priority, source_port, local_cidr)
 
     def remove(self, rule: model.Rule | str) -> None:
         """Remove a rule; it no longer holds when this returns."""
@@ -79,12 +84,22 @@ class RuleOwner(Resource[_O]):
         port: str | int | Template | None,
         cidr: str | IPv4Network | SecurityGroup | Template | None,
         priority: int | None,
+        source_port: str | int | None,
+        local_cidr: str | IPv4Network | None,
     ) -> model.Rule:
         peer = self._here(cidr) if isinstance(cidr, SecurityGroup | Template) else cidr
         service = self._here(port) if isinstance(port, Template) else port
         return self._lab._change(
             lambda cloud: cloud.add_rule(
-                self.id, direction, action, protocol=protocol, port=service, cidr=peer, priority=priority
+                self.id,
+                direction,
+                action,
+                protocol=protocol,
+                port=service,
+                cidr=peer,
+                priority=priority,
+                source_port=source_port,
+                local_cidr=local_cidr,
             ),
             lambda fabric, _: fabric.rules_changed(self.id),
             self._vpc_id,
@@ -95,6 +110,14 @@ class SecurityGroup(RuleOwner[model.SecurityGroup]):
     """A security group: stateful, bound to ENIs."""
 
     _table = "groups"
+
+    def set_inner_access(self, inner_access: str) -> None:
+        """Alibaba, normal groups: "accept" or "drop" what members send each other and no rule is about."""
+        self._lab._change(
+            lambda cloud: cloud.set_inner_access(self.id, inner_access),
+            lambda fabric, _: fabric.rules_changed(self.id),
+            self._vpc_id,
+        )
 
     def delete(self) -> None:
         self._lab._change(lambda cloud: cloud.delete_group(self.id))

@@ -219,13 +219,67 @@ def test_a_new_alibaba_acl_allows_until_its_defaults_are_removed(alibaba):
     acl = cloud.create_acl(alibaba.vpc.id)
     cloud.add_rule(acl.id, "egress", "deny", protocol="icmp")
     cloud.add_rule(acl.id, "egress", "deny", protocol="gre")
-    rules = cloud.acl_rules(acl.id, "egress")
+    own, rules = cloud.acl_rules(acl.id, "egress")[:3], cloud.acl_rules(acl.id, "egress")[3:]
+    assert [str(rule) for rule in own] == [
+        "allow egress all to 100.100.2.128/28", "allow egress all to 100.100.2.112/28",
+        "allow egress all to 100.100.100.200/32",
+    ]  # fmt: skip
     assert protocols(rules) == [1, 47, None, None]
     assert [(rule.action, rule.priority) for rule in rules[:3]] == [("deny", 1), ("deny", 2), ("allow", 3)]
     cloud.remove_rule(acl.id, rules[2].id)
-    assert [rule.action for rule in cloud.acl_rules(acl.id, "egress")] == ["deny", "deny", "deny"]
-    with pytest.raises(NotFound):
-        cloud.remove_rule(acl.id, cloud.acl_rules(acl.id, "egress")[-1].id)
+    assert [rule.action for rule in cloud.acl_rules(acl.id, "egress")] == ["allow"] * 3 + ["deny"] * 3
+    for rule in (*own, rules[-1]):
+        assert rule not in acl.rules
+        with pytest.raises(NotFound):
+            cloud.remove_rule(acl.id, rule.id)
+        assert cloud.rule_origin(alibaba.vpc.id, rule.number).current
+    first = cloud.add_rule(acl.id, "egress", "deny", priority=1)
+    assert cloud.acl_rules(acl.id, "egress")[3] == first
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "accepted"),
+    [
+        ("tencent", "group", False),
+        ("tencent", "triple", False),
+        ("tencent", "quintuple", True),
+        ("alibaba", "group", True),
+        ("alibaba", "acl", False),
+    ],
+)
+def test_source_ports_and_this_sides_addresses(make, name, owner, accepted):
+    there = make(name)
+    cloud, vpc = there.cloud, there.vpc
+    if owner == "group":
+        owner_id = cloud.create_group(vpc.id).id
+    else:
+        owner_id = cloud.create_acl(vpc.id, type=None if owner == "acl" else owner).id
+    written = {"protocol": "tcp", "port": 443, "cidr": "10.9.0.0/16"}
+    for further in ({"source_port": "1024-65535"}, {"local_cidr": "10.16.0.22"}):
+        if not accepted:
+            with pytest.raises(Unsupported) as refused:
+                cloud.add_rule(owner_id, "ingress", "allow", **written, **further)
+            assert refused.value.code == cloud.profile.codes["rule.quintuple"]
+            continue
+        rule = cloud.add_rule(owner_id, "ingress", "allow", **written, **further)
+        assert (rule.source_ports, rule.local) == (
+            (((1024, 65535),), None) if "source_port" in further else (None, IPv4Network("10.16.0.22/32"))
+        )
+    if accepted:
+        rule = cloud.add_rule(owner_id, "egress", "deny", protocol="udp", source_port=53, local_cidr="10.16.0.0/24")
+        assert str(rule) == "deny egress udp source port 53 to anywhere from 10.16.0.0/24"
+        for wrong in ({"protocol": "icmp", "source_port": 1}, {"source_port": 1}, {"local_cidr": "10.16.0.1/24"}):
+            with pytest.raises(InvalidValue):
+                cloud.add_rule(owner_id, "ingress", "allow", **wrong)
+
+
+@pytest.mark.parametrize(("name", "type"), [("alibaba", "quintuple"), ("tencent", "double"), ("tencent", "")])
+def test_types_of_acls_refused(make, name, type):
+    there = make(name)
+    with pytest.raises(Unsupported) as refused:
+        there.cloud.create_acl(there.vpc.id, type=type)
+    assert refused.value.code == there.cloud.profile.codes["acl.type"]
+    assert not there.cloud.acls
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -378,3 +432,85 @@ def test_ports_protocols_are_the_ones_that_may_have_a_port():
         else:
             with pytest.raises(InvalidValue):
                 parse_ports(TENCENT, 53, protocol)
+
+
+def said(cloud, vpc, group, direction):
+    return [str(rule) for rule in cloud.group_rules(vpc.id, (group.id,), direction)]
+
+
+def test_alibabas_types_of_groups(alibaba):
+    cloud, vpc = alibaba.cloud, alibaba.vpc
+    normal = cloud.create_group(vpc.id, type="normal")
+    strict = cloud.create_group(vpc.id, inner_access="drop")
+    enterprise = cloud.create_group(vpc.id, type="enterprise")
+    deny = "deny ingress all from anywhere"
+    assert said(cloud, vpc, normal, "ingress") == [f"allow ingress all from {normal.id}", deny]
+    assert said(cloud, vpc, strict, "ingress") == said(cloud, vpc, enterprise, "ingress") == [deny]
+    assert said(cloud, vpc, normal, "egress") == said(cloud, vpc, strict, "egress") == ["allow egress all to anywhere"]
+    assert said(cloud, vpc, enterprise, "egress")[0] == "deny egress all to anywhere"
+    assert (enterprise.type, enterprise.inner_access, strict.inner_access) == ("enterprise", "drop", "drop")
+    cloud.set_inner_access(strict.id, "accept")
+    rule = cloud.group_rules(vpc.id, (strict.id,), "ingress")[0]
+    assert rule.peer == strict.id
+    assert cloud.rule_origin(vpc.id, rule.number).current
+    cloud.set_inner_access(strict.id, "drop")
+    assert not cloud.rule_origin(vpc.id, rule.number).current
+    with pytest.raises(Unsupported, match="name no groups"):
+        cloud.add_rule(enterprise.id, "ingress", "allow", cidr=normal.id)
+    cloud.add_rule(normal.id, "ingress", "allow", cidr=enterprise.id)
+    with pytest.raises(InvalidValue) as refused:
+        cloud.set_groups(alibaba.eni.id, [normal.id, enterprise.id])
+    assert refused.value.reason == "group.mixed"
+    assert cloud.set_groups(alibaba.eni.id, [enterprise.id]).groups == (enterprise.id,)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "error"),
+    [
+        ("tencent", {"type": "enterprise"}, Unsupported),
+        ("tencent", {"inner_access": "accept"}, Unsupported),
+        ("alibaba", {"type": "advanced"}, Unsupported),
+        ("alibaba", {"inner_access": "Accept"}, InvalidValue),
+        ("alibaba", {"type": "enterprise", "inner_access": "accept"}, Unsupported),
+    ],
+)
+def test_types_of_groups_refused(make, name, wanted, error):
+    there = make(name)
+    before = dict(there.cloud.groups)
+    with pytest.raises(error) as refused:
+        there.cloud.create_group(there.vpc.id, **wanted)
+    assert refused.value.code == there.cloud.profile.codes[refused.value.reason]
+    assert there.cloud.groups == before
+
+
+def test_rules_over_all_groups_of_an_eni_have_a_limit(alibaba):
+    cloud, vpc = alibaba.cloud, alibaba.vpc
+    cloud.quotas["eni_rules"] = 5
+    one, two = (cloud.create_group(vpc.id).id for _ in range(2))
+    for number in range(3):
+        cloud.add_rule(one, "ingress", "allow", protocol=number)
+        cloud.add_rule(two, "egress", "allow", protocol=number)
+    with pytest.raises(QuotaExceeded) as refused:
+        cloud.set_groups(alibaba.eni.id, [one, two])
+    assert refused.value.reason == "group.eni_rules"
+    cloud.remove_rule(two, cloud.groups[two].rules[0].id)
+    cloud.set_groups(alibaba.eni.id, [one, two])
+    before = cloud.groups[one]
+    with pytest.raises(QuotaExceeded):
+        cloud.add_rule(one, "ingress", "allow", protocol=9)
+    assert cloud.groups[one] == before
+
+
+def test_a_prefix_list_counts_as_many_rules_as_it_has_entries(alibaba):
+    cloud = alibaba.cloud
+    cloud.quotas["eni_rules"] = 5
+    listed = cloud.create_template("prefix_list", ["10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/24"])
+    group = cloud.create_group(alibaba.vpc.id).id
+    cloud.set_groups(alibaba.eni.id, [group])
+    cloud.add_rule(group, "ingress", "allow", cidr=listed.id)
+    with pytest.raises(QuotaExceeded):
+        cloud.add_rule(group, "ingress", "deny", cidr=listed.id)
+    cloud.add_entries(listed.id, ["10.0.3.0/24", "10.0.4.0/24"])
+    with pytest.raises(QuotaExceeded):
+        cloud.add_entries(listed.id, ["10.0.5.0/24"])
+    assert len(cloud.templates[listed.id].entries) == 5

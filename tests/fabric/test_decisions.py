@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
 
@@ -20,6 +21,8 @@ from emulator.fabric.decisions import GROWTH, Clause, Line, Steps, Table, Tree, 
 from emulator.providers import profile
 
 GROUPS = 3
+HERE, SPORT = IPv4Address("10.0.0.200"), 40_000
+"""This side's address and the source port of every packet."""
 
 
 def members() -> tuple[Cloud, list[str]]:
@@ -58,7 +61,12 @@ def rule_lists(draw: st.DrawFn, most: int = 30) -> list[Rule]:
         peer = draw(st.none() | NETWORK | NETWORK | st.sampled_from(GROUP_IDS))
         action = draw(st.sampled_from(["allow", "deny"]))
         parsed = parse_ports(CLOUD.profile, ports, protocol)
-        rules.append(Rule(number, "", direction, action, protocol, parsed, peer))
+        rule = Rule(number, "", direction, action, protocol, parsed, peer)
+        if draw(st.integers(0, 9)) == 0:
+            sources = parse_ports(CLOUD.profile, draw(st.sampled_from([None, "40000", "1-39999,40001"])), 6)
+            local = draw(st.none() | st.sampled_from([IPv4Network(f"{HERE}/32"), IPv4Network("10.0.1.0/24")]))
+            rule = replace(rule, source_ports=sources if protocol in PORTS_PROTOCOLS else None, local=local)
+        rules.append(rule)
     return [*rules, Rule(len(rules) + 1, "", direction, "deny")]
 
 
@@ -87,6 +95,10 @@ def follow(parts: Sequence[Tree | Line], protocol: int, port: int, address: int)
         if not decided and clause.protocol not in (None, protocol):
             return False
         if not decided and clause.ports is not None and not any(low <= port <= high for low, high in clause.ports):
+            return False
+        if clause.source_ports is not None and not any(low <= SPORT <= high for low, high in clause.source_ports):
+            return False
+        if clause.local is not None and not clause.local[0] <= int(HERE) <= clause.local[1]:
             return False
         if clause.members is not None:
             return is_member(clause.members)
@@ -117,9 +129,9 @@ def follow(parts: Sequence[Tree | Line], protocol: int, port: int, address: int)
 
 
 def first_match(rules: Sequence[Rule], protocol: int, port: int, address: int) -> Rule:
-    here, there = IPv4Address("10.0.0.200"), IPv4Address(address)
-    ends = (there, here) if rules[0].direction == "ingress" else (here, there)
-    return next(rule for rule in rules if matches(CLOUD, rule, Packet(*ends, protocol, 40_000, port)))
+    there = IPv4Address(address)
+    ends = (there, HERE) if rules[0].direction == "ingress" else (HERE, there)
+    return next(rule for rule in rules if matches(CLOUD, rule, Packet(*ends, protocol, SPORT, port)))
 
 
 def clauses(rules: Sequence[Rule]) -> list[Clause]:
