@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.errors import (
     AlreadyExists,
+    AuditFailed,
     ClockError,
     CommandNotFound,
     GuestError,
@@ -42,6 +43,7 @@ else:
 
 __all__ = [
     "AlreadyExists",
+    "AuditFailed",
     "ClockError",
     "CommandNotFound",
     "GuestError",

@@ -27,6 +27,7 @@ import numpy as np
 
 from emulator.cloud.model import PORTS_PROTOCOLS
 from emulator.errors import KernelRefused
+from emulator.fabric import marks
 from emulator.fabric.netlink import ACK, DUMP, DUMP_INTERRUPTED, REQUEST
 from emulator.fabric.ruleset import TABLE
 
@@ -146,6 +147,7 @@ def _sets_and_rules(index: int, generation: int) -> Iterator[str]:
         name = set_name(index, generation, shape)
         yield f"add set {TABLE} {name} {{ typeof {shape.expression}; flags dynamic; }}"
         yield f"add rule {TABLE} {chain} {shape.match} update @{name} {{ {shape.expression} counter }} return"
+    yield f"add rule {TABLE} {chain} meta mark & {marks.IN:#x} != 0 update @skipped_in {{ meta mark . oif counter }}"
     yield f"add rule {TABLE} {chain} counter name {skip_counter(index, generation)}"
 
 
@@ -166,8 +168,8 @@ _TABLE_NAME = TABLE.split()[1].encode() + b"\0"
 _NESTED = 0x3FFF
 
 
-def _request(kind: int, flags: int, attributes: bytes) -> bytes:
-    body = struct.pack("=BBH", _INET, 0, 0) + attributes
+def _request(kind: int, flags: int, attributes: bytes, family: int = _INET) -> bytes:
+    body = struct.pack("=BBH", family, 0, 0) + attributes
     return struct.pack("=LHHLL", 16 + len(body), _NFTABLES | kind, REQUEST | flags, 1, 0) + body
 
 
@@ -175,9 +177,9 @@ def _attribute(kind: int, data: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(data), kind) + data + b"\0" * (-len(data) % 4)
 
 
-def dump_request(name: str) -> bytes:
-    """Ask for all elements of a set (protocol NETFILTER)."""
-    return _request(_GETSETELEM, DUMP, _attribute(1, _TABLE_NAME) + _attribute(2, name.encode() + b"\0"))
+def dump_request(name: str, family: int = _INET) -> bytes:
+    """Ask for all elements of a set of the table of a family (protocol NETFILTER)."""
+    return _request(_GETSETELEM, DUMP, _attribute(1, _TABLE_NAME) + _attribute(2, name.encode() + b"\0"), family)
 
 
 def counter_request(name: str) -> bytes:
@@ -256,6 +258,27 @@ def _layout(shape: Shape, part: memoryview) -> tuple[int, np.dtype[np.void]]:
         }
     )
     return size, layout
+
+
+def decode_counts(answer: memoryview) -> Iterator[tuple[bytes, int, int]]:
+    """(key, packets, bytes) of the elements of a small set of any key."""
+    for kind, _, at, end in _messages(answer):
+        if kind == _NFTABLES | _NEWSETELEM:
+            for attr, a, b in _attributes(answer, at + 4, end):
+                for _, element, behind in _attributes(answer, a, b) if attr == 3 else ():
+                    yield _count(answer, element, behind)
+
+
+def _count(answer: memoryview, at: int, end: int) -> tuple[bytes, int, int]:
+    key, values = b"", {1: 0, 2: 0}
+    for kind, a, b in _attributes(answer, at, end):
+        if kind == 1:  # NFTA_SET_ELEM_KEY > NFTA_DATA_VALUE
+            key = bytes(answer[a + 4 : b])
+        elif kind == 7:  # NFTA_SET_ELEM_EXPR > NFTA_EXPR_DATA > NFTA_COUNTER_BYTES, _PACKETS
+            for inner, c, d in _attributes(answer, a, b):
+                if inner == 2:
+                    values |= {one: struct.unpack_from(">Q", answer, e)[0] for one, e, _ in _attributes(answer, c, d)}
+    return key, values[2], values[1]
 
 
 def decode_counter(answer: memoryview) -> tuple[int, int]:
