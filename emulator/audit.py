@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from emulator.errors import AuditFailed
 
 if TYPE_CHECKING:
-    from emulator.capture.books import EniBooks, VpcBooks, Window
+    from emulator.capture.books import EniBooks, Window
     from emulator.capture.collector import Collector
     from emulator.cloud.account import Cloud
 
@@ -22,7 +22,7 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class EniAudit:
-    """One ENI since its flow log began, in packets; ``taken`` from the CVM and ``handed`` to it by the link, ARP apart."""
+    """One ENI since its flow log began, in packets: ``taken`` from the CVM by its link, ``handed`` to it, ARP apart."""
 
     eni_id: str
     name: str | None
@@ -100,11 +100,11 @@ def _look(collector: Collector, cloud: Cloud, attached: int) -> Audit:
         counted += len(books.enis)
         between = books.between()
         for one in books.all:
-            found = one.differences(books.dropped)
+            found = one.failures(books.dropped)
             name = getattr(cloud.enis.get(one.eni_id), "name", None)
             enis.append(_eni(one, name, ok=not found))
             label = f"{one.eni_id} ({name})" if name else one.eni_id
-            failures += [f"{label}, {_window(one.since)}: {line}" for line in found]
+            failures += [f"{label}, {_window(since)}: {line}" for since, line in found]
         failures += [f"{_window(since)}: {line}" for since, line in between[:_SHOWN]]
         if len(between) > _SHOWN:
             failures.append(f"and {len(between) - _SHOWN} more 5-tuples")

@@ -51,7 +51,10 @@ class EniBooks:
     accepted_in: Count = NONE
     rejected_in: Count = NONE
     skipped: Count = NONE
+    skipped_accept: Count = NONE
+    skipped_reject: Count = NONE
     since: Window | None = None
+    wrong: list[tuple[Window, str]] = field(default_factory=list)
 
     @property
     def meter(self) -> Meter:
@@ -65,7 +68,7 @@ class EniBooks:
 
     @property
     def skipped_in(self) -> Count:
-        return self.meter.skipped_accept + self.meter.skipped_reject
+        return self.skipped_accept + self.skipped_reject
 
     @property
     def counted_out(self) -> Count:
@@ -73,7 +76,7 @@ class EniBooks:
 
     @property
     def counted_in(self) -> Count:
-        return self.accepted_in + self.meter.skipped_accept
+        return self.accepted_in + self.skipped_accept
 
     def enter(self, harvest: Harvest) -> None:
         """Add what a cut gave."""
@@ -83,7 +86,20 @@ class EniBooks:
         self.rejected_out += reject[0]
         self.rejected_in += reject[1]
         self.skipped += Count(harvest.skipped, harvest.skipped_bytes)
+        self.skipped_accept += harvest.skipped_accept
+        self.skipped_reject += harvest.skipped_reject
         self.last = harvest.before, harvest.after
+
+    def judge(self, window: Window, dropped: int) -> None:
+        """At a cut within or at the end of ``window``: what still differs a window later will not be made up for."""
+        found = self.differences(dropped)
+        if found and self.since is not None and window > self.since and not self.wrong:
+            self.wrong = [(self.since, line) for line in found]
+        self.since = (self.since or window) if found else None
+
+    def failures(self, dropped: int) -> list[tuple[Window | None, str]]:
+        """What is wrong, with the first window in which it was."""
+        return self.wrong or [(self.since, line) for line in self.differences(dropped)]
 
     def differences(self, dropped: int) -> list[str]:
         """What does not agree, one line each; the VPC lost ``dropped`` packets to a full connection table.
@@ -118,7 +134,7 @@ class EniBooks:
         if wrong:
             found.append(
                 f"in: its link handed over {handed}; counted were {self.counted_in} (ACCEPT {self.accepted_in.packets},"
-                f" skipped {meter.skipped_accept.packets})"
+                f" skipped {self.skipped_accept.packets})"
             )
         return found
 
@@ -142,14 +158,18 @@ class VpcBooks:
         default_factory=list
     )  # not explained yet, with their first window
 
-    def open(self, eni_id: str, address: IPv4Address, before: Meter, after: Meter, *, fresh: bool) -> None:
-        """An ENI is counted from here on; ``fresh``: it was not plugged in before."""
-        self.enis[eni_id] = EniBooks(eni_id, address, (before, after), (before, after))
-        self._addresses.add(int(address))
-        if fresh:
-            self._moved = True
-        else:
-            self._partly.add(int(address))
+    def open(self, enis: Iterable[tuple[str, IPv4Address, Meter, Meter]], *, fresh: bool) -> None:
+        """These ENIs are counted from here on, with their meters before and after; ``fresh``: they were not plugged in
+        before."""
+        first = not self.enis
+        if first:
+            self._pieces, self._addresses, self._partly = [], set(), set()
+        for eni_id, address, before, after in enis:
+            self.enis[eni_id] = EniBooks(eni_id, address, (before, after), (before, after))
+            self._addresses.add(int(address))
+            if not first and not fresh:
+                self._partly.add(int(address))
+        self._moved |= fresh
 
     def forget(self, eni_id: str) -> None:
         """An ENI that was opened could not be plugged in."""
@@ -167,7 +187,7 @@ class VpcBooks:
         for eni_id, (_, window) in harvests.items():
             books = self.enis.get(eni_id)
             if books is not None:
-                books.since = (books.since or window) if books.differences(dropped) else None
+                books.judge(window, dropped)
         if set(harvests) == set(self.enis) and self.enis:
             self._compare(max(window for _, window in harvests.values()))
 

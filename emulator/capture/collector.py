@@ -123,10 +123,12 @@ class Collector:
             before = fabric.accounts.measure() if there else {}
             fabric.accounts.open(places.values())
             after = fabric.accounts.measure() if there else {}
+            begun = [
+                (eni_id, self._cloud.enis[eni_id].address, before.get(index, ZERO), after.get(index, ZERO))
+                for eni_id, index in places.items()
+            ]
+            self._books(fabric).open(begun, fresh=not there)
             for eni_id, index in places.items():
-                meters = before.get(index, ZERO), after.get(index, ZERO)
-                fresh_link = index not in fabric.plugged
-                self._books(fabric).open(eni_id, self._cloud.enis[eni_id].address, *meters, fresh=fresh_link)
                 logs, window_s = wanted[eni_id]
                 ledger = self._ledger(eni_id, now_s, window_s, logs)
                 self._watches[eni_id] = Watch(index, fabric, window_s, ledger)

@@ -8,7 +8,7 @@ be in it), is dumped, decoded and flushed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from emulator.errors import KernelRefused
 from emulator.fabric import meters, netlink, tables
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.elements import Batch
-from emulator.fabric.meters import Meter
+from emulator.fabric.meters import NONE, Count, Meter
 
 Flows = np.ndarray[tuple[int], np.dtype[np.void]]
 
@@ -29,6 +29,7 @@ _MANY = 4096
 class Harvest:
     """What one ENI's tables held at a cut: ``flows`` as tables.FLOW, ``skipped`` packets that found no room.
 
+    ``skipped_accept`` and ``skipped_reject`` of them were on their way to the ENI.
     ``before`` and ``after`` are the ENI's meters on both sides of the cut (in ``before`` those of the link alone): what
     passed between them may belong to either side.
     """
@@ -36,6 +37,8 @@ class Harvest:
     flows: Flows
     skipped: int
     skipped_bytes: int = 0
+    skipped_accept: Count = NONE
+    skipped_reject: Count = NONE
     before: Meter = meters.ZERO
     after: Meter = meters.ZERO
 
@@ -46,7 +49,7 @@ class Accounts:
     def __init__(self, keeper: KeeperClient, ns: int, generations: dict[int, int] | None = None) -> None:
         self._keeper, self._ns = keeper, ns
         self._generation: dict[int, int] = dict(generations or {})
-        self._skipped: dict[tuple[int, int], tuple[int, int]] = {}
+        self._skipped: dict[str, Count] = {}  # by counter, as last read
         self._parted: dict[int, tuple[Meter, Meter]] = {}  # links that are gone: before and after their route
         self._stopped: set[int] = set()  # no longer counted, but not yet read
 
@@ -95,8 +98,8 @@ class Accounts:
         for index in gone:
             del self._generation[index]
             self._stopped.discard(index)
-            self._skipped.pop((index, 0), None)
-            self._skipped.pop((index, 1), None)
+            for name in (*(tables.skip_counter(index, one) for one in (0, 1)), *tables.skip_counters_in(index)):
+                self._skipped.pop(name, None)
             self._parted.pop(index, None)
         return harvest
 
@@ -161,10 +164,13 @@ class Accounts:
                 full.setdefault(index, []).append(name)
         self._empty(full, {index: generations[index] for index in full if sum(map(len, parts[index])) > _MANY})
         skipped = self._count_skipped(generations, answers[len(sets) : read])
+        on_their_way = self._skipped_in(index for index, count in skipped.items() if count.packets)
         harvests = {}
         for index, found in parts.items():
             flows, now = np.concatenate(found) if found else np.empty(0, tables.FLOW), after.get(index, meters.ZERO)
-            harvests[index] = Harvest(flows, *skipped[index], (before or {}).get(index, now), now)
+            lost, lost_in = skipped[index], on_their_way.get(index, (NONE, NONE))
+            earlier = (before or {}).get(index, now)
+            harvests[index] = Harvest(flows, lost.packets, lost.bytes, *lost_in, before=earlier, after=now)
         return harvests
 
     def _empty(self, full: dict[int, list[str]], large: dict[int, int]) -> None:
@@ -175,11 +181,21 @@ class Accounts:
         if small:
             self._send(Batch().flush(small), settle=False)
 
-    def _count_skipped(self, generations: dict[int, int], answers: Sequence[memoryview]) -> dict[int, tuple[int, int]]:
-        counts = {}
-        for (index, generation), answer in zip(generations.items(), answers, strict=True):
-            packets, size = tables.decode_counter(answer)
-            seen = self._skipped.get((index, generation), (0, 0))
-            counts[index] = packets - seen[0], size - seen[1]
-            self._skipped[index, generation] = packets, size
-        return counts
+    def _count_skipped(self, generations: dict[int, int], answers: Sequence[memoryview]) -> dict[int, Count]:
+        names = (tables.skip_counter(index, generation) for index, generation in generations.items())
+        return dict(zip(generations, self._since_last_time(names, answers), strict=True))
+
+    def _skipped_in(self, indexes: Iterable[int]) -> dict[int, tuple[Count, Count]]:
+        """Of what these ENIs' tables skipped: (accepted, rejected) on its way in."""
+        asked = list(indexes)
+        names = [name for index in asked for name in tables.skip_counters_in(index)]
+        steps = [(self._ns, netlink.NETFILTER, tables.counter_request(name)) for name in names]
+        answers = netlink.send(self._keeper, steps, "read what was skipped") if steps else []
+        counts = list(self._since_last_time(names, answers))
+        return dict(zip(asked, zip(counts[::2], counts[1::2], strict=True), strict=True))
+
+    def _since_last_time(self, names: Iterable[str], answers: Iterable[memoryview]) -> Iterator[Count]:
+        for name, answer in zip(names, answers, strict=True):
+            total = Count(*tables.decode_counter(answer))
+            yield total - self._skipped.get(name, NONE)
+            self._skipped[name] = total

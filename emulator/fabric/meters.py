@@ -9,7 +9,6 @@ packet pays for it. Dynamic sets count by interface what is dropped aside, where
     nowhere_by        packets to an address that nobody has
     expired_by        packets with a TTL of 0, which routing drops
     fragments         IP fragments, before they are put together
-    skipped_in        packets to the ENI that found no room in its flow tables, by mark
 
 All of them count from the birth of the link and are only read when somebody asks.
 """
@@ -20,10 +19,10 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from emulator.fabric import marks, netlink, tables
+from emulator.fabric import netlink, tables
 
 _ETHERNET = 14
-_SETS = ("arp_in", "arp_out", "spoofed_by", "nowhere_by", "expired_by", "fragments", "skipped_in")
+_SETS = ("arp_in", "arp_out", "spoofed_by", "nowhere_by", "expired_by", "fragments")
 _ARP, _INET = 3, 1
 
 
@@ -65,8 +64,6 @@ class Meter:
     nowhere: Count = NONE
     expired: Count = NONE
     fragments: Count = NONE
-    skipped_accept: Count = NONE
-    skipped_reject: Count = NONE
 
     def __sub__(self, other: Meter) -> Meter:
         return Meter(*(mine - its for mine, its in zip(vars(self).values(), vars(other).values(), strict=True)))
@@ -107,14 +104,10 @@ def sets(answers: Sequence[memoryview]) -> dict[int, dict[str, Count]]:
     found: dict[int, dict[str, Count]] = {}
     for name, answer in zip(_SETS, answers, strict=True):
         for key, packets, size in tables.decode_counts(answer):
-            (index,) = struct.unpack_from("=L", key, len(key) - 4)
-            field = name.removesuffix("_by")
-            if name == "skipped_in":
-                field = "skipped_reject" if struct.unpack_from("=L", key)[0] & marks.REJECT else "skipped_accept"
-            counts = found.setdefault(index, {})
+            (index,) = struct.unpack_from("=L", key)
             if name == "arp_out":
                 size -= _ETHERNET * packets  # an ARP frame has its Ethernet header where the kernel makes it
-            counts[field] = counts.get(field, NONE) + Count(packets, size)
+            found.setdefault(index, {})[name.removesuffix("_by")] = Count(packets, size)
     return found
 
 

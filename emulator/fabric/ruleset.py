@@ -56,10 +56,6 @@ def base(nowhere_index: int) -> str:
   type iface_index
   flags dynamic
  }}
- set skipped_in {{
-  type mark . iface_index
-  flags dynamic
- }}
  set owned {{
   type iface_index . ipv4_addr
  }}

@@ -119,13 +119,19 @@ def skip_counter(index: int, generation: int) -> str:
     return f"s{index}g{generation}"
 
 
+def skip_counters_in(index: int) -> tuple[str, str]:
+    """Of what was skipped, that which was on its way to the ENI: accepted and rejected, in both generations. They are
+    named, for where a set finds no room the kernel may have none for an element in another set either."""
+    return f"s{index}a", f"s{index}r"
+
+
 def chain_name(index: int, generation: int) -> str:
     return f"a{index}g{generation}"
 
 
 def declare(index: int) -> str:
     """The sets, counters and chains of one ENI, both generations."""
-    lines = []
+    lines = [f"add counter {TABLE} {name}" for name in skip_counters_in(index)]
     for generation in (0, 1):
         lines.append(f"add counter {TABLE} {skip_counter(index, generation)}")
         lines.append(f"add chain {TABLE} {chain_name(index, generation)}")
@@ -147,7 +153,9 @@ def _sets_and_rules(index: int, generation: int) -> Iterator[str]:
         name = set_name(index, generation, shape)
         yield f"add set {TABLE} {name} {{ typeof {shape.expression}; flags dynamic; }}"
         yield f"add rule {TABLE} {chain} {shape.match} update @{name} {{ {shape.expression} counter }} return"
-    yield f"add rule {TABLE} {chain} meta mark & {marks.IN:#x} != 0 update @skipped_in {{ meta mark . oif counter }}"
+    for mark, counter in zip((marks.IN, marks.IN | marks.REJECT), skip_counters_in(index), strict=True):
+        test = f"meta mark & {marks.IN | marks.REJECT:#x} == {mark:#x}"
+        yield f"add rule {TABLE} {chain} {test} counter name {counter}"
     yield f"add rule {TABLE} {chain} counter name {skip_counter(index, generation)}"
 
 
@@ -158,6 +166,7 @@ def remove(index: int) -> str:
     for generation in (0, 1):
         rest += [f"delete set {TABLE} {set_name(index, generation, shape)}" for shape in SHAPES]
         rest.append(f"delete counter {TABLE} {skip_counter(index, generation)}")
+    rest += [f"delete counter {TABLE} {name}" for name in skip_counters_in(index)]
     return "\n".join([*chains, *rest]) + "\n"
 
 
