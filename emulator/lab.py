@@ -128,6 +128,10 @@ class Lab:
         return self.fabric.net
 
     @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
     def quotas(self) -> dict[str, int]:
         """Most of a kind in one region; may be changed."""
         return self.cloud.quotas

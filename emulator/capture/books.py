@@ -54,7 +54,7 @@ class EniBooks:
     skipped_accept: Count = NONE
     skipped_reject: Count = NONE
     since: Window | None = None
-    wrong: list[tuple[Window, str]] = field(default_factory=list)
+    wrong: list[tuple[Window | None, str]] = field(default_factory=list)
 
     @property
     def meter(self) -> Meter:
@@ -99,7 +99,7 @@ class EniBooks:
 
     def failures(self, dropped: int) -> list[tuple[Window | None, str]]:
         """What is wrong, with the first window in which it was."""
-        return self.wrong or [(self.since, line) for line in self.differences(dropped)]
+        return [*self.wrong] or [(self.since, line) for line in self.differences(dropped)]
 
     def differences(self, dropped: int) -> list[str]:
         """What does not agree, one line each; the VPC lost ``dropped`` packets to a full connection table.
@@ -154,9 +154,7 @@ class VpcBooks:
     _moved: bool = False  # whether an ENI was plugged in or unplugged since then
     _nowhere: int = 0  # packets to nobody at the last complete cut
     _allowed: int = 0  # of packets to nobody, those that may have been meant for an ENI that came or went
-    _differences: list[tuple[Window, np.void]] = field(
-        default_factory=list
-    )  # not explained yet, with their first window
+    _differences: list[tuple[Window, np.void]] = field(default_factory=list)  # with their first window
 
     def open(self, enis: Iterable[tuple[str, IPv4Address, Meter, Meter]], *, fresh: bool) -> None:
         """These ENIs are counted from here on, with their meters before and after; ``fresh``: they were not plugged in
