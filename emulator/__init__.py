@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.errors import (
     AlreadyExists,
+    AuditFailed,
     ClockError,
     CommandNotFound,
     GuestError,
@@ -43,6 +44,7 @@ else:
 
 __all__ = [
     "AlreadyExists",
+    "AuditFailed",
     "ClockError",
     "CommandNotFound",
     "GuestError",

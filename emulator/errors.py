@@ -8,7 +8,8 @@
     │   ├── KeeperLost           the keeper process is gone
     │   ├── KernelRefused        the kernel said no; carries errno and the request
     │   ├── RequirementMissing   nft, bwrap, user namespaces, ...: what is missing and the way out
-    │   └── ClockError           time can only be moved forward, by a sane amount
+    │   ├── ClockError           time can only be moved forward, by a sane amount
+    │   └── AuditFailed          what was counted is not what the kernel's links counted; carries the audit
     ├── GuestError               a command in a CVM could not be started or did not end well
     │   └── CommandNotFound
     └── RequestRefused           a cloud would refuse it; carries the provider's own code
@@ -64,6 +65,14 @@ class RequirementMissing(LabError):
 
 class ClockError(LabError):
     """Lab time was asked to move backwards, by no number, or absurdly far."""
+
+
+class AuditFailed(LabError):
+    """The lab's books do not balance: ``audit`` says at which ENI, in which window, and of which 5-tuples."""
+
+    def __init__(self, message: str, *, audit: object = None) -> None:
+        super().__init__(message)
+        self.audit = audit
 
 
 class GuestError(VpclabError):

@@ -23,7 +23,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from emulator import resources
+from emulator import audit, resources
 from emulator.clock import Clock, check_speed
 from emulator.cloud import model
 from emulator.cloud.account import Cloud
@@ -127,6 +127,10 @@ class Lab:
     def net(self) -> CloudNet:
         """The lab as a Mininet network: ``net.get("A").cmd("ip a")``, ``pingAll``, ``CLI(lab.net)``."""
         return self.fabric.net
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     @property
     def quotas(self) -> dict[str, int]:
@@ -256,6 +260,18 @@ class Lab:
         known = self.cloud if meta["lab"] == self._tag else None
         with self._lock:
             return explain(known, meta, record.get("action"), record["log-status"], packet_in(record))
+
+    def audit(self) -> audit.Audit:
+        """Double entry over all that was counted so far: each ENI's records against its link's own counters, and what
+        one ENI sent against what another got.
+
+        Exact where traffic is quiet, that is where no packet passes while the tables are read; packets under way are
+        waited for, for half a second at most. Where traffic goes on all the time, so many as may be under way can
+        differ. ENIs without a flow log have no books. Reads the open windows; their records stay as they are.
+        """
+        self._check_open()
+        with self._lock:
+            return audit.audit(self._collector, self.cloud, sum(len(vpc.attached) for vpc in self.fabric.vpcs.values()))
 
     # how a change is made ----------------------------------------------------------------------------
 

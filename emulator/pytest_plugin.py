@@ -7,6 +7,7 @@ test uses one.
 ``lab``            fixture: a fresh ``Lab`` for the test, manual clock, lab time from ``START_S`` on
 ``lab_module``     fixture: one such lab for all tests of a module
 --vpclab-profile   the cloud of both: tencent (default), tencent-2020, alibaba, alibaba-2019
+--vpclab-no-audit  leaves out ``lab.audit()`` at the end of both; also as ``vpclab_audit = false`` in pytest's ini file
 ================== ==================================================================================
 
 Where the machine cannot give a lab what it needs the fixtures skip, naming cause and way out; with
@@ -46,9 +47,12 @@ _failure = pytest.StashKey["Failure"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.getgroup("vpclab", "vpclab: an emulated cloud for each test").addoption(
+    group = parser.getgroup("vpclab", "vpclab: an emulated cloud for each test")
+    group.addoption(
         "--vpclab-profile", metavar="NAME", help="the cloud of the fixtures lab and lab_module (default: tencent)"
     )
+    group.addoption("--vpclab-no-audit", action="store_true", help="do not audit the fixtures' labs at their end")
+    parser.addini("vpclab_audit", "audit the labs of the fixtures at their end", type="bool", default=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -69,6 +73,7 @@ def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
     """A fresh vpclab Lab: private sandbox, manual clock from START_S on, closed after the test."""
     with _open(pytestconfig) as lab:
         yield lab
+        _audit(pytestconfig, lab)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +81,21 @@ def lab_module(pytestconfig: pytest.Config) -> Iterator[Lab]:
     """A vpclab Lab that the tests of one module share."""
     with _open(pytestconfig) as lab:
         yield lab
+        _audit(pytestconfig, lab)
+
+
+def _audit(config: pytest.Config, lab: Lab) -> None:
+    """Fail the test whose records are not what was on the wire; a lab that is gone or counts nothing has no books."""
+    if config.getoption("vpclab_no_audit") or not config.getini("vpclab_audit"):
+        return
+    if lab.closed or not lab.fabric.keeper.alive:
+        return
+    from emulator import AuditFailed
+
+    try:
+        lab.audit().check()
+    except AuditFailed as failed:
+        pytest.fail(f"{_PREFIX}{failed}", pytrace=False)
 
 
 def _open(config: pytest.Config) -> Lab:

@@ -176,7 +176,8 @@ class Story:
 def tell(scenario: Scenario, profile: str | None = None, teller: Teller | None = None) -> Outcome:
     """Run a scenario in a lab of its own, by default under the first profile that it supports.
 
-    A fact that does not hold is the outcome's ``failure``; what keeps the lab from working is raised.
+    A fact that does not hold, or books that do not balance (``lab.audit()``), are the outcome's ``failure``; what keeps
+    the lab from working is raised.
     """
     from emulator import Lab
 
@@ -189,4 +190,7 @@ def tell(scenario: Scenario, profile: str | None = None, teller: Teller | None =
             scenario.run(story, lab)
         except AssertionError as error:
             failure = str(error) or "a fact of the story does not hold"
+        else:
+            audit = lab.audit()
+            failure = None if audit.ok else audit.text
     return Outcome(scenario, profile, story.steps, failure, time.perf_counter() - began)

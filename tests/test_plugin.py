@@ -377,3 +377,49 @@ def test_an_explanation_never_hides_the_failure(pytester: pytest.Pytester) -> No
     result = run(pytester)
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["E*{'a': 1} == {'a': 2}"])
+
+
+FALSIFIED = """
+@pytest.fixture
+def falsified(monkeypatch):
+    from emulator.fabric import tables
+    decode = tables.decode
+    def wrong(*args):
+        flows = decode(*args)
+        flows["packets"] += 1
+        return flows
+    monkeypatch.setattr(tables, "decode", wrong)
+
+def test_records(falsified, lab, rows):
+    assert rows
+"""
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(
+    ("options", "ini", "outcome"),
+    [
+        ((), "", {"passed": 1, "errors": 1}),
+        (("--vpclab-no-audit",), "", {"passed": 1}),
+        ((), "[pytest]\nvpclab_audit = false\n", {"passed": 1}),
+    ],
+    ids=["audited", "by option", "by ini"],
+)
+def test_a_lab_is_audited_at_its_end(
+    pytester: pytest.Pytester, options: tuple[str, ...], ini: str, outcome: dict[str, int]
+) -> None:
+    pytester.makefile(".ini", pytest=ini)
+    pytester.makepyfile(CLOUD + FALSIFIED)
+
+    result = run(pytester, *options)
+
+    result.assert_outcomes(**outcome)
+    if "errors" in outcome:
+        result.stdout.fnmatch_lines(["*the books do not balance:", "*eni-* (A-eth0), window 2024-01-01 00:00:00 to *"])
+
+
+@pytest.mark.kernel
+def test_a_lab_that_its_test_closed_is_not_audited(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_close(lab):\n    lab.create_vpc('10.0.0.0/16')\n    lab.close()\n")
+
+    run(pytester).assert_outcomes(passed=1)

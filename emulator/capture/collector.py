@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from emulator.capture import recovery, schema, windows
+from emulator.capture.books import VpcBooks
 from emulator.capture.ledger import Ledger, Part, by_window, covering, window_records
 from emulator.capture.spool import Spool
 from emulator.cloud.account import Cloud
@@ -33,6 +34,7 @@ from emulator.cloud.model import Eni, FlowLog
 from emulator.errors import NotFound
 from emulator.fabric.accounts import Harvest
 from emulator.fabric.fabric import Fabric
+from emulator.fabric.meters import ZERO
 from emulator.fabric.vpc import VpcFabric
 
 
@@ -57,6 +59,8 @@ class Collector:
         self._drops: dict[str, int] = {}  # by VPC, as last read
         self._lost: dict[str, int] = {}  # by ENI, not yet in a part
         self._written = 0
+        self.books: dict[str, VpcBooks] = {}
+        """By VPC, of every one where an ENI was ever counted."""
         self._behind_s: float | None = None  # when following failed, until it has been made up for
 
     # what is counted -----------------------------------------------------------------------------------
@@ -98,7 +102,11 @@ class Collector:
         self._take(changed, close=False)
         self._take(gone, close=True)
         for eni_id in gone:
-            self._left.append(self._watches.pop(eni_id).ledger)
+            watch = self._watches.pop(eni_id)
+            place = watch.fabric.attached.get(eni_id)
+            unplugged = place is None or place.index != watch.index
+            self._books(watch.fabric).close([eni_id], unplugged=unplugged)
+            self._left.append(watch.ledger)
         for eni_id in changed:
             watch = self._watches[eni_id]
             logs, window_s = wanted[eni_id]
@@ -111,7 +119,15 @@ class Collector:
         for fabric, enis in self._by_fabric(fresh).items():
             places = {eni_id: fabric.attached[eni_id].index for eni_id in enis}
             self._note_drops(fabric)
+            there = bool(fabric.plugged.intersection(places.values()))
+            before = fabric.accounts.measure() if there else {}
             fabric.accounts.open(places.values())
+            after = fabric.accounts.measure() if there else {}
+            begun = [
+                (eni_id, self._cloud.enis[eni_id].address, before.get(index, ZERO), after.get(index, ZERO))
+                for eni_id, index in places.items()
+            ]
+            self._books(fabric).open(begun, fresh=not there)
             for eni_id, index in places.items():
                 logs, window_s = wanted[eni_id]
                 ledger = self._ledger(eni_id, now_s, window_s, logs)
@@ -124,6 +140,7 @@ class Collector:
         watch = self._watches.pop(eni_id, None)
         if watch is not None:
             watch.fabric.accounts.close([watch.index])
+            self._books(watch.fabric).forget(eni_id)
             self._note()
 
     def _attached(self) -> Iterable[str]:
@@ -148,11 +165,28 @@ class Collector:
             indexes = [self._watches[eni_id].index for eni_id in enis]
             self._note_drops(fabric)
             harvests = fabric.accounts.close(indexes) if close else fabric.accounts.cut(indexes)
+            ledgers = {eni_id: self._watches[eni_id].ledger for eni_id in enis}
+            entries = {
+                eni_id: (harvests[self._watches[eni_id].index], (ledger.start, ledger.end))
+                for eni_id, ledger in ledgers.items()
+            }
+            self._books(fabric).cut(entries, self._drops.get(fabric.vpc.id, 0))
             for eni_id in enis:
                 watch = self._watches[eni_id]
                 harvest = harvests[watch.index]
                 harvest = Harvest(harvest.flows, harvest.skipped + self._lost.pop(eni_id, 0))
                 watch.ledger.parts.append(Part(harvest, watch.ledger.flow_logs))
+
+    def _books(self, fabric: VpcFabric) -> VpcBooks:
+        return self.books.setdefault(fabric.vpc.id, VpcBooks())
+
+    def read_now(self) -> None:
+        """Read what the tables of all ENIs hold now into the open windows."""
+        if self._behind_s is not None:
+            self.follow(self._behind_s)
+        if self._watches:
+            self._take(list(self._watches), close=False)
+            self._note()
 
     def _close_strays(self) -> None:
         """Tables that were opened for a change which was then taken back count for nobody."""

@@ -8,15 +8,16 @@ be in it), is dumped, decoded and flushed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from emulator.errors import KernelRefused
-from emulator.fabric import netlink, tables
+from emulator.fabric import meters, netlink, tables
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.elements import Batch
+from emulator.fabric.meters import NONE, Count, Meter
 
 Flows = np.ndarray[tuple[int], np.dtype[np.void]]
 
@@ -26,10 +27,20 @@ _MANY = 4096
 
 @dataclass(frozen=True)
 class Harvest:
-    """What one ENI's tables held at a cut: ``flows`` as tables.FLOW, ``skipped`` packets that found no room."""
+    """What one ENI's tables held at a cut: ``flows`` as tables.FLOW, ``skipped`` packets that found no room.
+
+    ``skipped_accept`` and ``skipped_reject`` of them were on their way to the ENI.
+    ``before`` and ``after`` are the ENI's meters on both sides of the cut (in ``before`` those of the link alone): what
+    passed between them may belong to either side.
+    """
 
     flows: Flows
     skipped: int
+    skipped_bytes: int = 0
+    skipped_accept: Count = NONE
+    skipped_reject: Count = NONE
+    before: Meter = meters.ZERO
+    after: Meter = meters.ZERO
 
 
 class Accounts:
@@ -40,7 +51,8 @@ class Accounts:
     ) -> None:
         self._keeper, self._ns, self._tcp_flags = keeper, ns, tcp_flags
         self._generation: dict[int, int] = dict(generations or {})
-        self._skipped: dict[tuple[int, int], int] = {}
+        self._skipped: dict[str, Count] = {}  # by counter, as last read
+        self._parted: dict[int, tuple[Meter, Meter]] = {}  # links that are gone: before and after their route
         self._stopped: set[int] = set()  # no longer counted, but not yet read
 
     @property
@@ -68,9 +80,9 @@ class Accounts:
         batch = Batch()
         for name in ("acct_out", "acct_in"):
             batch.delete_jumps(name, cut).jump(name, chains)
-        self._send(batch, settle=True)
+        before = self._cut(batch)
         self._generation.update({index: 1 - old[index] for index in cut})
-        return self._read(old)
+        return self._read(old, before)
 
     def close(self, indexes: Iterable[int]) -> dict[int, Harvest]:
         """Stop counting for these ENIs; what they held is returned."""
@@ -78,29 +90,58 @@ class Accounts:
         if not gone:
             return {}
         counted = [index for index in gone if index not in self._stopped]
+        before: dict[int, Meter] = {}
         if counted:
-            self._send(Batch().delete_jumps("acct_out", counted).delete_jumps("acct_in", counted), settle=True)
+            before = self._cut(Batch().delete_jumps("acct_out", counted).delete_jumps("acct_in", counted))
         self._stopped.update(counted)
-        harvest = self._read({index: self._generation[index] for index in gone})
+        harvest = self._read({index: self._generation[index] for index in gone}, before)
         with contextlib.suppress(KernelRefused):  # empty tables that stay cost little, what was read is worth more
             self._keeper.nft(self._ns, "".join(tables.remove(index, tcp_flags=self._tcp_flags) for index in gone))
         for index in gone:
             del self._generation[index]
             self._stopped.discard(index)
-            self._skipped.pop((index, 0), None)
-            self._skipped.pop((index, 1), None)
+            for name in (*(tables.skip_counter(index, one) for one in (0, 1)), *tables.skip_counters_in(index)):
+                self._skipped.pop(name, None)
+            self._parted.pop(index, None)
         return harvest
+
+    def measure(self) -> dict[int, Meter]:
+        """The meters of all ENIs now, by interface index."""
+        steps = [*meters.set_steps(self._ns), meters.link_step(self._ns)]
+        return self._measured(netlink.send(self._keeper, steps, "read the meters"))
+
+    def _measured(self, answers: Sequence[memoryview]) -> dict[int, Meter]:
+        """Answers to the steps of :meth:`measure`: the links last, so that each packet in a set is in its link, too."""
+        links, counts = meters.links(answers[-1]), meters.sets(answers[:-1])
+        links |= {index: after for index, (_, after) in self._parted.items()}
+        return {index: meters.joined(link, counts.get(index, {})) for index, link in links.items()}
+
+    def link_meter(self, index: int) -> Meter:
+        """One link's counters now; zero where there is no such link."""
+        answers = self._keeper.netlink([meters.link_step(self._ns, index)])
+        return meters.links(answers[0]).get(index, meters.ZERO)
+
+    def part(self, index: int, before: Meter, after: Meter) -> None:
+        """A link is about to be deleted: its last meters, before its route went and after."""
+        if index in self._generation:
+            self._parted[index] = (before, after)
 
     def read_all(self, index: int) -> list[Harvest]:
         """Both generations of one ENI, where nobody cuts any more; what was read is gone from the kernel."""
         return [self._read({index: generation})[index] for generation in (0, 1)]
 
+    def _cut(self, batch: Batch) -> dict[int, Meter]:
+        """Run the transaction that cuts; the links' meters just before it."""
+        steps = [meters.link_step(self._ns), (self._ns, netlink.NETFILTER, batch.request())]
+        answers = netlink.send(self._keeper, steps, "cut the flow tables", settle=True)
+        return meters.links(answers[0]) | {index: before for index, (before, _) in self._parted.items()}
+
     def _send(self, batch: Batch, *, settle: bool) -> None:
         step = (self._ns, netlink.NETFILTER, batch.request())
         netlink.send(self._keeper, [step], "cut the flow tables", settle=settle)
 
-    def _read(self, generations: dict[int, int]) -> dict[int, Harvest]:
-        """Dump and flush the named generations, which are at rest."""
+    def _read(self, generations: dict[int, int], before: dict[int, Meter] | None = None) -> dict[int, Harvest]:
+        """Dump and flush the named generations, which are at rest; the meters, too, where those before are given."""
         sets = [
             (index, shape, tables.set_name(index, generation, shape))
             for index, generation in generations.items()
@@ -111,7 +152,11 @@ class Accounts:
             (self._ns, netlink.NETFILTER, tables.counter_request(tables.skip_counter(index, generation)))
             for index, generation in generations.items()
         ]
+        read = len(steps)
+        if before is not None:
+            steps += [*meters.set_steps(self._ns), meters.link_step(self._ns)]
         answers = netlink.send(self._keeper, steps, "read the flow tables")
+        after = self._measured(answers[read:]) if before is not None else {}
         parts: dict[int, list[Flows]] = {index: [] for index in generations}
         full: dict[int, list[str]] = {}
         for (index, shape, name), answer in zip(sets, answers, strict=False):
@@ -122,11 +167,15 @@ class Accounts:
                 parts[index].append(flows)
                 full.setdefault(index, []).append(name)
         self._empty(full, {index: generations[index] for index in full if sum(map(len, parts[index])) > _MANY})
-        skipped = self._count_skipped(generations, answers[len(sets) :])
-        return {
-            index: Harvest(np.concatenate(found) if found else np.empty(0, tables.FLOW), skipped[index])
-            for index, found in parts.items()
-        }
+        skipped = self._count_skipped(generations, answers[len(sets) : read])
+        on_their_way = self._skipped_in(index for index, count in skipped.items() if count.packets)
+        harvests = {}
+        for index, found in parts.items():
+            flows, now = np.concatenate(found) if found else np.empty(0, tables.FLOW), after.get(index, meters.ZERO)
+            lost, lost_in = skipped[index], on_their_way.get(index, (NONE, NONE))
+            earlier = (before or {}).get(index, now)
+            harvests[index] = Harvest(flows, lost.packets, lost.bytes, *lost_in, before=earlier, after=now)
+        return harvests
 
     def _empty(self, full: dict[int, list[str]], large: dict[int, int]) -> None:
         """Flush the named sets of each ENI, or renew the generation where they are large."""
@@ -136,10 +185,21 @@ class Accounts:
         if small:
             self._send(Batch().flush(small), settle=False)
 
-    def _count_skipped(self, generations: dict[int, int], answers: Sequence[memoryview]) -> dict[int, int]:
-        counts = {}
-        for (index, generation), answer in zip(generations.items(), answers, strict=True):
-            total, _ = tables.decode_counter(answer)
-            counts[index] = total - self._skipped.get((index, generation), 0)
-            self._skipped[index, generation] = total
-        return counts
+    def _count_skipped(self, generations: dict[int, int], answers: Sequence[memoryview]) -> dict[int, Count]:
+        names = (tables.skip_counter(index, generation) for index, generation in generations.items())
+        return dict(zip(generations, self._since_last_time(names, answers), strict=True))
+
+    def _skipped_in(self, indexes: Iterable[int]) -> dict[int, tuple[Count, Count]]:
+        """Of what these ENIs' tables skipped: (accepted, rejected) on its way in."""
+        asked = list(indexes)
+        names = [name for index in asked for name in tables.skip_counters_in(index)]
+        steps = [(self._ns, netlink.NETFILTER, tables.counter_request(name)) for name in names]
+        answers = netlink.send(self._keeper, steps, "read what was skipped") if steps else []
+        counts = list(self._since_last_time(names, answers))
+        return dict(zip(asked, zip(counts[::2], counts[1::2], strict=True), strict=True))
+
+    def _since_last_time(self, names: Iterable[str], answers: Iterable[memoryview]) -> Iterator[Count]:
+        for name, answer in zip(names, answers, strict=True):
+            total = Count(*tables.decode_counter(answer))
+            yield total - self._skipped.get(name, NONE)
+            self._skipped[name] = total

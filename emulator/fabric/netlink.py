@@ -25,7 +25,7 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 DUMP_INTERRUPTED = 0x10
 
 _NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH, _NEWRULE = 16, 17, 18, 20, 24, 25, 28, 32
-_DELRULE, _SETNEIGHTBL = 33, 67
+_DELRULE, _SETNEIGHTBL, _NEWSTATS, _GETSTATS = 33, 67, 92, 94
 _INET, _INET6, _IFF_UP, _IFF_NOARP, _OPERSTATE_UP = 2, 10, 0x1, 0x80, 6
 _MAIN, _STATIC, _UNICAST, _ONLINK = 254, 4, 1, 4  # RT_TABLE_, RTPROT_, RTN_, RTNH_F_
 _SCOPE_GLOBAL, _SCOPE_LINK, _SCOPE_NOWHERE = 0, 253, 255
@@ -100,6 +100,24 @@ def delete_link(index: int) -> bytes:
 def get_link(index: int) -> bytes:
     """Asking for a link also makes the kernel finish pending link-watch work, which is why it serves as a barrier."""
     return _request(_GETLINK, _link(index))
+
+
+def get_statistics(index: int = 0) -> bytes:
+    """Ask for a link's counters alone (IFLA_STATS_LINK_64), or for those of all links of the namespace."""
+    body = struct.pack("=BBHLL", 0, 0, 0, index, 1)  # struct if_stats_msg
+    return _request(_GETSTATS, body, 0 if index else DUMP)
+
+
+def statistics(answer: memoryview) -> dict[int, tuple[int, ...]]:
+    """Interface index → struct rtnl_link_stats64 of the links that an answer tells of."""
+    found = {}
+    for kind, message in messages(answer):
+        if kind == _NEWSTATS:
+            length, attribute = struct.unpack_from("=HH", message, 28)
+            if attribute == 1:  # IFLA_STATS_LINK_64
+                index = int(struct.unpack_from("=L", message, 20)[0])
+                found[index] = struct.unpack_from(f"={(length - 4) // 8}Q", message, 32)
+    return found
 
 
 def add_address(index: int, address: str, prefix: int) -> bytes:

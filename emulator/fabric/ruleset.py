@@ -47,6 +47,22 @@ def base(nowhere_index: int) -> str:
  }}
  counter foreign {{
  }}
+ set spoofed_by {{
+  type iface_index
+  flags dynamic
+ }}
+ set nowhere_by {{
+  type iface_index
+  flags dynamic
+ }}
+ set expired_by {{
+  type iface_index
+  flags dynamic
+ }}
+ set fragments {{
+  type iface_index
+  flags dynamic
+ }}
  set owned {{
   type iface_index . ipv4_addr
  }}
@@ -69,6 +85,9 @@ def base(nowhere_index: int) -> str:
   type iface_index : verdict
  }}
 {chains}
+ chain expired {{
+  update @expired_by {{ iif counter }}
+ }}
  chain new_out {{
   iif vmap @sg_out
  }}
@@ -103,18 +122,30 @@ def base(nowhere_index: int) -> str:
   meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} return
   ct state vmap {{ {_by_state("in")} }}
  }}
+ chain spoofed {{
+  update @spoofed_by {{ iif counter }}
+  counter name spoofed drop
+ }}
+ chain nowhere {{
+  update @nowhere_by {{ iif counter }}
+  counter name nowhere drop
+ }}
+ chain early {{
+  type filter hook prerouting priority -450
+  @nh,48,16 & 0x3fff != 0 update @fragments {{ iif counter }}
+ }}
  chain prerouting {{
   type filter hook prerouting priority 0
   meta nfproto ipv6 counter name foreign drop
-  iif . ip saddr != @owned counter name spoofed drop
-  ip ttl vmap {{ {restore} }}
+  iif . ip saddr != @owned goto spoofed
+  ip ttl vmap {{ 0 : jump expired, {restore} }}
   jump judge_out
   iif vmap @acct_out
   meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} drop
  }}
  chain forward {{
   type filter hook forward priority 0
-  oif {nowhere_index} counter name nowhere drop
+  oif {nowhere_index} goto nowhere
   jump judge_in
   oif vmap @acct_in
   meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} drop
@@ -124,6 +155,24 @@ def base(nowhere_index: int) -> str:
  }}
  chain output {{
   type filter hook output priority 0; policy drop;
+ }}
+}}
+table arp {TABLE.split()[1]} {{
+ set arp_in {{
+  type iface_index
+  flags dynamic
+ }}
+ set arp_out {{
+  type iface_index
+  flags dynamic
+ }}
+ chain input {{
+  type filter hook input priority 0
+  update @arp_in {{ iif counter }}
+ }}
+ chain output {{
+  type filter hook output priority 0
+  update @arp_out {{ oif counter }}
  }}
 }}
 """

@@ -31,6 +31,7 @@ import numpy as np
 
 from emulator.cloud.model import PORTS_PROTOCOLS
 from emulator.errors import KernelRefused
+from emulator.fabric import marks
 from emulator.fabric.netlink import ACK, DUMP, DUMP_INTERRUPTED, REQUEST
 from emulator.fabric.ruleset import TABLE
 
@@ -150,13 +151,19 @@ def skip_counter(index: int, generation: int) -> str:
     return f"s{index}g{generation}"
 
 
+def skip_counters_in(index: int) -> tuple[str, str]:
+    """Of what was skipped, that which was on its way to the ENI: accepted and rejected, in both generations. They are
+    named, for where a set finds no room the kernel may have none for an element in another set either."""
+    return f"s{index}a", f"s{index}r"
+
+
 def chain_name(index: int, generation: int) -> str:
     return f"a{index}g{generation}"
 
 
 def declare(index: int, *, tcp_flags: bool = False) -> str:
     """The sets, counters and chains of one ENI, both generations."""
-    lines = []
+    lines = [f"add counter {TABLE} {name}" for name in skip_counters_in(index)]
     for generation in (0, 1):
         lines.append(f"add counter {TABLE} {skip_counter(index, generation)}")
         lines.append(f"add chain {TABLE} {chain_name(index, generation)}")
@@ -178,6 +185,9 @@ def _sets_and_rules(index: int, generation: int, present: Iterable[Shape]) -> It
         name, end = set_name(index, generation, shape), "" if shape is TCP_FLAGS else " return"
         yield f"add set {TABLE} {name} {{ typeof {shape.expression}; flags dynamic; }}"
         yield f"add rule {TABLE} {chain} {shape.match} update @{name} {{ {shape.expression} counter }}{end}"
+    for mark, counter in zip((marks.IN, marks.IN | marks.REJECT), skip_counters_in(index), strict=True):
+        test = f"meta mark & {marks.IN | marks.REJECT:#x} == {mark:#x}"
+        yield f"add rule {TABLE} {chain} {test} counter name {counter}"
     yield f"add rule {TABLE} {chain} counter name {skip_counter(index, generation)}"
 
 
@@ -189,6 +199,7 @@ def remove(index: int, *, tcp_flags: bool = False) -> str:
         present = shapes(tcp_flags=tcp_flags)
         rest += [f"delete set {TABLE} {set_name(index, generation, shape)}" for shape in present]
         rest.append(f"delete counter {TABLE} {skip_counter(index, generation)}")
+    rest += [f"delete counter {TABLE} {name}" for name in skip_counters_in(index)]
     return "\n".join([*chains, *rest]) + "\n"
 
 
@@ -199,8 +210,8 @@ _TABLE_NAME = TABLE.split()[1].encode() + b"\0"
 _NESTED = 0x3FFF
 
 
-def _request(kind: int, flags: int, attributes: bytes) -> bytes:
-    body = struct.pack("=BBH", _INET, 0, 0) + attributes
+def _request(kind: int, flags: int, attributes: bytes, family: int = _INET) -> bytes:
+    body = struct.pack("=BBH", family, 0, 0) + attributes
     return struct.pack("=LHHLL", 16 + len(body), _NFTABLES | kind, REQUEST | flags, 1, 0) + body
 
 
@@ -208,9 +219,9 @@ def _attribute(kind: int, data: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(data), kind) + data + b"\0" * (-len(data) % 4)
 
 
-def dump_request(name: str) -> bytes:
-    """Ask for all elements of a set (protocol NETFILTER)."""
-    return _request(_GETSETELEM, DUMP, _attribute(1, _TABLE_NAME) + _attribute(2, name.encode() + b"\0"))
+def dump_request(name: str, family: int = _INET) -> bytes:
+    """Ask for all elements of a set of the table of a family (protocol NETFILTER)."""
+    return _request(_GETSETELEM, DUMP, _attribute(1, _TABLE_NAME) + _attribute(2, name.encode() + b"\0"), family)
 
 
 def counter_request(name: str) -> bytes:
@@ -293,6 +304,27 @@ def _layout(shape: Shape, part: memoryview) -> tuple[int, np.dtype[np.void]]:
         }
     )
     return size, layout
+
+
+def decode_counts(answer: memoryview) -> Iterator[tuple[bytes, int, int]]:
+    """(key, packets, bytes) of the elements of a small set of any key."""
+    for kind, _, at, end in _messages(answer):
+        if kind == _NFTABLES | _NEWSETELEM:
+            for attr, a, b in _attributes(answer, at + 4, end):
+                for _, element, behind in _attributes(answer, a, b) if attr == 3 else ():
+                    yield _count(answer, element, behind)
+
+
+def _count(answer: memoryview, at: int, end: int) -> tuple[bytes, int, int]:
+    key, values = b"", {1: 0, 2: 0}
+    for kind, a, b in _attributes(answer, at, end):
+        if kind == 1:  # NFTA_SET_ELEM_KEY > NFTA_DATA_VALUE
+            key = bytes(answer[a + 4 : b])
+        elif kind == 7:  # NFTA_SET_ELEM_EXPR > NFTA_EXPR_DATA > NFTA_COUNTER_BYTES, _PACKETS
+            for inner, c, d in _attributes(answer, a, b):
+                if inner == 2:
+                    values |= {one: struct.unpack_from(">Q", answer, e)[0] for one, e, _ in _attributes(answer, c, d)}
+    return key, values[2], values[1]
 
 
 def decode_counter(answer: memoryview) -> tuple[int, int]:

@@ -104,6 +104,8 @@ class VpcFabric:
     def __init__(self, keeper: KeeperClient, cloud: Cloud, vpc: Vpc, ns: int) -> None:
         self._keeper, self._cloud, self.vpc, self.ns = keeper, cloud, vpc, ns
         self.attached: dict[str, Attachment] = {}
+        self.plugged: set[int] = set()
+        """Indexes of links that exist."""
         self.accounts = Accounts(keeper, ns, tcp_flags=cloud.profile.tcp_flags)
         self._indexes = itertools.count(_FIRST_ENI)
         self._chain_numbers = itertools.count(1)
@@ -159,13 +161,16 @@ class VpcFabric:
         Its flow tables, if open, stay until they are closed.
         """
         place, what = self.attached[eni.id], f"detach {eni.id} ({eni.name})"
+        before = self.accounts.link_meter(place.index) if place.index in self.accounts.generations else None
         requests = [
             (self.ns, netlink.delete_route(place.index, str(eni.address))),
             (self.ns, netlink.delete_link(place.index)),
         ]
         if eni.device:
             requests.append((place.guest_ns, netlink.delete_source_rule(str(eni.address), _WAYS + eni.device)))
-        for ns, request in requests:
+        for number, (ns, request) in enumerate(requests):
+            if number == 1 and before is not None:
+                self.accounts.part(place.index, before, self.accounts.link_meter(place.index))
             try:
                 netlink.send(self._keeper, [(ns, netlink.ROUTE, request)], what)
             except KernelRefused as refused:
@@ -192,6 +197,7 @@ class VpcFabric:
         links = offloads = ups = lasts = b""
         for eni, place in places:
             self._admit(eni, place.index, batch)
+            self.plugged.add(place.index)
             if eni.device:
                 self._part_ways(place.guest_ns, what)
             links += place.link.request()

@@ -1,0 +1,308 @@
+"""Double entry: what the flow tables counted against what the kernel counted by itself. Pure.
+
+::
+
+    CVM A ──► link of A ──► counted at A, out ──► path ──► counted at B, in ──► link of B ──► CVM B
+              taken in  =  ACCEPT + REJECT                 ACCEPT + REJECT      ACCEPT + skipped
+                           + skipped + spoofed             + skipped            = handed out
+                           │                               │
+                           └ ACCEPT to B, by 5-tuple  =  ──┘ + dropped on the path
+
+All books are cumulated from the moment an ENI's tables were opened, so a packet that was under way at a cut is missed
+in one window and found in the next. What stays different is wrong since the first window that ended so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+import numpy as np
+
+from emulator.fabric import marks
+from emulator.fabric.accounts import Flows, Harvest
+from emulator.fabric.meters import NONE, ZERO, Count, Meter
+from emulator.fabric.tables import FLOW
+
+UNDER_WAY = 1000
+"""Packets that may be under way while traffic goes on (net.core.netdev_max_backlog, Linux' default)."""
+
+Window = tuple[int, int]
+"""Start and end in lab time."""
+
+_KEY = ("protocol", "saddr", "daddr", "sport", "dport")
+_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 0xFF51AFD7ED558CCD)
+
+
+@dataclass
+class EniBooks:
+    """What was counted of one ENI since ``opened``, its meters then and at the last cut.
+
+    ``since`` is the first window at whose end the books differed and have differed ever since.
+    """
+
+    eni_id: str
+    address: IPv4Address
+    opened: tuple[Meter, Meter] = (ZERO, ZERO)
+    last: tuple[Meter, Meter] = (ZERO, ZERO)
+    accepted_out: Count = NONE
+    rejected_out: Count = NONE
+    accepted_in: Count = NONE
+    rejected_in: Count = NONE
+    skipped: Count = NONE
+    skipped_accept: Count = NONE
+    skipped_reject: Count = NONE
+    since: Window | None = None
+    wrong: list[tuple[Window | None, str]] = field(default_factory=list)
+
+    @property
+    def meter(self) -> Meter:
+        """What the meters counted since the tables were opened."""
+        return self.last[1] - self.opened[1]
+
+    @property
+    def busy(self) -> bool:
+        """Whether packets passed while the tables were cut, or opened."""
+        return not _same_link(*self.last) or not _same_link(*self.opened)
+
+    @property
+    def skipped_in(self) -> Count:
+        return self.skipped_accept + self.skipped_reject
+
+    @property
+    def counted_out(self) -> Count:
+        return self.accepted_out + self.rejected_out + self.skipped - self.skipped_in + self.meter.spoofed
+
+    @property
+    def counted_in(self) -> Count:
+        return self.accepted_in + self.skipped_accept
+
+    def enter(self, harvest: Harvest) -> None:
+        """Add what a cut gave."""
+        accept, reject = _verdicts(harvest.flows)
+        self.accepted_out += accept[0]
+        self.accepted_in += accept[1]
+        self.rejected_out += reject[0]
+        self.rejected_in += reject[1]
+        self.skipped += Count(harvest.skipped, harvest.skipped_bytes)
+        self.skipped_accept += harvest.skipped_accept
+        self.skipped_reject += harvest.skipped_reject
+        self.last = harvest.before, harvest.after
+
+    def judge(self, window: Window, dropped: int) -> None:
+        """At a cut within or at the end of ``window``: what still differs a window later will not be made up for."""
+        found = self.differences(dropped)
+        if found and self.since is not None and window > self.since and not self.wrong:
+            self.wrong = [(self.since, line) for line in found]
+        self.since = (self.since or window) if found else None
+
+    def failures(self, dropped: int) -> list[tuple[Window | None, str]]:
+        """What is wrong, with the first window in which it was."""
+        return [*self.wrong] or [(self.since, line) for line in self.differences(dropped)]
+
+    def differences(self, dropped: int) -> list[str]:
+        """What does not agree, one line each; the VPC lost ``dropped`` packets to a full connection table.
+
+        A datagram in fragments is counted whole, as it passes the rules, and the link counts its pieces: each further
+        one is a packet and 20 bytes of IP header more.
+        """
+        meter, found = self.meter, []
+        slack = UNDER_WAY if self.busy else 0
+        taken = meter.taken - meter.arp_in
+        gap = taken - self.counted_out
+        most, least = meter.unheard + dropped, 0
+        if meter.fragments.packets:
+            gap -= meter.fragments
+            least = -(meter.fragments.packets // 2)
+        wrong = not least - slack <= gap.packets <= most + slack
+        if not slack and gap.packets <= 0:
+            pieces = meter.fragments.packets + gap.packets
+            headers = meter.fragments.bytes - 20 * pieces if gap.packets else 0
+            wrong |= not -headers <= gap.bytes <= 0
+        if wrong:
+            found.append(
+                f"out: its link took in {taken}; counted were {self.counted_out} (ACCEPT {self.accepted_out.packets}, "
+                f"REJECT {self.rejected_out.packets}, skipped {(self.skipped - self.skipped_in).packets}, spoofed "
+                f"{meter.spoofed.packets}" + (f", fragments {meter.fragments.packets}" if least else "") + ")"
+            )
+        handed = meter.handed - meter.arp_out
+        gap = handed - self.counted_in
+        wrong = gap.packets < -meter.undelivered - dropped - slack
+        if gap.packets >= 0 and not meter.undelivered:
+            wrong |= abs(gap.bytes - 20 * gap.packets) > slack * 1500
+        if wrong:
+            found.append(
+                f"in: its link handed over {handed}; counted were {self.counted_in} (ACCEPT {self.accepted_in.packets},"
+                f" skipped {self.skipped_accept.packets})"
+            )
+        return found
+
+
+@dataclass
+class VpcBooks:
+    """The books of one VPC's ENIs, and those between them: what one sent to another against what that one got."""
+
+    enis: dict[str, EniBooks] = field(default_factory=dict)
+    gone: list[EniBooks] = field(default_factory=list)  # no longer counted
+    dropped: int = 0
+    windows: set[Window] = field(default_factory=set)
+    flows: int = 0
+    _pieces: list[Flows] = field(default_factory=list)
+    _addresses: set[int] = field(default_factory=set)  # of ENIs counted since the last complete cut
+    _partly: set[int] = field(default_factory=set)  # and of those that were not counted for all of that time
+    _moved: bool = False  # whether an ENI was plugged in or unplugged since then
+    _nowhere: int = 0  # packets to nobody at the last complete cut
+    _allowed: int = 0  # of packets to nobody, those that may have been meant for an ENI that came or went
+    _differences: list[tuple[Window, np.void]] = field(default_factory=list)  # with their first window
+
+    def open(self, enis: Iterable[tuple[str, IPv4Address, Meter, Meter]], *, fresh: bool) -> None:
+        """These ENIs are counted from here on, with their meters before and after; ``fresh``: they were not plugged in
+        before."""
+        first = not self.enis
+        if first:
+            self._pieces, self._addresses, self._partly = [], set(), set()
+        for eni_id, address, before, after in enis:
+            self.enis[eni_id] = EniBooks(eni_id, address, (before, after), (before, after))
+            self._addresses.add(int(address))
+            if not first and not fresh:
+                self._partly.add(int(address))
+        self._moved |= fresh
+
+    def forget(self, eni_id: str) -> None:
+        """An ENI that was opened could not be plugged in."""
+        self.enis.pop(eni_id, None)
+
+    def cut(self, harvests: Mapping[str, tuple[Harvest, Window]], dropped: int) -> None:
+        """Enter what one cut gave, by ENI with its window."""
+        self.dropped = dropped
+        for eni_id, (harvest, window) in harvests.items():
+            self.windows.add(window)
+            self.flows += len(harvest.flows)
+            self._pieces.append(harvest.flows)
+            if eni_id in self.enis:
+                self.enis[eni_id].enter(harvest)
+        for eni_id, (_, window) in harvests.items():
+            books = self.enis.get(eni_id)
+            if books is not None:
+                books.judge(window, dropped)
+        if set(harvests) == set(self.enis) and self.enis:
+            self._compare(max(window for _, window in harvests.values()))
+
+    def close(self, eni_ids: Iterable[str], *, unplugged: bool) -> None:
+        """These ENIs are no longer counted; their last harvest is entered."""
+        for eni_id in eni_ids:
+            books = self.enis.pop(eni_id, None)
+            if books is not None:
+                self.gone.append(books)
+                if unplugged:
+                    self._moved = True
+                else:
+                    self._partly.add(int(books.address))
+
+    @property
+    def all(self) -> list[EniBooks]:
+        return [*self.gone, *self.enis.values()]
+
+    @property
+    def busy(self) -> bool:
+        return any(books.busy for books in self.enis.values())
+
+    def _compare(self, window: Window) -> None:
+        """At a complete cut: what each ENI sent to another one against what that one got, by 5-tuple."""
+        nowhere = sum(books.meter.nowhere.packets for books in self.all)
+        if self._moved:
+            self._allowed += nowhere - self._nowhere
+        known = np.array(sorted(self._addresses - self._partly), "u4")
+        sent, got = [], []
+        for flows in self._pieces:
+            between = flows[np.isin(flows["saddr"], known) & np.isin(flows["daddr"], known)]
+            inward = (between["mark"] & marks.IN) != 0
+            sent.append(between[~inward & ((between["mark"] & marks.REJECT) == 0)])
+            got.append(between[inward])
+        ours, theirs = _joined(sent), _joined(got)
+        if self._differences or _sum(ours) != _sum(theirs):
+            before = {_tuple(flow): since for since, flow in self._differences}
+            carried = np.array([flow for _, flow in self._differences], FLOW)
+            found = _difference(ours, theirs, carried)
+            self._differences = [(before.get(_tuple(flow), window), flow) for flow in found]
+        self._pieces, self._partly, self._moved, self._nowhere = [], set(), False, nowhere
+        self._addresses = {int(books.address) for books in self.enis.values()}
+
+    def between(self) -> list[tuple[Window, str]]:
+        """5-tuples that do not agree at their two ends, beyond what the path dropped."""
+        lost = sum(int(flow["packets"]) for _, flow in self._differences if flow["packets"] > 0)
+        found = sum(-int(flow["packets"]) for _, flow in self._differences if flow["packets"] < 0)
+        expired = sum(books.meter.expired.packets for books in self.all)
+        skipped_in = sum(books.skipped_in.packets for books in self.all)
+        skipped = sum(books.skipped.packets for books in self.all)
+        slack = UNDER_WAY if self.busy else 0
+        may_lose = self._allowed + expired + self.dropped + skipped_in + slack
+        uneven = any(flow["packets"] == 0 for _, flow in self._differences)
+        if lost <= may_lose and found <= skipped - skipped_in + slack and not uneven:
+            return []
+        owners = {int(books.address): books.eni_id for books in self.all}
+        return [(since, _told(flow, owners)) for since, flow in self._differences]
+
+
+def _same_link(one: Meter, other: Meter) -> bool:
+    return (one.taken, one.handed) == (other.taken, other.handed)
+
+
+def _verdicts(flows: Flows) -> tuple[tuple[Count, Count], tuple[Count, Count]]:
+    """((ACCEPT out, in), (REJECT out, in))."""
+    kinds = ((flows["mark"] & marks.IN) // marks.IN) + 2 * ((flows["mark"] & marks.REJECT) // marks.REJECT)
+    counts = []
+    for kind in range(4):
+        chosen = flows[kinds == kind]
+        counts.append(Count(int(chosen["packets"].sum()), int(chosen["bytes"].sum())))
+    return (counts[0], counts[1]), (counts[2], counts[3])
+
+
+def _joined(flows: Sequence[Flows]) -> Flows:
+    return np.concatenate(flows) if flows else np.empty(0, FLOW)
+
+
+def _hash(flows: Flows) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    """A number for each 5-tuple."""
+    number = np.zeros(len(flows), np.uint64)
+    for name, factor in zip(_KEY, _FACTORS, strict=True):
+        number = (number ^ flows[name].astype(np.uint64)) * np.uint64(factor)
+        number ^= number >> np.uint64(29)
+    return number
+
+
+def _sum(flows: Flows) -> tuple[int, int]:
+    """Equal for equal packets and bytes of equal 5-tuples, however they are spread over entries."""
+    number = _hash(flows)
+    packets, sizes = flows["packets"].astype(np.uint64), flows["bytes"].astype(np.uint64)
+    return int((number * packets).sum()), int((number * sizes).sum())
+
+
+def _difference(ours: Flows, theirs: Flows, carried: Flows) -> Flows:
+    """One entry for each 5-tuple that differs: packets and bytes of ours and carried, less theirs."""
+    every = np.concatenate([ours, carried, theirs])
+    sign = np.ones(len(every), "i8")
+    sign[len(ours) + len(carried) :] = -1
+    _, first, place = np.unique(_hash(every), return_index=True, return_inverse=True)
+    found: Flows = every[first].copy()
+    for name in ("packets", "bytes"):
+        totals = np.zeros(len(found), "i8")
+        np.add.at(totals, place, every[name] * sign)
+        found[name] = totals
+    different: Flows = found[(found["packets"] != 0) | (found["bytes"] != 0)]
+    return different
+
+
+def _tuple(flow: np.void) -> tuple[int, ...]:
+    return tuple(int(flow[name]) for name in _KEY)
+
+
+def _told(flow: np.void, owners: Mapping[int, str]) -> str:
+    protocol, saddr, daddr, sport, dport = _tuple(flow)
+    ends = f"{IPv4Address(saddr)}:{sport} -> {IPv4Address(daddr)}:{dport} protocol {protocol}"
+    sender, receiver = owners.get(saddr, ""), owners.get(daddr, "")
+    more = Count(int(flow["packets"]), int(flow["bytes"]))
+    if more.packets < 0 or (not more.packets and more.bytes < 0):
+        return f"{ends}: {NONE - more} counted at {receiver} that {sender} did not send"
+    return f"{ends}: {more} accepted at {sender} and not counted at {receiver}"
