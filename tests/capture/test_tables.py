@@ -114,12 +114,10 @@ def test_connections_that_found_no_room_are_summed_over_processors() -> None:
 
 @pytest.mark.parametrize("tcp_flags", [False, True])
 def test_the_text_of_an_enis_tables_is_taken_back_whole(tcp_flags: bool) -> None:
-    declared = {
-        (line.split()[1], line.split()[4])
-        for line in tables.declare(12, tcp_flags=tcp_flags).splitlines()
-        if line.split()[1] != "rule"
-    }
-    removed = {(line.split()[1], line.split()[4]) for line in tables.remove(12, tcp_flags=tcp_flags).splitlines()}
+    def named(text: str) -> set[tuple[str, str]]:
+        return {(words[1], words[4]) for words in map(str.split, text.splitlines()) if words[1] != "rule"}
+
+    declared, removed = named(tables.declare(12, tcp_flags=tcp_flags)), named(tables.remove(12, tcp_flags=tcp_flags))
 
     assert declared == removed
     assert len(declared) == 2 * (len(tables.shapes(tcp_flags=tcp_flags)) + 2) + len(tables.skip_counters_in(12))
