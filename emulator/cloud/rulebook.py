@@ -265,12 +265,15 @@ class RuleBook(Templates):
 
     def _same(self, owner: Owner, beside: Sequence[Rule], rule: Rule) -> Rule | None:
         """The tenant's rule that says the same; in a pool, where a priority is part of a rule, at the same one."""
+        pooled = self._pooled(owner)
 
         def says(rule: Rule) -> tuple[object, ...]:
             what = rule.action, rule.protocol, rule.ports, rule.service, rule.peer, rule.source_ports, rule.local
-            return *what, rule.priority if self._pooled(owner) else None
+            return *what, rule.priority if pooled else None
 
-        return next((other for other in beside if not other.default and says(other) == says(rule)), None)
+        wanted = says(rule)
+        alike = (other for other in beside if other.ports == rule.ports and not other.default)
+        return next((other for other in alike if says(other) == wanted), None)
 
     def _check_priority(self, owner: Owner, priority: int, least: int, most: int) -> int:
         if isinstance(priority, bool) or not isinstance(priority, int) or not least <= priority <= most:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from emulator.cloud import model
 from emulator.cloud.account import Cloud
-from emulator.errors import LabError, RequestRefused
+from emulator.errors import LabClosed, LabError, RequestRefused
 from emulator.resources.base import Resource
 
 
@@ -49,11 +49,12 @@ class Template(Resource[model.Template]):
     def _renew(self, change: Callable[[Cloud], model.Template]) -> None:
         try:
             self._lab._change(change, then=lambda _: self._follow())
-        except RequestRefused:
-            raise
+        except (RequestRefused, LabClosed):
+            raise  # before the kernel was asked
         except BaseException:
             # The list is as it was; where one VPC took the change and another did not, rules follow it back.
-            with contextlib.suppress(LabError):
+            with self._lab._lock, contextlib.suppress(LabError):
+                self._lab._check_open()
                 self._follow()
             raise
 

@@ -37,7 +37,12 @@ def by_both(number: int) -> dict[str, Any]:
     return by_address(number) | by_port(number)
 
 
-@pytest.mark.parametrize("kind", [by_address, by_port, by_both], ids=lambda kind: kind.__name__)
+def in_turn(number: int) -> dict[str, Any]:
+    """The hardest: ports among addresses would multiply, so the list is cut into many parts; measured, not asserted."""
+    return by_port(number) if number % 2 else by_address(number)
+
+
+@pytest.mark.parametrize("kind", [by_address, by_port, by_both, in_turn], ids=lambda kind: kind.__name__)
 def test_a_packet_costs_as_much_under_1000_rules_as_under_10(
     figures: Figures, kind: Callable[[int], dict[str, Any]]
 ) -> None:
@@ -64,7 +69,8 @@ def test_a_packet_costs_as_much_under_1000_rules_as_under_10(
         kpps=compared.kpps,
     )
 
-    assert 1 / compared.ratio <= AT_MOST
+    if kind is not in_turn:
+        assert 1 / compared.ratio <= AT_MOST
 
 
 def under(lab: Lab, rules: int, kind: Callable[[int], dict[str, Any]]) -> traffic.Path:
