@@ -78,11 +78,12 @@ def test_long_output_comes_whole(shared: Any) -> None:
     assert lines == [str(number) for number in range(1, 20_001)]
 
 
-def test_a_background_job_of_the_shell_lives_on(pair: Any) -> None:
+def test_a_background_job_of_the_shell_lives_on(pair: Any, running: Any) -> None:
     a = pair.lab.net.get("A")
     a.cmd("sleep 1000 &")
     job = str(a.lastPid)
-    assert job in a.cmd("pgrep -f 'sleep 1000'").split()
+    # At first it is still the shell that was forked.
+    running.until(lambda: job in a.cmd("pgrep -xf 'sleep 1000'").split(), "the job is there")
     assert pair.a.run(["kill", job]).returncode == 0
 
 
