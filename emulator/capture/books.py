@@ -54,7 +54,6 @@ class EniBooks:
     skipped_accept: Count = NONE
     skipped_reject: Count = NONE
     since: Window | None = None
-    wrong: list[tuple[Window | None, str]] = field(default_factory=list)
 
     @property
     def meter(self) -> Meter:
@@ -91,15 +90,13 @@ class EniBooks:
         self.last = harvest.before, harvest.after
 
     def judge(self, window: Window, dropped: int) -> None:
-        """At a cut within or at the end of ``window``: what still differs a window later will not be made up for."""
+        """At a cut within or at the end of ``window``: what differs may still be under way."""
         found = self.differences(dropped)
-        if found and self.since is not None and window > self.since and not self.wrong:
-            self.wrong = [(self.since, line) for line in found]
         self.since = (self.since or window) if found else None
 
     def failures(self, dropped: int) -> list[tuple[Window | None, str]]:
         """What is wrong, with the first window in which it was."""
-        return [*self.wrong] or [(self.since, line) for line in self.differences(dropped)]
+        return [(self.since, line) for line in self.differences(dropped)]
 
     def differences(self, dropped: int) -> list[str]:
         """What does not agree, one line each; the VPC lost ``dropped`` packets to a full connection table.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emulator.errors import KernelRefused
-from emulator.fabric import meters, netlink, ruleset, tables
+from emulator.fabric import meters, netlink, tables
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.elements import Batch
 from emulator.fabric.meters import NONE, Count, Meter
@@ -53,7 +53,6 @@ class Accounts:
         self._generation: dict[int, int] = dict(generations or {})
         self._skipped: dict[str, Count] = {}  # by counter, as last read
         self._parted: dict[int, tuple[Meter, Meter]] = {}  # links that are gone: before and after their route
-        self._fragments = generations is not None  # whether they are counted
         self._stopped: set[int] = set()  # no longer counted, but not yet read
 
     @property
@@ -66,9 +65,7 @@ class Accounts:
         fresh = [index for index in indexes if index not in self._generation]
         if not fresh:
             return
-        text = "" if self._fragments else ruleset.count_fragments()
-        self._keeper.nft(self._ns, text + "".join(tables.declare(index, tcp_flags=self._tcp_flags) for index in fresh))
-        self._fragments = True
+        self._keeper.nft(self._ns, "".join(tables.declare(index, tcp_flags=self._tcp_flags) for index in fresh))
         chains = {index: tables.chain_name(index, 0) for index in fresh}
         self._send(Batch().jump("acct_out", chains).jump("acct_in", chains), settle=False)
         self._generation.update(dict.fromkeys(fresh, 0))

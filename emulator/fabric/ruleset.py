@@ -130,6 +130,10 @@ def base(nowhere_index: int) -> str:
   update @nowhere_by {{ iif counter }}
   counter name nowhere drop
  }}
+ chain early {{
+  type filter hook prerouting priority -450
+  @nh,48,16 & 0x3fff != 0 update @fragments {{ iif counter }}
+ }}
  chain prerouting {{
   type filter hook prerouting priority 0
   meta nfproto ipv6 counter name foreign drop
@@ -178,15 +182,6 @@ def _by_state(side: str) -> str:
     """Known connections pass by their state; what conntrack calls invalid is judged by the rules like a new one."""
     known = [f"{state} : jump known_{side}" for state in ("established", "related")]
     return ", ".join([*known, *(f"{state} : jump new_{side}" for state in ("new", "invalid", "untracked"))])
-
-
-def count_fragments() -> str:
-    """The chain that sees fragments before they are put together. One more hook makes every packet 1 % dearer, so a
-    VPC gets it with its first flow log."""
-    return (
-        f"add chain {TABLE} early {{ type filter hook prerouting priority -450; }}\n"
-        f"add rule {TABLE} early @nh,48,16 & 0x3fff != 0 update @fragments {{ iif counter }}\n"
-    )
 
 
 def verdict_chain(rule: Rule) -> str:
