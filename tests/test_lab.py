@@ -450,3 +450,40 @@ def test_records_that_wait_outlive_their_lab(
 def test_a_quota_that_there_is_not_is_refused(quotas: dict[str, Any], said: str) -> None:
     with pytest.raises(LabError, match=said):
         Lab(quotas=quotas)
+
+
+@pytest.mark.kernel
+def test_a_vpc_of_many_cvms_is_logged_and_no_longer(build: Callable[..., Any]) -> None:
+    """More tables than one transaction of an ordinary user holds."""
+    site = build("alibaba", quotas={"group_rules": 1000})
+    cvms = site.db.run_instances(120)
+    log = site.vpc.create_flow_log(topic=site.topic)
+    assert site.a.ping(cvms[-1], count=3).received == 3
+    records = site.records(cvms[-1].eni)
+    assert {record["packets"] for record in records if record["log-status"] == "OK"} == {3}
+    log.delete()
+    assert not any(vpc.accounts.generations for vpc in site.lab.fabric.vpcs.values())
+
+
+@pytest.mark.kernel
+def test_a_long_change_that_is_refused_half_way_changes_nothing(
+    build: Callable[..., Any], failing: Callable[[int], list[str]]
+) -> None:
+    site = build("alibaba", quotas={"group_rules": 1000})
+    group = site.vpc.create_security_group("long")
+    for number in range(600):
+        group.allow("ingress", protocol="tcp", port=1 + number, cidr=f"10.{number % 250}.{number // 250}.0/24")
+    group.allow("ingress", protocol="icmp")
+    for number in range(1, 60):
+        failing(number)
+        try:
+            site.b.eni.set_security_groups([group])
+        except LabError:
+            failing(0)
+            assert site.b.eni.security_groups == [site.vpc.default_security_group]
+            assert site.a.ping(site.b).received == 1
+        else:
+            break
+    failing(0)
+    assert number > 3, "several transactions"
+    assert site.a.ping(site.b).received == 1

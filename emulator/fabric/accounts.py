@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emulator.errors import KernelRefused
-from emulator.fabric import meters, netlink, tables
+from emulator.fabric import meters, netlink, ruleset, tables
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.elements import Batch
 from emulator.fabric.meters import NONE, Count, Meter
@@ -65,7 +65,13 @@ class Accounts:
         fresh = [index for index in indexes if index not in self._generation]
         if not fresh:
             return
-        self._keeper.nft(self._ns, "".join(tables.declare(index, tcp_flags=self._tcp_flags) for index in fresh))
+        try:
+            self._run(tables.declare(index, tcp_flags=self._tcp_flags) for index in fresh)
+        except KernelRefused:
+            for index in fresh:
+                with contextlib.suppress(KernelRefused):
+                    self._keeper.nft(self._ns, tables.remove(index, tcp_flags=self._tcp_flags))
+            raise
         chains = {index: tables.chain_name(index, 0) for index in fresh}
         self._send(Batch().jump("acct_out", chains).jump("acct_in", chains), settle=False)
         self._generation.update(dict.fromkeys(fresh, 0))
@@ -96,7 +102,7 @@ class Accounts:
         self._stopped.update(counted)
         harvest = self._read({index: self._generation[index] for index in gone}, before)
         with contextlib.suppress(KernelRefused):  # empty tables that stay cost little, what was read is worth more
-            self._keeper.nft(self._ns, "".join(tables.remove(index, tcp_flags=self._tcp_flags) for index in gone))
+            self._run(tables.remove(index, tcp_flags=self._tcp_flags) for index in gone)
         for index in gone:
             del self._generation[index]
             self._stopped.discard(index)
@@ -135,6 +141,10 @@ class Accounts:
         steps = [meters.link_step(self._ns), (self._ns, netlink.NETFILTER, batch.request())]
         answers = netlink.send(self._keeper, steps, "cut the flow tables", settle=True)
         return meters.links(answers[0]) | {index: before for index, (before, _) in self._parted.items()}
+
+    def _run(self, texts: Iterable[str]) -> None:
+        for piece in ruleset.pieces(texts):
+            self._keeper.nft(self._ns, piece)
 
     def _send(self, batch: Batch, *, settle: bool) -> None:
         step = (self._ns, netlink.NETFILTER, batch.request())
@@ -180,7 +190,7 @@ class Accounts:
     def _empty(self, full: dict[int, list[str]], large: dict[int, int]) -> None:
         """Flush the named sets of each ENI, or renew the generation where they are large."""
         if large:
-            self._keeper.nft(self._ns, "".join(tables.renew(*one, tcp_flags=self._tcp_flags) for one in large.items()))
+            self._run(tables.renew(*one, tcp_flags=self._tcp_flags) for one in large.items())
         small = [name for index, names in full.items() if index not in large for name in names]
         if small:
             self._send(Batch().flush(small), settle=False)

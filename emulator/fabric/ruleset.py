@@ -429,6 +429,45 @@ def acl_chain(
     return writing.text(), writing.chains
 
 
+MOST = 40_000
+"""Characters of one transaction. The kernel takes 425 KB of netlink messages from an ordinary user; nftables makes so
+many of some 80,000 characters."""
+
+
+def pieces(statements: Iterable[str]) -> Iterator[str]:
+    """Statements, each of which ends its line, put together to transactions that are not too long."""
+    piece, length = list[str](), 0
+    for statement in statements:
+        if piece and length + len(statement) > MOST:
+            yield "".join(piece)
+            piece, length = [], 0
+        piece.append(statement)
+        length += len(statement)
+    if piece:
+        yield "".join(piece)
+
+
+def ahead(text: str) -> tuple[list[str], str]:
+    """What of a change can be written before it, because nothing leads there yet: new chains and sets with their rules;
+    and the rest, which makes the change at once."""
+    lines = text.splitlines(keepends=True)
+    rewritten = {line.split()[4] for line in lines if line.startswith("flush chain ")}
+
+    def new(line: str) -> bool:
+        words = line.split(maxsplit=5)
+        return words[0] == "add" and words[1] in ("chain", "set", "rule") and words[4] not in rewritten
+
+    return [line for line in lines if new(line)], "".join(line for line in lines if not new(line))
+
+
+def take_back(lines: Iterable[str]) -> str:
+    """Delete the chains and sets that these lines added."""
+    added = [line.split(maxsplit=5) for line in lines]
+    chains = [words[4] for words in added if words[1] == "chain"]
+    sets = [f"delete set {TABLE} {words[4]}\n" for words in added if words[1] == "set"]
+    return delete_chains(chains) + "".join(sets)
+
+
 def delete_chains(names: Sequence[str]) -> str:
     """Delete chains that go to each other and that nothing else goes to any more."""
     flushed = "".join(f"flush chain {TABLE} {name}\n" for name in names)

@@ -288,7 +288,20 @@ class VpcFabric:
             raise
 
     def _run(self, text: str) -> None:
-        if text:
+        """Make a change in one transaction, after what is long and new was written ahead of it."""
+        if len(text) > ruleset.MOST:
+            fresh, text = ruleset.ahead(text)
+            written = list[str]()
+            try:
+                for piece in ruleset.pieces(fresh):
+                    self._keeper.nft(self.ns, piece)
+                    written += piece.splitlines()
+                self._keeper.nft(self.ns, text)
+            except KernelRefused:
+                with contextlib.suppress(KernelRefused):
+                    self._keeper.nft(self.ns, ruleset.take_back(written))
+                raise
+        elif text:
             self._keeper.nft(self.ns, text)
 
     def _run_with_members(self, batch: Batch, what: str, *further: netlink.Step) -> list[memoryview]:

@@ -185,3 +185,46 @@ def test_every_list_of_rules_ends_with_one_that_matches_all(name: str) -> None:
     for direction in ("ingress", "egress"):
         for rules in (cloud.group_rules(vpc.id, [group.id], direction), cloud.acl_rules(acl.id, direction)):
             assert [ruleset.match(clause) for clause in ruleset.clauses(rules[-1])] == [""]
+
+
+# long changes ------------------------------------------------------------------------------------------
+
+
+def test_a_long_change_is_written_ahead_but_for_what_makes_it() -> None:
+    text = (
+        "add set inet vpc m_sg { type ipv4_addr; }\n"
+        "add chain inet vpc r7\nadd rule inet vpc r7 meta mark set 0x7\n"
+        "add element inet vpc m_sg { 10.0.0.1 }\n"
+        "add chain inet vpc d2\nadd rule inet vpc d2 ip daddr vmap { 10.0.0.1 : goto r7 }\n"
+        "add chain inet vpc g1\nflush chain inet vpc g1\nadd rule inet vpc g1 goto d2\n"
+        "flush chain inet vpc d1\ndelete chain inet vpc d1\n"
+    )
+    fresh, change = ruleset.ahead(text)
+
+    assert "".join(fresh) == (
+        "add set inet vpc m_sg { type ipv4_addr; }\n"
+        "add chain inet vpc r7\nadd rule inet vpc r7 meta mark set 0x7\n"
+        "add chain inet vpc d2\nadd rule inet vpc d2 ip daddr vmap { 10.0.0.1 : goto r7 }\n"
+    )
+    assert change == (
+        "add element inet vpc m_sg { 10.0.0.1 }\n"
+        "add chain inet vpc g1\nflush chain inet vpc g1\nadd rule inet vpc g1 goto d2\n"
+        "flush chain inet vpc d1\ndelete chain inet vpc d1\n"
+    )
+    assert ruleset.take_back(fresh) == (
+        "flush chain inet vpc r7\nflush chain inet vpc d2\n"
+        "delete chain inet vpc r7\ndelete chain inet vpc d2\n"
+        "delete set inet vpc m_sg\n"
+    )
+
+
+def test_pieces_keep_the_order_and_the_bound() -> None:
+    lines = [f"add chain inet vpc d{number}\n" for number in range(5000)]
+    pieces = list(ruleset.pieces(lines))
+
+    assert "".join(pieces) == "".join(lines)
+    assert len(pieces) > 2
+    assert all(0 < len(piece) <= ruleset.MOST for piece in pieces)
+    assert list(ruleset.pieces([])) == []
+    long = "x" * (ruleset.MOST + 1)
+    assert list(ruleset.pieces(["a", long, "b"])) == ["a", long, "b"]
