@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal
 
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 Direction = Literal["ingress", "egress"]
 Action = Literal["allow", "deny"]
 Traffic = Literal["ALL", "ACCEPT", "REJECT"]
@@ -29,6 +31,10 @@ TemplateKind = Literal["prefix_list", "address_template", "address_group", "serv
 
 PORTS_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
 """IANA numbers whose header begins with source and destination port: TCP, UDP, DCCP, SCTP, UDP-Lite."""
+
+EXTENSION_HEADERS = frozenset({0, 43, 44, 51, 60})
+"""IPv6's: hop-by-hop options, routing, fragment, authentication, destination options. What a packet is for stands
+behind them."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,11 @@ class Rule:
     action: Action
     protocol: int | None = None
     ports: tuple[tuple[int, int], ...] | None = None
-    peer: IPv4Network | str | None = None
+    peer: Network | str | None = None
     priority: int = 1
     service: str | None = None
     source_ports: tuple[tuple[int, int], ...] | None = None
-    local: IPv4Network | None = None
+    local: Network | None = None
     """What of this side is meant: the destination of an ingress rule, the source of an egress rule."""
     default: bool = False
     """True for a rule that came with the group or ACL and was not written by the tenant."""
@@ -69,6 +75,7 @@ class Vpc:
     region: str
     cidr: IPv4Network
     default_group_id: str = ""
+    ipv6_cidr: IPv6Network | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,11 @@ class Subnet:
     cidr: IPv4Network
     gateway: IPv4Address
     acl_id: str | None = None
+    ipv6_cidr: IPv6Network | None = None
+
+    def holds(self, address: Address) -> bool:
+        """Whether an address is inside its block of that family."""
+        return address in self.cidr or (self.ipv6_cidr is not None and address in self.ipv6_cidr)
 
 
 @dataclass(frozen=True)
@@ -104,11 +116,17 @@ class Eni:
     cvm_id: str | None = None
     device: int | None = None
     primary: bool = False
+    ipv6_addresses: tuple[IPv6Address, ...] = ()
 
     @cached_property
     def number(self) -> int:
         """The address as an integer."""
         return int(self.address)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """All that it has, of both families."""
+        return (self.address, *self.ipv6_addresses)
 
 
 @dataclass(frozen=True)

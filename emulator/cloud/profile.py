@@ -36,6 +36,7 @@ class Profile:
     ``quotas``           name → most: ``flow_logs`` and ``vpcs`` per region; ``subnets``, ``enis``, ``groups`` and
                          ``acls`` per VPC; ``group_rules`` and ``acl_rules`` per direction of one; ``groups_per_eni``
                          ``eni_rules`` both directions over all groups of an ENI, templates written out;
+                         ``ipv6_addresses`` of an ENI;
                          ``templates`` of a kind per account, ``template_entries`` of one, ``expanded_rules`` of a
                          security group with the entries of its templates written out
     ``template_kinds``   lists that rules may name, see ``cloud/templates.py``
@@ -55,6 +56,7 @@ class Profile:
     ``flow_log_name_length``, ``flow_log_name_pattern``, ``description_length``  of flow logs; no description is fine
     ``name_prefixes_refused``, ``tag_key_prefixes_refused``  what these may not begin with
     ``mac_prefix``              first three octets of every ENI's MAC
+    ``ipv6_pool``               where the provider takes VPCs' IPv6 blocks from
     """
 
     name: str
@@ -107,6 +109,7 @@ class Profile:
     tag_value_length: int = 255
     tag_key_prefixes_refused: tuple[str, ...] = ()
     mac_prefix: str = "02:00:00"
+    ipv6_pool: str = "2001:db8::/32"
 
     def code(self, reason: str) -> str:
         """The provider's error code for a refusal of ours; KeyError for a reason that no provider file lists."""

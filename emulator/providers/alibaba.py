@@ -10,6 +10,9 @@ Sources are in ``reference/alibaba.md``; where its documents part, the reading t
   created and leaves it out.
 - Rules of security groups: 200 of one group in older documents, 1,000 over all groups of an ENI today, both directions.
   Taken: both, the 200 for each direction.
+- IPv6 blocks of VPCs, which the provider chooses, may be given here; a vSwitch's is a number from 0 to 255, or a
+  block.
+- IPv6 addresses of an ENI: they depend on the instance type. Taken: 10.
 - Prefix lists: 100 of them with 200 entries each, and no codes in the documents that were read.
 - Codes that no document names (unknown flow log, quota, ...) are built by the rule of the VPC API's families
   ``ResourceNotFound.<X>``, ``IllegalParam.<X>``, ``QuotaExceeded.<X>``, ``OperationDenied.<Why>``.
@@ -53,16 +56,23 @@ _CODES = {
     "page.range": "InvalidParameter",
     "cidr.malformed": "InvalidCidrBlock.Malformed",
     "cidr.host_bits": "InvalidCidrBlock.Malformed",
-    "cidr.ipv6": "OperationUnsupported.Ipv6",
+    "cidr.ipv6": "InvalidCidrBlock.Malformed",
+    "cidr.ipv6_malformed": "InvalidIpv6CidrBlock.Malformed",
     "vpc.missing": "InvalidVpcId.NotFound",
     "vpc.prefix": "InvalidCidrBlock.Malformed",
     "vpc.range": "InvalidCidrBlock.Malformed",
+    "vpc.ipv6_range": "InvalidIpv6CidrBlock.Malformed",
+    "vpc.ipv6_taken": "InvalidIpv6CidrBlock.Overlapped",
+    "vpc.ipv6_missing": "OperationDenied.Ipv6Disabled",
     "vpc.quota": "QuotaExceeded.Vpc",
     "vpc.in_use": "DependencyViolation",
     "subnet.missing": "InvalidVSwitchId.NotFound",
     "subnet.prefix": "InvalidCidrBlock.Malformed",
     "subnet.range": "InvalidCidrBlock.NotInVpc",
     "subnet.overlap": "InvalidCidrBlock.Overlapped",
+    "subnet.ipv6_range": "InvalidIpv6CidrBlock.Malformed",
+    "subnet.ipv6_missing": "OperationDenied.Ipv6Disabled",
+    "ipv6.present": "OperationDenied.Ipv6Enabled",
     "subnet.quota": "QuotaExceeded.VSwitch",
     "subnet.in_use": "DependencyViolation",
     "subnet.full": "InvalidVSwitchId.IpNotEnough",
@@ -70,11 +80,14 @@ _CODES = {
     "address.outside": "InvalidPrivateIpAddress.Malformed",
     "address.reserved": "InvalidPrivateIpAddress.Malformed",
     "address.taken": "InvalidPrivateIpAddress.Duplicated",
+    "address.count": "InvalidParameter",
+    "address.missing": "InvalidIp.NotFound",
     "cvm.missing": "InvalidInstanceId.NotFound",
     "cvm.count": "InvalidParameter",
     "cvm.instance_type": "InvalidInstanceType.ValueNotSupported",
     "eni.missing": "InvalidEniId.NotFound",
     "eni.quota": "QuotaExceeded.Eni",
+    "eni.ipv6_quota": "QuotaExceeded.Ipv6Address",
     "eni.attached": "InvalidOperation.InvalidEniState",
     "eni.detached": "InvalidOperation.InvalidEniState",
     "eni.primary": "InvalidOperation.DetachPrimaryEniNotAllowed",
@@ -120,6 +133,7 @@ _CODES = {
     "template.entries": "InvalidParameter.EntryLimitExceed",
     "template.entry": "InvalidCidr.Malformed",
     "template.entry_missing": "InvalidParameter.EntryNotExist",
+    "template.family": "InvalidParameter.AddressFamily",
     "template.duplicate": "InvalidParameter.EntryDuplicate",
     "template.empty": "MissingParameter.Entry",
     "template.member": "InvalidParameter.Entry",
@@ -211,6 +225,7 @@ ALIBABA = Profile(
         "vpcs": 20,
         "subnets": 150,
         "enis": 1000,
+        "ipv6_addresses": 10,
         "groups": 100,
         "acls": 20,
         "group_rules": 200,
@@ -256,6 +271,7 @@ ALIBABA = Profile(
     tag_value_length=128,
     tag_key_prefixes_refused=("aliyun", "acs:", "http://", "https://"),
     mac_prefix="00:16:3e",
+    ipv6_pool="2408:4000::/22",
 )
 
 ALIBABA_2019 = replace(

@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,13 +21,14 @@ from emulator.resources.base import Loggable, Resource
 from emulator.resources.rules import SecurityGroup
 
 if TYPE_CHECKING:
+    from emulator.cloud.account import Cloud
     from emulator.fabric.nodes import CvmHost
 
 _R = TypeVar("_R")
 
 
 class Eni(Loggable[model.Eni]):
-    """An elastic network interface: one address, its security groups, at a CVM or detached."""
+    """An elastic network interface: its addresses, its security groups, at a CVM or detached."""
 
     _table = "enis"
 
@@ -34,6 +36,25 @@ class Eni(Loggable[model.Eni]):
     def ip(self) -> str:
         """Its private address as text."""
         return str(self.model.address)
+
+    @property
+    def ipv6_addresses(self) -> list[str]:
+        """Its IPv6 addresses as text, in the order assigned."""
+        return [str(address) for address in self.model.ipv6_addresses]
+
+    def assign_ipv6_addresses(self, addresses: int | Sequence[str | IPv6Address] = 1) -> list[str]:
+        """Give it more IPv6 addresses of its subnet, that many or these; they hold when this returns them."""
+        before = self.model.ipv6_addresses
+        after = self._change_addresses(lambda cloud: cloud.assign_ipv6_addresses(self.id, addresses))
+        return [str(address) for address in after.ipv6_addresses if address not in before]
+
+    def unassign_ipv6_addresses(self, addresses: Sequence[str | IPv6Address]) -> None:
+        """Take IPv6 addresses from it."""
+        self._change_addresses(lambda cloud: cloud.unassign_ipv6_addresses(self.id, addresses))
+
+    def _change_addresses(self, apply: Callable[[Cloud], model.Eni]) -> model.Eni:
+        before = self.model
+        return self._lab._change(apply, lambda fabric, after: fabric.addresses_changed(before, after), before.vpc_id)
 
     @property
     def mac(self) -> str:
@@ -156,8 +177,16 @@ class Cvm(Resource[model.Cvm]):
             result.check_returncode()
         return result
 
-    def ping(self, other: Cvm | Eni | str, *, count: int = 1, wait_s: float = 1.0) -> PingResult:
-        """Ping another CVM, ENI or address; 2 ms between requests, ``wait_s`` for the last answers."""
+    @property
+    def ipv6_addresses(self) -> list[str]:
+        """The IPv6 addresses of its primary ENI."""
+        return self.eni.ipv6_addresses
+
+    def ping(self, other: Cvm | Eni | str, *, count: int = 1, ipv6: bool = False, wait_s: float = 1.0) -> PingResult:
+        """Ping another CVM, ENI or address; 2 ms between requests, ``wait_s`` for the last answers.
+
+        ``ipv6``: at the first IPv6 address of a CVM or ENI.
+        """
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise InvalidValue(
                 f"ping from {self.name}: count={count!r}; a whole number from 1 is wanted",
@@ -166,12 +195,24 @@ class Cvm(Resource[model.Cvm]):
                 object=self.id,
                 value=count,
             )
-        address = other if isinstance(other, str) else other.ip
+        address = other if isinstance(other, str) else self._ipv6_of(other) if ipv6 else other.ip
         result = self.run(["ping", "-n", "-c", str(count), "-i", "0.002", "-W", f"{wait_s:g}", address])
         found = re.search(r"(\d+) packets transmitted, (\d+) received", result.stdout)
         if found is None:
             raise GuestError(f"ping from {self.name} to {address} failed: {(result.stderr or result.stdout).strip()}")
         return PingResult(int(found[1]), int(found[2]), result.stdout)
+
+    def _ipv6_of(self, other: Cvm | Eni) -> str:
+        if not other.ipv6_addresses:
+            raise InvalidValue(
+                f"ping from {self.name}: {other.name} ({other.id}) has no IPv6 address; give its ENI one by "
+                "assign_ipv6_addresses()",
+                code=self._lab.profile.code("address.missing"),
+                reason="address.missing",
+                object=other.id,
+                value=other.id,
+            )
+        return other.ipv6_addresses[0]
 
     def call(self, function: Callable[..., _R], *args: Any, timeout: float | None = 60.0) -> _R:
         """Run ``function(*args)`` in a Python in the CVM, sandboxed as any command, and return what it returns.
