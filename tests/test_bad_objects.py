@@ -116,7 +116,7 @@ def test_a_record_of_another_lab_is_not_explained(pairs: dict[str, Any], profile
 
     assert there["lab"].explain(record).eni_id == record.meta["eni_id"]
     with pytest.raises(
-        NotFound, match="no flow record of this lab: .*; give one that topic.search returned"
+        NotFound, match=r"no flow record of this lab: .*; give one that topic.search returned"
     ) as refused:
         here["lab"].explain(record)
     assert refused.value.code == here["lab"].profile.code("record.missing")
