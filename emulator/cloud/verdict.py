@@ -16,11 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from ipaddress import IPv4Address
 
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import PORTS_PROTOCOLS, Action, Direction, Eni, Rule
 from emulator.cloud.numbers import Stage
+
+Ports = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -84,81 +87,116 @@ class Verdict:
 
 
 def judge(cloud: Cloud, packet: Packet, established: bool = False, *, vpc_id: str | None = None) -> Verdict:
-    """What the cloud does with ``packet`` between two ENIs of one VPC.
+    """What the cloud does with ``packet`` between two ENIs of one VPC; of many packets a :class:`Judge` is asked.
 
     ``established``: it belongs to a connection whose first packet was let through. ``vpc_id`` is needed only where
     addresses occur in several VPCs.
     """
-    source, destination = _ends(cloud, packet, vpc_id)
-    same_subnet = source and destination and source.subnet_id == destination.subnet_id
-    at_source = at_destination = None
-    if source:
-        steps = [_ask_groups(cloud, source, "egress", packet, established)]
-        if steps[-1].action == "allow" and not same_subnet:
-            steps += _ask_acl(cloud, source, "egress", packet)
-        at_source = Judgement(source.id, "egress", tuple(steps))
-    if destination and (at_source is None or at_source.action == "allow"):
-        steps = [] if same_subnet else _ask_acl(cloud, destination, "ingress", packet)
-        if not steps or steps[-1].action == "allow":
-            steps.append(_ask_groups(cloud, destination, "ingress", packet, established))
-        at_destination = Judgement(destination.id, "ingress", tuple(steps))
-    return Verdict(at_source, at_destination)
+    return Judge(cloud).verdict(packet, established, vpc_id=vpc_id)
 
 
 def matches(cloud: Cloud, rule: Rule, packet: Packet) -> bool:
     """Whether ``rule`` is about this packet; None in a rule means any."""
-    services = ((rule.protocol, rule.ports),) if rule.service is None else cloud.services_of(rule.service)
-    if not any(_is_of(packet, protocol, ports) for protocol, ports in services):
-        return False
-    if rule.source_ports is not None and not any(low <= packet.src_port <= high for low, high in rule.source_ports):
-        return False
-    other_side, this_side = (packet.src, packet.dst) if rule.direction == "ingress" else (packet.dst, packet.src)
-    if rule.local is not None and this_side not in rule.local:
-        return False
-    if rule.peer is None:
-        return True
-    if rule.peer in cloud.groups:
-        return other_side in cloud.group_members(str(rule.peer))
-    if isinstance(rule.peer, str):
-        return any(first <= other_side <= last for first, last in cloud.addresses_of(rule.peer))
-    return other_side in rule.peer
+    return Judge(cloud).matches(rule, packet)
 
 
-def _is_of(packet: Packet, protocol: int | None, ports: Sequence[tuple[int, int]] | None) -> bool:
+class Judge:
+    """Verdicts by a cloud as it is now: what was looked up for one packet is kept for the next.
+
+    After a change of the cloud another one is needed.
+    """
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._members = cache(lambda group_id: frozenset(cloud.group_members(group_id)))
+        self._addresses = cache(cloud.addresses_of)
+        self._services = cache(cloud.services_of)
+        self._group_rules = cache(cloud.group_rules)
+        self._acl_rules = cache(cloud.acl_rules)
+
+    def verdict(self, packet: Packet, established: bool = False, *, vpc_id: str | None = None) -> Verdict:
+        """As :func:`judge` says."""
+        source, destination = self._ends(packet, vpc_id)
+        same_subnet = source and destination and source.subnet_id == destination.subnet_id
+        at_source = at_destination = None
+        if source:
+            steps = [self._ask_groups(source, "egress", packet, established)]
+            if steps[-1].action == "allow" and not same_subnet:
+                steps += self._ask_acl(source, "egress", packet)
+            at_source = Judgement(source.id, "egress", tuple(steps))
+        if destination and (at_source is None or at_source.action == "allow"):
+            steps = [] if same_subnet else self._ask_acl(destination, "ingress", packet)
+            if not steps or steps[-1].action == "allow":
+                steps.append(self._ask_groups(destination, "ingress", packet, established))
+            at_destination = Judgement(destination.id, "ingress", tuple(steps))
+        return Verdict(at_source, at_destination)
+
+    def matches(self, rule: Rule, packet: Packet) -> bool:
+        """Whether ``rule`` is about this packet; None in a rule means any."""
+        if rule.service is None:
+            if not _is_of(packet, rule.protocol, rule.ports):
+                return False
+        elif not any(_is_of(packet, protocol, ports) for protocol, ports in self._services(rule.service)):
+            return False
+        if rule.source_ports is not None and not _within(packet.src_port, rule.source_ports):
+            return False
+        other_side, this_side = (packet.src, packet.dst) if rule.direction == "ingress" else (packet.dst, packet.src)
+        if rule.local is not None and this_side not in rule.local:
+            return False
+        if rule.peer is None:
+            return True
+        if not isinstance(rule.peer, str):
+            return other_side in rule.peer
+        if rule.peer in self._cloud.groups:
+            return other_side in self._members(rule.peer)
+        return any(first <= other_side <= last for first, last in self._addresses(rule.peer))
+
+    def _ask_groups(self, eni: Eni, direction: Direction, packet: Packet, established: bool) -> Step:
+        if established:
+            return Step("security group", "allow", None)
+        rule = self._first_match(self._group_rules(eni.vpc_id, eni.groups, direction), packet)
+        return Step("security group", rule.action, rule)
+
+    def _ask_acl(self, eni: Eni, direction: Direction, packet: Packet) -> list[Step]:
+        """No step where the subnet has no ACL."""
+        acl_id = self._cloud.subnets[eni.subnet_id].acl_id
+        if acl_id is None:
+            return []
+        rule = self._first_match(self._acl_rules(acl_id, direction), packet)
+        return [Step("network ACL", rule.action, rule)]
+
+    def _first_match(self, rules: Sequence[Rule], packet: Packet) -> Rule:
+        return next(rule for rule in rules if self.matches(rule, packet))
+
+    def _ends(self, packet: Packet, vpc_id: str | None) -> tuple[Eni | None, Eni | None]:
+        """The attached ENIs with the packet's addresses, in the one VPC that has either."""
+        sources, destinations = self._attached.get(packet.src, {}), self._attached.get(packet.dst, {})
+        vpcs = sources.keys() | destinations.keys() if vpc_id is None else [vpc_id]
+        ends = [(sources.get(vpc), destinations.get(vpc)) for vpc in vpcs]
+        ends = [(source, destination) for source, destination in ends if source or destination]
+        if len(ends) != 1:
+            found = "none" if not ends else f"{len(ends)} VPCs; name one by vpc_id="
+            raise ValueError(f"packet {packet.src} > {packet.dst}: ENIs with these addresses are in {found}")
+        return ends[0]
+
+    @cached_property
+    def _attached(self) -> dict[IPv4Address, dict[str, Eni]]:
+        """The ENIs at CVMs: address → VPC → ENI."""
+        found: dict[IPv4Address, dict[str, Eni]] = {}
+        for eni in self._cloud.enis.values():
+            if eni.cvm_id is not None:
+                found.setdefault(eni.address, {})[eni.vpc_id] = eni
+        return found
+
+
+def _is_of(packet: Packet, protocol: int | None, ports: Ports | None) -> bool:
     if protocol is not None and protocol != packet.protocol:
         return False
-    if ports is None:
-        return True
-    return packet.protocol in PORTS_PROTOCOLS and any(low <= packet.dst_port <= high for low, high in ports)
+    return ports is None or (packet.protocol in PORTS_PROTOCOLS and _within(packet.dst_port, ports))
 
 
-def _ask_groups(cloud: Cloud, eni: Eni, direction: Direction, packet: Packet, established: bool) -> Step:
-    if established:
-        return Step("security group", "allow", None)
-    rule = _first_match(cloud, cloud.group_rules(eni.vpc_id, eni.groups, direction), packet)
-    return Step("security group", rule.action, rule)
-
-
-def _ask_acl(cloud: Cloud, eni: Eni, direction: Direction, packet: Packet) -> list[Step]:
-    """No step where the subnet has no ACL."""
-    acl_id = cloud.subnets[eni.subnet_id].acl_id
-    if acl_id is None:
-        return []
-    rule = _first_match(cloud, cloud.acl_rules(acl_id, direction), packet)
-    return [Step("network ACL", rule.action, rule)]
-
-
-def _first_match(cloud: Cloud, rules: Sequence[Rule], packet: Packet) -> Rule:
-    return next(rule for rule in rules if matches(cloud, rule, packet))
-
-
-def _ends(cloud: Cloud, packet: Packet, vpc_id: str | None) -> tuple[Eni | None, Eni | None]:
-    """The attached ENIs with the packet's addresses, in the one VPC that has either."""
-    vpcs = [vpc_id] if vpc_id is not None else list(cloud.vpcs)
-    attached = {(eni.vpc_id, eni.address): eni for eni in cloud.enis.values() if eni.cvm_id is not None}
-    ends = [(attached.get((vpc, packet.src)), attached.get((vpc, packet.dst))) for vpc in vpcs]
-    ends = [(source, destination) for source, destination in ends if source or destination]
-    if len(ends) != 1:
-        found = "none" if not ends else f"{len(ends)} VPCs; name one by vpc_id="
-        raise ValueError(f"packet {packet.src} > {packet.dst}: ENIs with these addresses are in {found}")
-    return ends[0]
+def _within(port: int, ports: Ports) -> bool:
+    for low, high in ports:  # noqa: SIM110 - any() takes twice as long
+        if low <= port <= high:
+            return True
+    return False

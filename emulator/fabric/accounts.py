@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emulator.errors import KernelRefused
-from emulator.fabric import meters, netlink, ruleset, tables
+from emulator.fabric import elements, meters, netlink, ruleset, tables
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.elements import Batch
 from emulator.fabric.meters import NONE, Count, Meter
@@ -157,9 +157,9 @@ class Accounts:
             for index, generation in generations.items()
             for shape in tables.shapes(tcp_flags=self._tcp_flags)
         ]
-        steps = [(self._ns, netlink.NETFILTER, tables.dump_request(name)) for _, _, name in sets]
+        steps = [(self._ns, netlink.NETFILTER, elements.dump_request(name)) for _, _, name in sets]
         steps += [
-            (self._ns, netlink.NETFILTER, tables.counter_request(tables.skip_counter(index, generation)))
+            (self._ns, netlink.NETFILTER, elements.counter_request(tables.skip_counter(index, generation)))
             for index, generation in generations.items()
         ]
         read = len(steps)
@@ -203,13 +203,13 @@ class Accounts:
         """Of what these ENIs' tables skipped: (accepted, rejected) on its way in."""
         asked = list(indexes)
         names = [name for index in asked for name in tables.skip_counters_in(index)]
-        steps = [(self._ns, netlink.NETFILTER, tables.counter_request(name)) for name in names]
+        steps = [(self._ns, netlink.NETFILTER, elements.counter_request(name)) for name in names]
         answers = netlink.send(self._keeper, steps, "read what was skipped") if steps else []
         counts = list(self._since_last_time(names, answers))
         return dict(zip(asked, zip(counts[::2], counts[1::2], strict=True), strict=True))
 
     def _since_last_time(self, names: Iterable[str], answers: Iterable[memoryview]) -> Iterator[Count]:
         for name, answer in zip(names, answers, strict=True):
-            total = Count(*tables.decode_counter(answer))
+            total = Count(*elements.decode_counter(answer))
             yield total - self._skipped.get(name, NONE)
             self._skipped[name] = total

@@ -13,7 +13,6 @@ import json
 import mmap
 import os
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -24,11 +23,11 @@ from typing import Any
 
 from emulator.errors import KeeperLost, KernelRefused, LabError, RequirementMissing
 from emulator.fabric import keeper as protocol
+from emulator.fabric import wire
 
 _START_TIMEOUT_S = 20.0
 _ANSWER_TIMEOUT_S = 120.0
 _END_TIMEOUT_S = 5.0
-_NLM_F_ACK, _NLM_F_DUMP = 0x4, 0x300
 
 
 class KeeperClient:
@@ -324,16 +323,9 @@ class KeeperClient:
         return {int(ns): tag for ns, tag in json.loads(bytes(self.request("hello")[1])).items()}
 
 
-def _answers(messages: bytes) -> int:
+def _answers(requests: bytes) -> int:
     """How many of these netlink messages the kernel acknowledges or answers with a dump."""
-    count = at = 0
-    while at < len(messages):
-        length, _, flags = struct.unpack_from("=LHH", messages.ljust(at + 16, b"\0"), at)
-        if length < 16 or at + length > len(messages):
-            raise KernelRefused(f"netlink messages are cut off after {at} bytes", errno=errno.EINVAL, request="netlink")
-        count += bool(flags & _NLM_F_ACK) or flags & _NLM_F_DUMP == _NLM_F_DUMP
-        at += (length + 3) & ~3
-    return count
+    return sum(bool(flags & wire.ACK) or flags & wire.DUMP == wire.DUMP for _, flags, _, _ in wire.messages(requests))
 
 
 _current: KeeperClient | None = None

@@ -19,7 +19,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from emulator.fabric import netlink, tables
+from emulator.fabric import elements, netlink
 
 _ETHERNET = 14
 _SETS = ("arp_in", "arp_out", "spoofed_by", "nowhere_by", "expired_by", "fragments")
@@ -80,9 +80,8 @@ def link_step(ns: int, index: int = 0) -> netlink.Step:
 def set_steps(ns: int) -> list[netlink.Step]:
     """Ask for what the sets count."""
     families = [_ARP if name.startswith("arp") else _INET for name in _SETS]
-    return [
-        (ns, netlink.NETFILTER, tables.dump_request(name, family)) for name, family in zip(_SETS, families, strict=True)
-    ]
+    requests = map(elements.dump_request, _SETS, families)
+    return [(ns, netlink.NETFILTER, request) for request in requests]
 
 
 def links(answer: memoryview) -> dict[int, Meter]:
@@ -103,7 +102,7 @@ def sets(answers: Sequence[memoryview]) -> dict[int, dict[str, Count]]:
     """Interface index → what the sets counted for it, named as the fields of Meter; answers to :func:`set_steps`."""
     found: dict[int, dict[str, Count]] = {}
     for name, answer in zip(_SETS, answers, strict=True):
-        for key, packets, size in tables.decode_counts(answer):
+        for key, packets, size in elements.decode_counts(answer):
             (index,) = struct.unpack_from("=L", key)
             if name == "arp_out":
                 size -= _ETHERNET * packets  # an ARP frame has its Ethernet header where the kernel makes it

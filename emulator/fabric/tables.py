@@ -25,14 +25,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 import numpy as np
 
 from emulator.cloud.model import PORTS_PROTOCOLS
 from emulator.errors import KernelRefused
-from emulator.fabric import marks
-from emulator.fabric.netlink import ACK, DUMP, DUMP_INTERRUPTED, REQUEST
+from emulator.fabric import elements, marks, wire
 from emulator.fabric.ruleset import TABLE
 
 FLOW = np.dtype(
@@ -205,47 +203,6 @@ def remove(index: int, *, tcp_flags: bool = False) -> str:
 
 # reading ---------------------------------------------------------------------------------------------
 
-_NFTABLES, _GETSETELEM, _NEWSETELEM, _GETOBJ, _NEWOBJ, _INET = 10 << 8, 13, 12, 19, 18, 1
-_TABLE_NAME = TABLE.split()[1].encode() + b"\0"
-_NESTED = 0x3FFF
-
-
-def _request(kind: int, flags: int, attributes: bytes, family: int = _INET) -> bytes:
-    body = struct.pack("=BBH", family, 0, 0) + attributes
-    return struct.pack("=LHHLL", 16 + len(body), _NFTABLES | kind, REQUEST | flags, 1, 0) + body
-
-
-def _attribute(kind: int, data: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(data), kind) + data + b"\0" * (-len(data) % 4)
-
-
-def dump_request(name: str, family: int = _INET) -> bytes:
-    """Ask for all elements of a set of the table of a family (protocol NETFILTER)."""
-    return _request(_GETSETELEM, DUMP, _attribute(1, _TABLE_NAME) + _attribute(2, name.encode() + b"\0"), family)
-
-
-def counter_request(name: str) -> bytes:
-    """Ask for a named counter (protocol NETFILTER)."""
-    attributes = _attribute(1, _TABLE_NAME) + _attribute(2, name.encode() + b"\0") + _attribute(3, struct.pack(">L", 1))
-    return _request(_GETOBJ, ACK, attributes)
-
-
-def _messages(answer: memoryview) -> Iterator[tuple[int, int, int, int]]:
-    """(type, flags, first byte, end) of each netlink message."""
-    at = 0
-    while at + 16 <= len(answer):
-        length, kind, flags = struct.unpack_from("=LHH", answer, at)
-        yield kind, flags, at + 16, at + length
-        at += (length + 3) & ~3
-
-
-def _attributes(answer: memoryview, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(type, first byte, end) of each attribute."""
-    while at + 4 <= end:
-        length, kind = struct.unpack_from("=HH", answer, at)
-        yield kind & _NESTED, at + 4, at + length
-        at += (length + 3) & ~3
-
 
 def decode(shape: Shape, answer: memoryview) -> np.ndarray[tuple[int], np.dtype[np.void]]:
     """The elements of one dump as an array of FLOW.
@@ -254,30 +211,29 @@ def decode(shape: Shape, answer: memoryview) -> np.ndarray[tuple[int], np.dtype[
     Raises KernelRefused where the dump was interrupted by a change or an element has another length.
     """
     parts = []
-    for kind, flags, at, end in _messages(answer):
-        if flags & DUMP_INTERRUPTED:
+    for flags, at, end in elements.lists(answer):
+        if flags & wire.DUMP_INTERRUPTED:
             raise KernelRefused("the dump of a flow table was interrupted by a change", request="read a flow table")
-        if kind == _NFTABLES | _NEWSETELEM:
-            parts += [answer[a:b] for attr, a, b in _attributes(answer, at + 4, end) if attr == 3 and b > a]
+        parts += [answer[at:end]] if end > at else []
     if not parts:
         return np.empty(0, FLOW)
     size, layout = _layout(shape, parts[0])
     raw = parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
     if len(raw) % size:
         raise KernelRefused("elements of one flow table differ in length", request="read a flow table")
-    elements = np.frombuffer(raw, layout)
-    if (elements["length"] != size).any():
+    found = np.frombuffer(raw, layout)
+    if (found["length"] != size).any():
         raise KernelRefused("elements of one flow table differ in length", request="read a flow table")
-    flows = np.zeros(len(elements), FLOW)
+    flows = np.zeros(len(found), FLOW)
     for name in shape.key.names or ():
-        flows[name] = elements["key"][name]
+        flows[name] = found["key"][name]
     if shape.protocol is not None:
         flows["protocol"] = shape.protocol
     if shape is TCP_FLAGS:
         opened = (flows["flags"] & (_SYN | _ACK)) == _SYN | _ACK
         flows["flags"] = flows["flags"] & _SHOWN_FLAGS | np.where(opened, _ACK, 0)
     else:
-        flows["packets"], flows["bytes"] = elements["packets"], elements["bytes"]
+        flows["packets"], flows["bytes"] = found["packets"], found["bytes"]
     return flows
 
 
@@ -285,15 +241,16 @@ def _layout(shape: Shape, part: memoryview) -> tuple[int, np.dtype[np.void]]:
     """Where key and counters lie in the first element: (its padded length, a dtype over it)."""
     size = (struct.unpack_from("=H", part, 0)[0] + 3) & ~3
     found: dict[str, int] = {}
-    for kind, at, end in _attributes(part, 4, size):
+    for kind, at, end in wire.attributes(part, 4, size):
         if kind == 1:  # NFTA_SET_ELEM_KEY > NFTA_DATA_VALUE
             found["key"] = at + 4
             if end - at - 4 != shape.key.itemsize:
                 raise KernelRefused(f"a key of {end - at - 4} bytes where {shape.key.itemsize} were expected")
         elif kind == 7:  # NFTA_SET_ELEM_EXPR > NFTA_EXPR_DATA > NFTA_COUNTER_BYTES, _PACKETS
-            for inner, a, b in _attributes(part, at, end):
+            for inner, a, b in wire.attributes(part, at, end):
                 if inner == 2:
-                    found.update({"bytes" if c == 1 else "packets": d for c, d, _ in _attributes(part, a, b) if c < 3})
+                    counts = wire.attributes(part, a, b)
+                    found.update({"bytes" if name == 1 else "packets": first for name, first, _ in counts if name < 3})
     names = ["length", "key", "packets", "bytes"]
     layout = np.dtype(
         {
@@ -304,64 +261,3 @@ def _layout(shape: Shape, part: memoryview) -> tuple[int, np.dtype[np.void]]:
         }
     )
     return size, layout
-
-
-def decode_counts(answer: memoryview) -> Iterator[tuple[bytes, int, int]]:
-    """(key, packets, bytes) of the elements of a small set of any key."""
-    for kind, _, at, end in _messages(answer):
-        if kind == _NFTABLES | _NEWSETELEM:
-            for attr, a, b in _attributes(answer, at + 4, end):
-                for _, element, behind in _attributes(answer, a, b) if attr == 3 else ():
-                    yield _count(answer, element, behind)
-
-
-def _count(answer: memoryview, at: int, end: int) -> tuple[bytes, int, int]:
-    key, values = b"", {1: 0, 2: 0}
-    for kind, a, b in _attributes(answer, at, end):
-        if kind == 1:  # NFTA_SET_ELEM_KEY > NFTA_DATA_VALUE
-            key = bytes(answer[a + 4 : b])
-        elif kind == 7:  # NFTA_SET_ELEM_EXPR > NFTA_EXPR_DATA > NFTA_COUNTER_BYTES, _PACKETS
-            for inner, c, d in _attributes(answer, a, b):
-                if inner == 2:
-                    values |= {one: struct.unpack_from(">Q", answer, e)[0] for one, e, _ in _attributes(answer, c, d)}
-    return key, values[2], values[1]
-
-
-def decode_counter(answer: memoryview) -> tuple[int, int]:
-    """(packets, bytes) of a named counter."""
-    for kind, _, at, end in _messages(answer):
-        if kind == _NFTABLES | _NEWOBJ:
-            for attr, a, b in _attributes(answer, at + 4, end):
-                if attr == 4:
-                    values = {
-                        c: struct.unpack_from(">Q", answer, d)[0] for c, d, _ in _attributes(answer, a, b) if c < 3
-                    }
-                    return int(values[2]), int(values[1])
-    return 0, 0
-
-
-def conntrack_statistics_request() -> bytes:
-    """Ask for a namespace's connection tracking statistics (protocol NETFILTER)."""
-    body = struct.pack("=BBH", 0, 0, 0)
-    return struct.pack("=LHHLL", 16 + len(body), (1 << 8) | 4, REQUEST | DUMP, 1, 0) + body
-
-
-def forget_connections(address: IPv4Address) -> list[bytes]:
-    """Delete the connections from and to an address: two requests (protocol NETFILTER, CTA_FILTER by one address)."""
-    requests = []
-    for kind, flag in ((1, 1), (2, 2)):  # CTA_IP_V4_SRC, _DST and the filter's bits for them
-        tuple_ = _attribute(1 | 0x8000, _attribute(1 | 0x8000, _attribute(kind, address.packed)))
-        flags = _attribute(1, struct.pack("=L", flag)) + _attribute(2, struct.pack("=L", 0))
-        body = struct.pack("=BBH", 2, 1, 0) + tuple_ + _attribute(25 | 0x8000, flags)
-        requests.append(struct.pack("=LHHLL", 16 + len(body), (1 << 8) | 2, REQUEST | ACK, 1, 0) + body)
-    return requests
-
-
-def decode_conntrack_drops(answer: memoryview) -> int:
-    """Packets dropped because the connection table, or a chain of it, was full, over all processors."""
-    drops = 0
-    for kind, _, at, end in _messages(answer):
-        if kind >> 8 == 1:
-            found = {attr: struct.unpack_from(">L", answer, a)[0] for attr, a, _ in _attributes(answer, at + 4, end)}
-            drops += found.get(10, 0) + found.get(15, 0)  # CTA_STATS_DROP, CTA_STATS_CHAIN_TOOLONG
-    return drops

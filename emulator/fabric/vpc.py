@@ -24,7 +24,7 @@ from ipaddress import IPv4Address
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Direction, Eni, Rule, Vpc
 from emulator.errors import KeeperLost, KernelRefused, LabError
-from emulator.fabric import netlink, ruleset, tables
+from emulator.fabric import connections, elements, netlink, ruleset
 from emulator.fabric.accounts import Accounts
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.decisions import Clause
@@ -186,7 +186,7 @@ class VpcFabric:
 
         The kernel can delete by address since 6.7; before, entries stay until they time out.
         """
-        for request in tables.forget_connections(eni.address):
+        for request in connections.forget_requests(eni.address):
             with contextlib.suppress(KernelRefused):
                 netlink.send(self._keeper, [(self.ns, netlink.NETFILTER, request)], what)
 
@@ -453,10 +453,10 @@ class VpcFabric:
 
     def counter(self, name: str) -> tuple[int, int]:
         """(packets, bytes) of a named counter of the ruleset: ``spoofed``, ``nowhere`` or ``foreign``."""
-        step = (self.ns, netlink.NETFILTER, tables.counter_request(name))
-        return tables.decode_counter(netlink.send(self._keeper, [step], f"read counter {name}")[0])
+        step = (self.ns, netlink.NETFILTER, elements.counter_request(name))
+        return elements.decode_counter(netlink.send(self._keeper, [step], f"read counter {name}")[0])
 
     def conntrack_drops(self) -> int:
         """Packets lost since the VPC was built because its connection table was full."""
-        step = (self.ns, netlink.NETFILTER, tables.conntrack_statistics_request())
-        return tables.decode_conntrack_drops(netlink.send(self._keeper, [step], "read connection statistics")[0])
+        step = (self.ns, netlink.NETFILTER, connections.statistics_request())
+        return connections.decode_drops(netlink.send(self._keeper, [step], "read connection statistics")[0])

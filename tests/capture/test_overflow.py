@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emulator.fabric import netlink, tables
+from emulator.fabric import netlink, tables, wire
 
 pytestmark = pytest.mark.kernel
 
@@ -86,7 +86,7 @@ def connections(count: int) -> list[bytes]:
     one, two = b"\x0a\x10\xee\x01", b"\x0a\x10\xee\x02"
     body = struct.pack("=BBH", 2, 0, 0) + tuple_of(1, one, two) + tuple_of(2, two, one)
     body += attribute(3, struct.pack(">L", 0xE)) + attribute(7, struct.pack(">L", 600))
-    head = struct.pack("=LHHLL", 16 + len(body), 1 << 8, netlink.REQUEST | netlink.CREATE, 1, 0)
+    head = struct.pack("=LHHLL", 16 + len(body), 1 << 8, wire.REQUEST | wire.CREATE, 1, 0)
     template = np.frombuffer(head + body, "u1")
     text = template.tobytes()
     requests = np.tile(template, (count, 1))
@@ -97,8 +97,8 @@ def connections(count: int) -> list[bytes]:
             requests[:, at] = values >> 8
             requests[:, at + 1] = values & 0xFF
     step = 150_000 // len(template)
-    requests[step - 1 :: step, 6] |= netlink.ACK
-    requests[-1, 6] |= netlink.ACK
+    requests[step - 1 :: step, 6] |= wire.ACK
+    requests[-1, 6] |= wire.ACK
     return [requests[at : at + step].tobytes() for at in range(0, count, step)]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from emulator.errors import KernelRefused
-from emulator.fabric import tables
+from emulator.fabric import connections, elements, tables
 
 PORTS, ICMP, REST = tables.SHAPES
 NEWSETELEM, NEWOBJ, DONE, INTERRUPTED, MULTI = 10 << 8 | 12, 10 << 8 | 18, 3, 0x10, 0x2
@@ -97,8 +97,8 @@ def test_a_named_counter() -> None:
     )
     body += nested(4, attribute(1, struct.pack(">Q", 756)), attribute(2, struct.pack(">Q", 9)))
 
-    assert tables.decode_counter(memoryview(message(NEWOBJ, body))) == (9, 756)
-    assert tables.decode_counter(memoryview(message(DONE, b"\0" * 4))) == (0, 0)
+    assert elements.decode_counter(memoryview(message(NEWOBJ, body))) == (9, 756)
+    assert elements.decode_counter(memoryview(message(DONE, b"\0" * 4))) == (0, 0)
 
 
 def test_connections_that_found_no_room_are_summed_over_processors() -> None:
@@ -109,7 +109,7 @@ def test_connections_that_found_no_room_are_summed_over_processors() -> None:
 
     answer = memoryview(processor(7, 1) + processor(5, 0) + message(DONE, b"\0" * 4))
 
-    assert tables.decode_conntrack_drops(answer) == 13
+    assert connections.decode_drops(answer) == 13
 
 
 @pytest.mark.parametrize("tcp_flags", [False, True])
