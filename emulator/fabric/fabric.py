@@ -144,6 +144,11 @@ class Fabric:
         self.vpcs[eni.vpc_id].detach(eni)
         self.net.unlink(place.link)
 
+    def addresses_changed(self, before: Eni, after: Eni) -> None:
+        """An ENI got addresses or lost some."""
+        self.vpcs[after.vpc_id].addresses_changed(before, after)
+        self._write_hosts(after.vpc_id)
+
     def cvm(self, cvm_id: str) -> CvmHost:
         """The Mininet node of a CVM."""
         try:
@@ -174,7 +179,8 @@ class Fabric:
         for eni in self.cloud.enis.values():
             if eni.vpc_id == vpc_id and eni.primary and eni.cvm_id in self.cloud.cvms:
                 names = (self.cloud.cvms[eni.cvm_id].name, eni.cvm_id)
-                lines.append(" ".join([str(eni.address), *(name for name in names if _HOSTNAME.fullmatch(name))]))
+                known = [name for name in names if _HOSTNAME.fullmatch(name)]
+                lines += [" ".join([str(address), *known]) for address in eni.addresses]
         content = "\n".join(lines) + "\n"
         self._hosts_files[vpc_id] = self.keeper.file(f"{self.tag}/{vpc_id}/hosts", content.encode())
 

@@ -14,7 +14,7 @@ packet's way is equally long with 2 ENIs and with 400::
                  judge_in, @acct_in, drop: the same at the other end, the ACL first
 
 The chains of the tenant's rules are written by chains.py, an ENI's flow tables and the chains that count into them
-(``a…``) by tables.py.
+(``a…``) by tables.py, and what IPv6 needs by ruleset6.py, where the VPC has any.
 """
 
 from __future__ import annotations
@@ -78,6 +78,9 @@ def base(nowhere_index: int) -> str:
   type iface_index : verdict
  }}
 {chains}
+ chain six {{
+  counter name foreign drop
+ }}
  chain expired {{
   update @expired_by {{ iif counter }}
  }}
@@ -106,14 +109,14 @@ def base(nowhere_index: int) -> str:
   ct direction vmap {{ original : goto original_in, reply : goto reply_in }}
  }}
  chain judge_out {{
-  ct state vmap {{ {_by_state("out")} }}
+  ct state vmap {{ {by_state("out")} }}
   meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} return
   iif vmap @acl_out
  }}
  chain judge_in {{
   oif vmap @acl_in
   meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} return
-  ct state vmap {{ {_by_state("in")} }}
+  ct state vmap {{ {by_state("in")} }}
  }}
  chain spoofed {{
   update @spoofed_by {{ iif counter }}
@@ -129,7 +132,7 @@ def base(nowhere_index: int) -> str:
  }}
  chain prerouting {{
   type filter hook prerouting priority 0
-  meta nfproto ipv6 counter name foreign drop
+  meta nfproto ipv6 goto six
   iif . ip saddr != @owned goto spoofed
   ip ttl vmap {{ 0 : jump expired, {restore} }}
   jump judge_out
@@ -171,10 +174,10 @@ table arp {TABLE.split()[1]} {{
 """
 
 
-def _by_state(side: str) -> str:
+def by_state(side: str, suffix: str = "") -> str:
     """Known connections pass by their state; what conntrack calls invalid is judged by the rules like a new one."""
     known = [f"{state} : jump known_{side}" for state in ("established", "related")]
-    return ", ".join([*known, *(f"{state} : jump new_{side}" for state in ("new", "invalid", "untracked"))])
+    return ", ".join([*known, *(f"{state} : jump new{suffix}_{side}" for state in ("new", "invalid", "untracked"))])
 
 
 MOST = 40_000

@@ -5,6 +5,7 @@
     CVM namespace            VPC namespace
     eth0 10.16.0.22/24 ───── eni-xxxxxxxx   route 10.16.0.22/32, neighbour fixed, proxy ARP
     eth0 10.16.0.40/24 ───── eni-yyyyyyyy   route 10.16.0.40/32
+         2001:db8::28/128    the same, by way of fe80::1    route 2001:db8::28/128
                              nowhere        default route: an address that nobody has is sent, judged, counted, then
                              dropped
 
@@ -21,16 +22,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from emulator.cloud.account import Cloud
-from emulator.cloud.model import Eni, Vpc
-from emulator.errors import KeeperLost, KernelRefused, LabError
-from emulator.fabric import connections, elements, netlink, ruleset
+from emulator.cloud.model import Address, Eni, Vpc
+from emulator.errors import KeeperLost, KernelRefused, LabError, RequirementMissing
+from emulator.fabric import connections, elements, netlink, ruleset, ruleset6
 from emulator.fabric.accounts import Accounts
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.elements import Batch
+from emulator.fabric.families import IPV6
 from emulator.fabric.links import VethLink
 from emulator.fabric.standing import Standing
 
-_NOWHERE, _NOWHERE_PEER, _FIRST_ENI = 2, 3, 10
+_NOWHERE, _NOWHERE_PEER, _FIRST_ENI, _FIRST_GUEST = 2, 3, 10, 2
 _BARRIER_TRIES = 2000
 _AT_ONCE = 16
 """ENIs of one request: the kernel answers all of it before the first answer is read, into 200 KB."""
@@ -53,6 +55,28 @@ ROUTER = {
     "net/ipv4/conf/default/arp_ignore": 0,
 }
 """Of the VPC's namespace; links copy the settings of ``default`` when they are made."""
+
+ROUTER_IPV6 = {
+    "net/ipv6/conf/all/forwarding": 1,
+    "net/ipv6/conf/default/addr_gen_mode": 1,  # no address of its own, and so nothing to say
+    "net/ipv6/conf/all/addr_gen_mode": 1,
+    "net/ipv6/conf/default/disable_ipv6": 0,
+    "net/ipv6/conf/all/disable_ipv6": 0,
+}
+"""Of the same namespace, from when the VPC has an IPv6 block; ``all`` is for the links that are there already."""
+
+_GATEWAY_IPV6 = "fe80::1"
+"""What CVMs' routes of IPv6 lead over; their link to the VPC is its fixed neighbour."""
+
+_HUSH = """table ip6 hush {
+ chain output {
+  type filter hook output priority 0
+  ip6 saddr :: drop
+ }
+}
+"""
+"""Of a CVM with IPv6 addresses. Nothing else keeps the kernel from reporting the multicast groups that it joins for
+them; it has no link-local address, so the reports have none."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +108,9 @@ class VpcFabric:
         """Indexes of links that exist."""
         self.accounts = Accounts(keeper, ns, tcp_flags=cloud.profile.tcp_flags)
         self._indexes = itertools.count(_FIRST_ENI)
+        self._ipv6_written = False
+        self._hushed: set[int] = set()  # namespaces of CVMs that have had IPv6 addresses
+        self._parted: set[int] = set()  # and of those whose ENIs have ways of their own
         self.standing = Standing(keeper, cloud, vpc.id, ns)
 
     def build(self) -> None:
@@ -97,6 +124,28 @@ class VpcFabric:
         )
         netlink.send(self._keeper, [(self.ns, netlink.ROUTE, requests)], f"build VPC {self.vpc.id}")
         self._keeper.nft(self.ns, ruleset.base(_NOWHERE))
+        if self.vpc.ipv6_cidr is not None:
+            self.add_ipv6()
+
+    def add_ipv6(self) -> None:
+        """Route, judge and count IPv6, too; nothing where it is so already."""
+        if IPV6 in self.standing.families:
+            return
+        what = f"add IPv6 to VPC {self.vpc.id}"
+        try:
+            self._keeper.sysctl(self.ns, ROUTER_IPV6)
+        except KernelRefused as refused:
+            if refused.errno != errno.ENOENT:
+                raise
+            raise RequirementMissing(
+                f"{what}: this kernel has no IPv6", way_out="boot without ipv6.disable=1"
+            ) from None
+        self._send(self.ns, netlink.add_route(_NOWHERE, None, ipv6=True), what, errno.EEXIST)
+        if not self._ipv6_written:
+            self._keeper.nft(self.ns, ruleset6.base(_NOWHERE))
+            self._ipv6_written = True
+        enis = {place.index: self._cloud.enis[eni_id] for eni_id, place in self.attached.items()}
+        self.standing.add_ipv6(enis)
 
     # ENIs --------------------------------------------------------------------------------------------
 
@@ -109,7 +158,7 @@ class VpcFabric:
         try:
             for plug in plugs:
                 self.standing.write_missing(plug.eni.groups, plug.eni.subnet_id)
-                index, guest_index = next(self._indexes), (plug.eni.device or 0) + 2
+                index, guest_index = next(self._indexes), (plug.eni.device or 0) + _FIRST_GUEST
                 place = Attachment(index, plug.guest_ns, guest_index, plug.make_link(index, guest_index))
                 self.attached[plug.eni.id] = place
                 places.append((plug.eni, place))
@@ -123,7 +172,8 @@ class VpcFabric:
                 with contextlib.suppress(KernelRefused, KeeperLost):
                     self.standing.dismiss(eni, place.index, what)
                 back = [(self.ns, netlink.delete_link(place.index))]
-                back.append((place.guest_ns, netlink.delete_source_rule(str(eni.address), _WAYS + (eni.device or 0))))
+                table = _WAYS + (eni.device or 0)
+                back += [(place.guest_ns, netlink.delete_source_rule(str(one), table)) for one in eni.addresses]
                 for ns, request in back:
                     with contextlib.suppress(KernelRefused, KeeperLost):
                         netlink.send(self._keeper, [(ns, netlink.ROUTE, request)], what)
@@ -137,32 +187,39 @@ class VpcFabric:
         """
         place, what = self.attached[eni.id], f"detach {eni.id} ({eni.name})"
         before = self.accounts.link_meter(place.index) if place.index in self.accounts.generations else None
-        self._take_back(self.ns, netlink.delete_route(place.index, str(eni.address)), what)
+        for address in eni.addresses:
+            self._take_back(self.ns, netlink.delete_route(place.index, str(address)), what)
         if before is not None:
             self.accounts.part(place.index, before, self.accounts.link_meter(place.index))
         self._take_back(self.ns, netlink.delete_link(place.index), what)
         if eni.device:
-            self._take_back(place.guest_ns, netlink.delete_source_rule(str(eni.address), _WAYS + eni.device), what)
+            for address in eni.addresses:
+                self._take_back(place.guest_ns, netlink.delete_source_rule(str(address), _WAYS + eni.device), what)
         self.standing.dismiss(eni, place.index, what)
-        self._forget_connections(eni, what)
+        self._forget_connections(eni.addresses, what)
         del self.attached[eni.id]
 
     def _take_back(self, ns: int, request: bytes, what: str) -> None:
         """Delete something that a guest with NET_ADMIN can have deleted already."""
+        self._send(ns, request, what, errno.ENODEV, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL)
+
+    def _send(self, ns: int, request: bytes, what: str, *suffered: int) -> None:
+        """Send a request that may be refused for one of these reasons."""
         try:
             netlink.send(self._keeper, [(ns, netlink.ROUTE, request)], what)
         except KernelRefused as refused:
-            if refused.errno not in (errno.ENODEV, errno.ESRCH, errno.ENOENT):
+            if refused.errno not in suffered:
                 raise
 
-    def _forget_connections(self, eni: Eni, what: str) -> None:
-        """Whoever gets the address next has no part in the connections of who had it.
+    def _forget_connections(self, addresses: Iterable[Address], what: str) -> None:
+        """Whoever gets an address next has no part in the connections of who had it.
 
         The kernel can delete by address since 6.7; before, entries stay until they time out.
         """
-        for request in connections.forget_requests(eni.address):
-            with contextlib.suppress(KernelRefused):
-                netlink.send(self._keeper, [(self.ns, netlink.NETFILTER, request)], what)
+        for address in addresses:
+            for request in connections.forget_requests(address):
+                with contextlib.suppress(KernelRefused):
+                    netlink.send(self._keeper, [(self.ns, netlink.NETFILTER, request)], what)
 
     def _plug(self, places: Sequence[tuple[Eni, Attachment]]) -> None:
         """Admit ENIs to the ruleset and bring their links up, in one request."""
@@ -174,15 +231,18 @@ class VpcFabric:
             self.plugged.add(place.index)
             if eni.device:
                 self._part_ways(place.guest_ns, what)
+            if eni.ipv6_addresses:
+                self._hush(place.guest_ns)
             links += place.link.request()
             offloads += netlink.offloads_off(self._keeper, self.ns, place.index)
             ups += netlink.answer_at_once(place.index) + netlink.set_up(place.index)
             guest_offloads = netlink.offloads_off(self._keeper, self.ns, place.guest_index)
             guests.append((place.guest_ns, netlink.GENERIC, guest_offloads))
-            guests.append((place.guest_ns, netlink.ROUTE, self._guest_end(eni, place.guest_index)))
+            guests.append((place.guest_ns, netlink.ROUTE, self._guest_end(eni, place)))
             # The route comes when both ends are up: what is sent before goes nowhere, not into a link that drops it.
-            lasts += netlink.get_link(place.index) + netlink.add_neighbour(place.index, str(eni.address), eni.mac)
-            lasts += netlink.add_route(place.index, str(eni.address))
+            lasts += netlink.get_link(place.index)
+            for address in map(str, eni.addresses):
+                lasts += netlink.add_neighbour(place.index, address, eni.mac) + netlink.add_route(place.index, address)
         answers = self.standing.run(
             batch,
             what,
@@ -196,31 +256,99 @@ class VpcFabric:
             for eni, place in places:
                 self._await_up(eni, [(self.ns, place.index), (place.guest_ns, place.guest_index)])
 
-    def _guest_end(self, eni: Eni, index: int) -> bytes:
+    def _guest_end(self, eni: Eni, place: Attachment) -> bytes:
         """What brings an ENI up in its CVM, and a look whether it is."""
-        subnet = self._cloud.subnets[eni.subnet_id]
-        requests = netlink.set_up(1) + netlink.add_address(index, str(eni.address), subnet.cidr.prefixlen)
-        requests += netlink.be_quiet(index) + netlink.set_up(index)
-        requests += self._way(eni) if eni.device else netlink.add_route(index, None, gateway=str(subnet.gateway))
+        index, gateway = place.guest_index, str(self._cloud.subnets[eni.subnet_id].gateway)
+        requests = netlink.set_up(1) + netlink.be_quiet(index)
+        requests += b"".join(self._address(eni, index, address) for address in eni.addresses)
+        requests += netlink.set_up(index)
+        if eni.ipv6_addresses:
+            requests += self._ipv6_gateway(place)
+        requests += self._way(eni) if eni.device else netlink.add_route(index, None, gateway=gateway)
         return requests + netlink.get_link(index)
 
+    def _address(self, eni: Eni, index: int, address: Address) -> bytes:
+        """An address as the CVM has it; of IPv6 nobody else is on the link."""
+        return netlink.add_address(index, str(address), self._prefix(eni, address))
+
+    def _prefix(self, eni: Eni, address: Address) -> int:
+        return self._cloud.subnets[eni.subnet_id].cidr.prefixlen if address.version == 4 else 128
+
+    def _ipv6_gateway(self, place: Attachment) -> bytes:
+        """The neighbour that an ENI's IPv6 packets go to, and in its first ENI a CVM's way there."""
+        neighbour = netlink.add_neighbour(place.guest_index, _GATEWAY_IPV6, place.link.intf1.mac)
+        if place.guest_index != _FIRST_GUEST:
+            return neighbour
+        return neighbour + netlink.add_route(place.guest_index, None, gateway=_GATEWAY_IPV6)
+
     def _way(self, eni: Eni) -> bytes:
-        """What leaves with an ENI's address leaves through this ENI."""
-        device, gateway = eni.device or 0, str(self._cloud.subnets[eni.subnet_id].gateway)
-        route = netlink.add_route(device + 2, None, gateway=gateway, table=_WAYS + device)
-        return route + netlink.add_source_rule(str(eni.address), _WAYS + device)
+        """What leaves with an ENI's addresses leaves through this ENI."""
+        device = eni.device or 0
+        gateways = [str(self._cloud.subnets[eni.subnet_id].gateway)]
+        if eni.ipv6_addresses:
+            gateways.append(_GATEWAY_IPV6)
+        table = _WAYS + device
+        routes = [netlink.add_route(device + _FIRST_GUEST, None, gateway=gateway, table=table) for gateway in gateways]
+        return b"".join([*routes, *(netlink.add_source_rule(str(address), table) for address in eni.addresses)])
 
     def _part_ways(self, guest_ns: int, what: str) -> None:
         """A CVM that gets another ENI: its first gets a way of its own, too. Rules make every packet 7 % dearer, so a
         CVM with one ENI has none."""
         for eni_id, place in self.attached.items():
-            if (place.guest_ns, place.guest_index) == (guest_ns, 2):
-                try:
-                    way = self._way(self._cloud.enis[eni_id])
-                    netlink.send(self._keeper, [(guest_ns, netlink.ROUTE, way)], what)
-                except KernelRefused as refused:
-                    if refused.errno != errno.EEXIST:  # from an ENI before
-                        raise
+            if (place.guest_ns, place.guest_index) == (guest_ns, _FIRST_GUEST):
+                # It may be there from an ENI before.
+                self._send(guest_ns, self._way(self._cloud.enis[eni_id]), what, errno.EEXIST)
+                self._parted.add(guest_ns)
+
+    def _hush(self, guest_ns: int) -> None:
+        if guest_ns not in self._hushed:
+            self._keeper.nft(guest_ns, _HUSH)
+            self._hushed.add(guest_ns)
+
+    def addresses_changed(self, before: Eni, after: Eni) -> None:
+        """An ENI got addresses or lost some."""
+        place, what = self.attached.get(after.id), f"change the addresses of {after.id} ({after.name})"
+        if place is None:
+            self.members_changed()
+            return
+        come = [address for address in after.addresses if address not in before.addresses]
+        try:
+            self._give(after, place, come, what)
+        except BaseException:
+            with contextlib.suppress(KernelRefused, KeeperLost):
+                self._take(after, place, come, what)
+            raise
+        self._take(after, place, [address for address in before.addresses if address not in after.addresses], what)
+
+    def _give(self, eni: Eni, place: Attachment, addresses: Sequence[Address], what: str) -> None:
+        if any(address.version == 6 for address in addresses):
+            self._hush(place.guest_ns)
+            self._send(place.guest_ns, self._ipv6_gateway(place), what, errno.EEXIST)
+        if place.guest_ns in self._parted:
+            self._send(place.guest_ns, self._way(eni), what, errno.EEXIST)
+        guest = b"".join(self._address(eni, place.guest_index, address) for address in addresses)
+        texts, batch = [str(address) for address in addresses], Batch()
+        routes = [
+            netlink.add_neighbour(place.index, text, eni.mac) + netlink.add_route(place.index, text) for text in texts
+        ]
+        self.standing.own(place.index, addresses, batch)
+        steps = [(place.guest_ns, netlink.ROUTE, guest), (self.ns, netlink.ROUTE, b"".join(routes))]
+        self.standing.run(batch, what, *(steps if addresses else ()))
+
+    def _take(self, eni: Eni, place: Attachment, addresses: Sequence[Address], what: str) -> None:
+        for address in addresses:
+            self._take_back(self.ns, netlink.delete_route(place.index, str(address)), what)
+            self._take_back(self.ns, netlink.delete_neighbour(place.index, str(address)), what)
+        batch = Batch()
+        self.standing.disown(place.index, addresses, batch)
+        self.standing.run(batch, what)
+        for address in addresses:
+            gone = netlink.delete_address(place.guest_index, str(address), self._prefix(eni, address))
+            self._take_back(place.guest_ns, gone, what)
+            if place.guest_ns in self._parted:
+                table = _WAYS + (eni.device or 0)
+                self._take_back(place.guest_ns, netlink.delete_source_rule(str(address), table), what)
+        self._forget_connections(addresses, what)
 
     def _await_up(self, eni: Eni, ends: Iterable[tuple[int, int]]) -> None:
         """Wait until both ends pass packets: a veth's queue is enabled by deferred work that the last answer does not

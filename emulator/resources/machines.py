@@ -54,7 +54,11 @@ class Eni(Loggable[model.Eni]):
 
     def _change_addresses(self, apply: Callable[[Cloud], model.Eni]) -> model.Eni:
         before = self.model
-        return self._lab._change(apply, lambda fabric, after: fabric.addresses_changed(before, after), before.vpc_id)
+        return self._lab._change(
+            apply,
+            then=lambda after: self._lab.fabric.addresses_changed(before, after),
+            touched=lambda after: [after.id],
+        )
 
     @property
     def mac(self) -> str:
