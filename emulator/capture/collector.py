@@ -174,7 +174,8 @@ class Collector:
             for eni_id in enis:
                 watch = self._watches[eni_id]
                 harvest = harvests[watch.index]
-                harvest = Harvest(harvest.flows, harvest.skipped + self._lost.pop(eni_id, 0))
+                lost = self._lost.pop(eni_id, 0)
+                harvest = Harvest(harvest.flows, harvest.skipped + lost, flows6=harvest.flows6)
                 watch.ledger.parts.append(Part(harvest, watch.ledger.flow_logs))
 
     def _books(self, fabric: VpcFabric) -> VpcBooks:
@@ -305,8 +306,13 @@ class Collector:
     def _note(self) -> None:
         """Leave on disk what a next lab must know to bring in the windows that are open now."""
         if self._folder is not None:
-            open_now: list[tuple[Ledger, int | None, int | None]] = [(ledger, None, None) for ledger in self._left]
-            open_now += [(watch.ledger, watch.fabric.ns, watch.index) for watch in self._watches.values()]
+            open_now: list[tuple[Ledger, int | None, int | None, bool]] = [
+                (ledger, None, None, False) for ledger in self._left
+            ]
+            open_now += [
+                (watch.ledger, watch.fabric.ns, watch.index, watch.fabric.accounts.ipv6)
+                for watch in self._watches.values()
+            ]
             flags = self._cloud.profile.tcp_flags
             recovery.save(self._folder, self._tag, open_now, self._flow_logs.values(), tcp_flags=flags)
 

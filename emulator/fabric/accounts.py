@@ -8,8 +8,8 @@ be in it), is dumped, decoded and flushed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,7 +17,10 @@ from emulator.errors import KernelRefused
 from emulator.fabric import elements, meters, netlink, ruleset, tables
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.elements import Batch
+from emulator.fabric.families import IPV4, IPV6, Family
 from emulator.fabric.meters import NONE, Count, Meter
+from emulator.fabric.shapes6 import FLOW6, shapes6
+from emulator.fabric.tables import FLOW
 
 Flows = np.ndarray[tuple[int], np.dtype[np.void]]
 
@@ -27,7 +30,8 @@ _MANY = 4096
 
 @dataclass(frozen=True)
 class Harvest:
-    """What one ENI's tables held at a cut: ``flows`` as tables.FLOW, ``skipped`` packets that found no room.
+    """What one ENI's tables held at a cut: ``flows`` as tables.FLOW, ``flows6`` as shapes6.FLOW6, ``skipped`` packets
+    that found no room.
 
     ``skipped_accept`` and ``skipped_reject`` of them were on their way to the ENI.
     ``before`` and ``after`` are the ENI's meters on both sides of the cut (in ``before`` those of the link alone): what
@@ -41,19 +45,42 @@ class Harvest:
     skipped_reject: Count = NONE
     before: Meter = meters.ZERO
     after: Meter = meters.ZERO
+    flows6: Flows = field(default_factory=lambda: np.empty(0, FLOW6))
 
 
 class Accounts:
     """``open`` ENIs are named by their interface index in the VPC's namespace."""
 
     def __init__(
-        self, keeper: KeeperClient, ns: int, generations: dict[int, int] | None = None, *, tcp_flags: bool = False
+        self,
+        keeper: KeeperClient,
+        ns: int,
+        generations: dict[int, int] | None = None,
+        *,
+        tcp_flags: bool = False,
+        ipv6: bool = False,
     ) -> None:
         self._keeper, self._ns, self._tcp_flags = keeper, ns, tcp_flags
+        self._shapes = (*tables.shapes(tcp_flags=tcp_flags), *(shapes6(tcp_flags=tcp_flags) if ipv6 else ()))
+        self._families = (IPV4, IPV6) if ipv6 else (IPV4,)
         self._generation: dict[int, int] = dict(generations or {})
         self._skipped: dict[str, Count] = {}  # by counter, as last read
         self._parted: dict[int, tuple[Meter, Meter]] = {}  # links that are gone: before and after their route
         self._stopped: set[int] = set()  # no longer counted, but not yet read
+
+    def add_ipv6(self) -> None:
+        """Count IPv6, too, whose part of the ruleset is there, also for ENIs that are open."""
+        more = shapes6(tcp_flags=self._tcp_flags)
+        self._run(tables.declare(index, more) for index in self._generation)
+        counted = {index: one for index, one in self._generation.items() if index not in self._stopped}
+        if counted:
+            self._send(_point(Batch(), counted, IPV6), settle=False)
+        self._shapes, self._families = (*self._shapes, *more), (IPV4, IPV6)
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether IPv6 is counted."""
+        return IPV6 in self._families
 
     @property
     def generations(self) -> dict[int, int]:
@@ -66,14 +93,13 @@ class Accounts:
         if not fresh:
             return
         try:
-            self._run(tables.declare(index, tcp_flags=self._tcp_flags) for index in fresh)
+            self._run(tables.declare(index, self._shapes) for index in fresh)
         except KernelRefused:
             for index in fresh:
                 with contextlib.suppress(KernelRefused):
-                    self._keeper.nft(self._ns, tables.remove(index, tcp_flags=self._tcp_flags))
+                    self._keeper.nft(self._ns, tables.remove(index, self._shapes))
             raise
-        chains = {index: tables.chain_name(index, 0) for index in fresh}
-        self._send(Batch().jump("acct_out", chains).jump("acct_in", chains), settle=False)
+        self._send(_point(Batch(), dict.fromkeys(fresh, 0), *self._families), settle=False)
         self._generation.update(dict.fromkeys(fresh, 0))
 
     def cut(self, indexes: Iterable[int]) -> dict[int, Harvest]:
@@ -82,12 +108,9 @@ class Accounts:
         if not cut:
             return {}
         old = {index: self._generation[index] for index in cut}
-        chains = {index: tables.chain_name(index, 1 - old[index]) for index in cut}
-        batch = Batch()
-        for name in ("acct_out", "acct_in"):
-            batch.delete_jumps(name, cut).jump(name, chains)
-        before = self._cut(batch)
-        self._generation.update({index: 1 - old[index] for index in cut})
+        new = {index: 1 - generation for index, generation in old.items()}
+        before = self._cut(_point(_unpoint(Batch(), cut, *self._families), new, *self._families))
+        self._generation.update(new)
         return self._read(old, before)
 
     def close(self, indexes: Iterable[int]) -> dict[int, Harvest]:
@@ -98,11 +121,11 @@ class Accounts:
         counted = [index for index in gone if index not in self._stopped]
         before: dict[int, Meter] = {}
         if counted:
-            before = self._cut(Batch().delete_jumps("acct_out", counted).delete_jumps("acct_in", counted))
+            before = self._cut(_unpoint(Batch(), counted, *self._families))
         self._stopped.update(counted)
         harvest = self._read({index: self._generation[index] for index in gone}, before)
         with contextlib.suppress(KernelRefused):  # empty tables that stay cost little, what was read is worth more
-            self._run(tables.remove(index, tcp_flags=self._tcp_flags) for index in gone)
+            self._run(tables.remove(index, self._shapes) for index in gone)
         for index in gone:
             del self._generation[index]
             self._stopped.discard(index)
@@ -113,12 +136,12 @@ class Accounts:
 
     def measure(self) -> dict[int, Meter]:
         """The meters of all ENIs now, by interface index."""
-        steps = [*meters.set_steps(self._ns), meters.link_step(self._ns)]
+        steps = [*meters.set_steps(self._ns, ipv6=self.ipv6), meters.link_step(self._ns)]
         return self._measured(netlink.send(self._keeper, steps, "read the meters"))
 
     def _measured(self, answers: Sequence[memoryview]) -> dict[int, Meter]:
         """Answers to the steps of :meth:`measure`: the links last, so that each packet in a set is in its link, too."""
-        links, counts = meters.links(answers[-1]), meters.sets(answers[:-1])
+        links, counts = meters.links(answers[-1]), meters.sets(answers[:-1], ipv6=self.ipv6)
         links |= {index: after for index, (_, after) in self._parted.items()}
         return {index: meters.joined(link, counts.get(index, {})) for index, link in links.items()}
 
@@ -155,7 +178,7 @@ class Accounts:
         sets = [
             (index, shape, tables.set_name(index, generation, shape))
             for index, generation in generations.items()
-            for shape in tables.shapes(tcp_flags=self._tcp_flags)
+            for shape in self._shapes
         ]
         steps = [(self._ns, netlink.NETFILTER, elements.dump_request(name)) for _, _, name in sets]
         steps += [
@@ -164,14 +187,14 @@ class Accounts:
         ]
         read = len(steps)
         if before is not None:
-            steps += [*meters.set_steps(self._ns), meters.link_step(self._ns)]
+            steps += [*meters.set_steps(self._ns, ipv6=self.ipv6), meters.link_step(self._ns)]
         answers = netlink.send(self._keeper, steps, "read the flow tables")
         after = self._measured(answers[read:]) if before is not None else {}
         parts: dict[int, list[Flows]] = {index: [] for index in generations}
         full: dict[int, list[str]] = {}
         for (index, shape, name), answer in zip(sets, answers, strict=False):
             flows = tables.decode(shape, answer)
-            if not self._tcp_flags or (shape is tables.TCP_FLAGS and len(flows) >= tables.CAPACITY):
+            if not self._tcp_flags or (shape.aside and len(flows) >= tables.CAPACITY):
                 flows["flags"] = tables.UNKNOWN_FLAGS
             if len(flows):
                 parts[index].append(flows)
@@ -181,16 +204,19 @@ class Accounts:
         on_their_way = self._skipped_in(index for index, count in skipped.items() if count.packets)
         harvests = {}
         for index, found in parts.items():
-            flows, now = np.concatenate(found) if found else np.empty(0, tables.FLOW), after.get(index, meters.ZERO)
+            flows, flows6 = (_joined(found, dtype) for dtype in (FLOW, FLOW6))
+            now = after.get(index, meters.ZERO)
             lost, lost_in = skipped[index], on_their_way.get(index, (NONE, NONE))
             earlier = (before or {}).get(index, now)
-            harvests[index] = Harvest(flows, lost.packets, lost.bytes, *lost_in, before=earlier, after=now)
+            harvests[index] = Harvest(
+                flows, lost.packets, lost.bytes, *lost_in, before=earlier, after=now, flows6=flows6
+            )
         return harvests
 
     def _empty(self, full: dict[int, list[str]], large: dict[int, int]) -> None:
         """Flush the named sets of each ENI, or renew the generation where they are large."""
         if large:
-            self._run(tables.renew(*one, tcp_flags=self._tcp_flags) for one in large.items())
+            self._run(tables.renew(*one, self._shapes) for one in large.items())
         small = [name for index, names in full.items() if index not in large for name in names]
         if small:
             self._send(Batch().flush(small), settle=False)
@@ -213,3 +239,25 @@ class Accounts:
             total = Count(*elements.decode_counter(answer))
             yield total - self._skipped.get(name, NONE)
             self._skipped[name] = total
+
+
+def _point(batch: Batch, generations: Mapping[int, int], *families: Family) -> Batch:
+    """Let packets of these ENIs be counted in these generations."""
+    for family in families:
+        chains = {index: tables.chain_name(index, generation, family) for index, generation in generations.items()}
+        for side in ("out", "in"):
+            batch.jump(f"acct{family.suffix}_{side}", chains)
+    return batch
+
+
+def _unpoint(batch: Batch, indexes: Sequence[int], *families: Family) -> Batch:
+    for family in families:
+        for side in ("out", "in"):
+            batch.delete_jumps(f"acct{family.suffix}_{side}", indexes)
+    return batch
+
+
+def _joined(found: Iterable[Flows], dtype: np.dtype[np.void]) -> Flows:
+    """All flows of that dtype."""
+    parts = [flows for flows in found if flows.dtype == dtype]
+    return np.concatenate(parts) if parts else np.empty(0, dtype)

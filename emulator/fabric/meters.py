@@ -9,6 +9,7 @@ packet pays for it. Dynamic sets count by interface what is dropped aside, where
     nowhere_by        packets to an address that nobody has
     expired_by        packets with a TTL of 0, which routing drops
     fragments         IP fragments, before they are put together
+    discovery_by      neighbour discovery and listener reports of IPv6, which is what ARP is to IPv4
 
 All of them count from the birth of the link and are only read when somebody asks.
 """
@@ -23,6 +24,7 @@ from emulator.fabric import elements, netlink
 
 _ETHERNET = 14
 _SETS = ("arp_in", "arp_out", "spoofed_by", "nowhere_by", "expired_by", "fragments")
+_SETS6 = ("discovery_by",)
 _ARP, _INET = 3, 1
 
 
@@ -64,6 +66,7 @@ class Meter:
     nowhere: Count = NONE
     expired: Count = NONE
     fragments: Count = NONE
+    discovery: Count = NONE
 
     def __sub__(self, other: Meter) -> Meter:
         return Meter(*(mine - its for mine, its in zip(vars(self).values(), vars(other).values(), strict=True)))
@@ -77,11 +80,15 @@ def link_step(ns: int, index: int = 0) -> netlink.Step:
     return ns, netlink.ROUTE, netlink.get_statistics(index)
 
 
-def set_steps(ns: int) -> list[netlink.Step]:
-    """Ask for what the sets count."""
-    families = [_ARP if name.startswith("arp") else _INET for name in _SETS]
-    requests = map(elements.dump_request, _SETS, families)
+def set_steps(ns: int, *, ipv6: bool) -> list[netlink.Step]:
+    """Ask for what the sets count; ``ipv6`` tells whether the VPC has any."""
+    names = _names(ipv6)
+    requests = map(elements.dump_request, names, [_ARP if name.startswith("arp") else _INET for name in names])
     return [(ns, netlink.NETFILTER, request) for request in requests]
+
+
+def _names(ipv6: bool) -> tuple[str, ...]:
+    return (*_SETS, *_SETS6) if ipv6 else _SETS
 
 
 def links(answer: memoryview) -> dict[int, Meter]:
@@ -98,10 +105,10 @@ def links(answer: memoryview) -> dict[int, Meter]:
     return found
 
 
-def sets(answers: Sequence[memoryview]) -> dict[int, dict[str, Count]]:
+def sets(answers: Sequence[memoryview], *, ipv6: bool) -> dict[int, dict[str, Count]]:
     """Interface index → what the sets counted for it, named as the fields of Meter; answers to :func:`set_steps`."""
     found: dict[int, dict[str, Count]] = {}
-    for name, answer in zip(_SETS, answers, strict=True):
+    for name, answer in zip(_names(ipv6), answers, strict=True):
         for key, packets, size in elements.decode_counts(answer):
             (index,) = struct.unpack_from("=L", key)
             if name == "arp_out":

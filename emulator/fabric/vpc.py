@@ -146,6 +146,7 @@ class VpcFabric:
             self._ipv6_written = True
         enis = {place.index: self._cloud.enis[eni_id] for eni_id, place in self.attached.items()}
         self.standing.add_ipv6(enis)
+        self.accounts.add_ipv6()
 
     # ENIs --------------------------------------------------------------------------------------------
 
