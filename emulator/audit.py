@@ -30,12 +30,15 @@ class EniAudit:
     accepted_out: int
     rejected_out: int
     skipped_out: int
+    excluded_out: int
     spoofed: int
+    malformed: int
     arp_out: int
     handed: int
     accepted_in: int
     rejected_in: int
     skipped_in: int
+    excluded_in: int
     arp_in: int
     ok: bool
 
@@ -100,7 +103,7 @@ def _look(collector: Collector, cloud: Cloud, attached: int) -> Audit:
         counted += len(books.enis)
         between = books.between()
         for one in books.all:
-            found = one.failures(books.dropped)
+            found = one.failures(books.dropped, books.malformed)
             name = getattr(cloud.enis.get(one.eni_id), "name", None)
             enis.append(_eni(one, name, ok=not found))
             label = f"{one.eni_id} ({name})" if name else one.eni_id
@@ -120,12 +123,15 @@ def _eni(books: EniBooks, name: str | None, *, ok: bool) -> EniAudit:
         books.accepted_out.packets,
         books.rejected_out.packets,
         (books.skipped - books.skipped_in).packets,
+        books.excluded_out.packets,
         meter.spoofed.packets,
+        meter.malformed.packets,
         meter.arp_in.packets,
         (meter.handed - meter.arp_out).packets,
         books.accepted_in.packets,
         books.rejected_in.packets,
         books.skipped_in.packets,
+        books.excluded_in.packets,
         meter.arp_out.packets,
         ok,
     )

@@ -110,6 +110,14 @@ def sets(answers: Sequence[memoryview]) -> dict[int, dict[str, Count]]:
     return found
 
 
+def header_errors(statistics: bytes) -> int:
+    """Packets whose IP header the kernel took for damaged, before any rule saw them, or whose TTL had run out behind the
+    rules; from a namespace's /proc/net/snmp."""
+    names, values = (line.split()[1:] for line in statistics.splitlines() if line.startswith(b"Ip:"))
+    found = dict(zip(names, map(int, values), strict=True))
+    return found[b"InHdrErrors"] + found[b"InDiscards"] + found.get(b"InTruncatedPkts", 0)
+
+
 def joined(link: Meter, counts: Mapping[str, Count]) -> Meter:
     """A link's counters and those of the sets as one meter."""
     return Meter(link.taken, link.handed, link.unheard, link.undelivered, **counts)
