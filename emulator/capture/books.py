@@ -77,7 +77,7 @@ class EniBooks:
     @property
     def counted_out(self) -> Count:
         recorded = self.accepted_out + self.rejected_out + self.excluded_out
-        return recorded + self.skipped - self.skipped_in + self.meter.spoofed
+        return recorded + self.skipped - self.skipped_in + self.meter.spoofed + self.meter.malformed
 
     @property
     def counted_in(self) -> Count:
@@ -230,6 +230,13 @@ class VpcBooks:
     def busy(self) -> bool:
         return any(books.busy for books in self.enis.values())
 
+    @property
+    def damaged(self) -> int:
+        """Packets with a damaged header: what has run out of time on its way is known, and counted elsewhere."""
+        expired = sum(books.meter.expired.packets for books in self.all)
+        truncated = sum(books.meter.malformed.packets for books in self.all)
+        return max(0, self.malformed - expired) + truncated
+
     def _compare(self, window: Window) -> None:
         """At a complete cut: what each ENI sent to another one against what that one got, by 5-tuple."""
         nowhere = sum(books.meter.nowhere.packets for books in self.all)
@@ -259,7 +266,8 @@ class VpcBooks:
         skipped_in = sum(books.skipped_in.packets for books in self.all)
         skipped = sum(books.skipped.packets for books in self.all)
         slack = UNDER_WAY if self.busy else 0
-        may_lose = self._allowed + expired + self.dropped + skipped_in + slack
+        options = sum(books.meter.options.packets for books in self.all)
+        may_lose = self._allowed + expired + options + self.dropped + skipped_in + slack
         uneven = any(flow["packets"] == 0 for _, flow in self._differences)
         if lost <= may_lose and found <= skipped - skipped_in + slack and not uneven:
             return []

@@ -79,7 +79,9 @@ def recover(folder: Path, spool: Spool, profile: Profile) -> int:
         return 0
     keeper = KeeperClient.rejoin(folder)
     try:
-        ledgers = [_ledger(window, keeper, profile.unrecorded, tcp_flags=noted["tcp_flags"]) for window in noted["windows"]]
+        ledgers = [
+            _ledger(window, keeper, profile.unrecorded, tcp_flags=noted["tcp_flags"]) for window in noted["windows"]
+        ]
     finally:
         if keeper is not None:
             with contextlib.suppress(KernelRefused, KeeperLost):
@@ -92,7 +94,13 @@ def recover(folder: Path, spool: Spool, profile: Profile) -> int:
             log = noted["flow_logs"][log_id]
             for table in window_records(window, log_id, log["traffic"], profile.record_form):
                 number += 1
-                spool.put(end + profile.delay_s, log["topic_id"], profile.record_form, table, f"{noted['tag']}-{end}-r{number}")
+                spool.put(
+                    end + profile.delay_s,
+                    log["topic_id"],
+                    profile.record_form,
+                    table,
+                    f"{noted['tag']}-{end}-r{number}",
+                )
     path.unlink()
     return len(ledgers)
 

@@ -47,8 +47,8 @@ _SERVICES = ("100.100.2.128/28", "100.100.2.112/28", "100.100.100.200/32")
 """DNS, DNS, metadata: an ACL's first rules, both ways, which nobody can remove."""
 
 _UNRECORDED = (Unrecorded(network=IPv4Network("224.0.0.0/4")),)
-"""Multicast; of DNS, metadata and DHCP no document says that they are left out, and a sample has a DNS query (alibaba.md
-§1.5)."""
+"""Multicast; of DNS, metadata and DHCP no document says that they are left out, and a sample has a DNS query
+(alibaba.md §1.5)."""
 
 _CODES = {
     "region.unknown": "InvalidRegionId.NotFound",

@@ -37,8 +37,8 @@ _UNRECORDED = (
     Unrecorded(protocol=17, ports=(67, 68)),
     Unrecorded(protocol=6, ports=(1688, None), network=IPv4Network("169.254.0.0/16")),
 )
-"""DHCP and the activation of Windows: the whole documented list (tencent.md §1.5). Where the activation's servers are no
-source says; taken: among the other services of the provider."""
+"""DHCP and the activation of Windows: the whole documented list (tencent.md §1.5). Where the activation's servers are
+no source says; taken: among the other services of the provider."""
 
 _CODES = {
     "region.unknown": "UnsupportedRegion",
