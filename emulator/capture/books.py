@@ -4,7 +4,8 @@
 
     CVM A ──► link of A ──► counted at A, out ──► path ──► counted at B, in ──► link of B ──► CVM B
               taken in  =  ACCEPT + REJECT                 ACCEPT + REJECT      ACCEPT + skipped
-                           + skipped + spoofed             + skipped            = handed out
+                           + skipped + excluded            + skipped            + excluded
+                           + spoofed + malformed           │                    = handed out
                            │                               │
                            └ ACCEPT to B, by 5-tuple  =  ──┘ + dropped on the path
 
@@ -16,23 +17,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
 import numpy as np
 
+from emulator.capture import tuples
+from emulator.capture.exclusion import excluded
+from emulator.cloud.model import Address
+from emulator.cloud.unrecorded import Unrecorded
 from emulator.fabric import marks
 from emulator.fabric.accounts import Flows, Harvest
 from emulator.fabric.meters import NONE, ZERO, Count, Meter
-from emulator.fabric.tables import FLOW
 
 UNDER_WAY = 1000
 """Packets that may be under way while traffic goes on (net.core.netdev_max_backlog, Linux' default)."""
 
+_MOST_OF_A_PIECE = 40 + 8 + 8
+"""Bytes more for a further piece of an IPv6 datagram: two pieces have a fragment header, where the whole had none."""
+
 Window = tuple[int, int]
 """Start and end in lab time."""
-
-_KEY = ("protocol", "saddr", "daddr", "sport", "dport")
-_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 0xFF51AFD7ED558CCD)
 
 
 @dataclass
@@ -43,13 +46,15 @@ class EniBooks:
     """
 
     eni_id: str
-    address: IPv4Address
+    addresses: tuple[Address, ...]
     opened: tuple[Meter, Meter] = (ZERO, ZERO)
     last: tuple[Meter, Meter] = (ZERO, ZERO)
     accepted_out: Count = NONE
     rejected_out: Count = NONE
     accepted_in: Count = NONE
     rejected_in: Count = NONE
+    excluded_out: Count = NONE
+    excluded_in: Count = NONE
     skipped: Count = NONE
     skipped_accept: Count = NONE
     skipped_reject: Count = NONE
@@ -71,44 +76,60 @@ class EniBooks:
 
     @property
     def counted_out(self) -> Count:
-        return self.accepted_out + self.rejected_out + self.skipped - self.skipped_in + self.meter.spoofed
+        recorded = self.accepted_out + self.rejected_out + self.excluded_out
+        return recorded + self.skipped - self.skipped_in + self.meter.spoofed + self.meter.malformed
 
     @property
     def counted_in(self) -> Count:
-        return self.accepted_in + self.skipped_accept
+        return self.accepted_in + self.excluded_in + self.skipped_accept
 
-    def enter(self, harvest: Harvest) -> None:
+    @property
+    def padding(self) -> int:
+        """Bytes that frames from the CVM had behind their packets."""
+        taken = self.meter.taken - self.meter.arp_in - self.meter.discovery
+        same = taken.packets == self.counted_out.packets
+        return max(0, taken.bytes - self.counted_out.bytes) if same else 0
+
+    def enter(self, harvest: Harvest, unrecorded: Sequence[Unrecorded] = ()) -> None:
         """Add what a cut gave."""
-        accept, reject = _verdicts(harvest.flows)
-        self.accepted_out += accept[0]
-        self.accepted_in += accept[1]
-        self.rejected_out += reject[0]
-        self.rejected_in += reject[1]
+        for flows in (harvest.flows, harvest.flows6):
+            aside = excluded(flows, unrecorded)
+            accept, reject = _verdicts(flows[aside])
+            self.excluded_out += accept[0] + reject[0]
+            self.excluded_in += accept[1]
+            accept, reject = _verdicts(flows[~aside])
+            self.accepted_out += accept[0]
+            self.accepted_in += accept[1]
+            self.rejected_out += reject[0]
+            self.rejected_in += reject[1]
         self.skipped += Count(harvest.skipped, harvest.skipped_bytes)
         self.skipped_accept += harvest.skipped_accept
         self.skipped_reject += harvest.skipped_reject
         self.last = harvest.before, harvest.after
 
-    def judge(self, window: Window, dropped: int) -> None:
+    def judge(self, window: Window, dropped: int, malformed: int) -> None:
         """At a cut within or at the end of ``window``: what differs may still be under way."""
-        found = self.differences(dropped)
+        found = self.differences(dropped, malformed)
         self.since = (self.since or window) if found else None
 
-    def failures(self, dropped: int) -> list[tuple[Window | None, str]]:
+    def failures(self, dropped: int, malformed: int) -> list[tuple[Window | None, str]]:
         """What is wrong, with the first window in which it was."""
-        return [(self.since, line) for line in self.differences(dropped)]
+        return [(self.since, line) for line in self.differences(dropped, malformed)]
 
-    def differences(self, dropped: int) -> list[str]:
-        """What does not agree, one line each; the VPC lost ``dropped`` packets to a full connection table.
+    def differences(self, dropped: int, malformed: int) -> list[str]:
+        """What does not agree, one line each; the VPC lost ``dropped`` packets to a full connection table and
+        ``malformed`` ones before any rule.
+
+        Frames may be longer than their packets (Ethernet pads short ones), never shorter.
 
         A datagram in fragments is counted whole, as it passes the rules, and the link counts its pieces: each further
-        one is a packet and 20 bytes of IP header more.
+        one is a packet and 20 bytes of IP header more; of IPv6 40, and 8 of fragment header in each piece.
         """
         meter, found = self.meter, []
         slack = UNDER_WAY if self.busy else 0
-        taken = meter.taken - meter.arp_in
+        taken = meter.taken - meter.arp_in - meter.discovery
         gap = taken - self.counted_out
-        most, least = meter.unheard + dropped, 0
+        most, least = meter.unheard + dropped + malformed, 0
         if meter.fragments.packets:
             gap -= meter.fragments
             least = -(meter.fragments.packets // 2)
@@ -116,7 +137,7 @@ class EniBooks:
         if not slack and gap.packets <= 0:
             pieces = meter.fragments.packets + gap.packets
             headers = meter.fragments.bytes - 20 * pieces if gap.packets else 0
-            wrong |= not -headers <= gap.bytes <= 0
+            wrong |= gap.bytes < -headers
         if wrong:
             found.append(
                 f"out: its link took in {taken}; counted were {self.counted_out} (ACCEPT {self.accepted_out.packets}, "
@@ -127,7 +148,8 @@ class EniBooks:
         gap = handed - self.counted_in
         wrong = gap.packets < -meter.undelivered - dropped - slack
         if gap.packets >= 0 and not meter.undelivered:
-            wrong |= abs(gap.bytes - 20 * gap.packets) > slack * 1500
+            most = _MOST_OF_A_PIECE * gap.packets if len(self.addresses) > 1 else 20 * gap.packets
+            wrong |= not 20 * gap.packets - slack * 1500 <= gap.bytes <= most + slack * 1500
         if wrong:
             found.append(
                 f"in: its link handed over {handed}; counted were {self.counted_in} (ACCEPT {self.accepted_in.packets},"
@@ -140,49 +162,65 @@ class EniBooks:
 class VpcBooks:
     """The books of one VPC's ENIs, and those between them: what one sent to another against what that one got."""
 
+    unrecorded: tuple[Unrecorded, ...] = ()
     enis: dict[str, EniBooks] = field(default_factory=dict)
     gone: list[EniBooks] = field(default_factory=list)  # no longer counted
     dropped: int = 0
+    malformed: int = 0  # since the first ENI was counted
     windows: set[Window] = field(default_factory=set)
     flows: int = 0
+    _malformed: int | None = None  # before that
     _pieces: list[Flows] = field(default_factory=list)
-    _addresses: set[int] = field(default_factory=set)  # of ENIs counted since the last complete cut
-    _partly: set[int] = field(default_factory=set)  # and of those that were not counted for all of that time
+    _addresses: set[Address] = field(default_factory=set)  # of ENIs counted since the last complete cut
+    _partly: set[Address] = field(default_factory=set)  # and of those that were not counted for all of that time
     _moved: bool = False  # whether an ENI was plugged in or unplugged since then
     _nowhere: int = 0  # packets to nobody at the last complete cut
     _allowed: int = 0  # of packets to nobody, those that may have been meant for an ENI that came or went
     _differences: list[tuple[Window, np.void]] = field(default_factory=list)  # with their first window
 
-    def open(self, enis: Iterable[tuple[str, IPv4Address, Meter, Meter]], *, fresh: bool) -> None:
+    def open(
+        self, enis: Iterable[tuple[str, tuple[Address, ...], Meter, Meter]], malformed: int, *, fresh: bool
+    ) -> None:
         """These ENIs are counted from here on, with their meters before and after; ``fresh``: they were not plugged in
-        before."""
+        before. ``malformed`` is what the VPC has lost so until now."""
         first = not self.enis
+        if self._malformed is None:
+            self._malformed = malformed
         if first:
             self._pieces, self._addresses, self._partly = [], set(), set()
-        for eni_id, address, before, after in enis:
-            self.enis[eni_id] = EniBooks(eni_id, address, (before, after), (before, after))
-            self._addresses.add(int(address))
+        for eni_id, addresses, before, after in enis:
+            self.enis[eni_id] = EniBooks(eni_id, addresses, (before, after), (before, after))
+            self._addresses.update(addresses)
             if not first and not fresh:
-                self._partly.add(int(address))
+                self._partly.update(addresses)
         self._moved |= fresh
+
+    def renumber(self, eni_id: str, addresses: tuple[Address, ...]) -> None:
+        """An ENI that is counted got addresses or lost some."""
+        books = self.enis[eni_id]
+        changed = set(books.addresses) ^ set(addresses)
+        if changed:
+            self._addresses |= changed
+            self._moved = True
+            books.addresses = addresses
 
     def forget(self, eni_id: str) -> None:
         """An ENI that was opened could not be plugged in."""
         self.enis.pop(eni_id, None)
 
-    def cut(self, harvests: Mapping[str, tuple[Harvest, Window]], dropped: int) -> None:
+    def cut(self, harvests: Mapping[str, tuple[Harvest, Window]], dropped: int, malformed: int) -> None:
         """Enter what one cut gave, by ENI with its window."""
-        self.dropped = dropped
+        self.dropped, self.malformed = dropped, malformed - (self._malformed or 0)
         for eni_id, (harvest, window) in harvests.items():
             self.windows.add(window)
-            self.flows += len(harvest.flows)
-            self._pieces.append(harvest.flows)
+            self.flows += len(harvest.flows) + len(harvest.flows6)
+            self._pieces += [harvest.flows, harvest.flows6]
             if eni_id in self.enis:
-                self.enis[eni_id].enter(harvest)
+                self.enis[eni_id].enter(harvest, self.unrecorded)
         for eni_id, (_, window) in harvests.items():
             books = self.enis.get(eni_id)
             if books is not None:
-                books.judge(window, dropped)
+                books.judge(window, dropped, self.malformed)
         if set(harvests) == set(self.enis) and self.enis:
             self._compare(max(window for _, window in harvests.values()))
 
@@ -195,7 +233,7 @@ class VpcBooks:
                 if unplugged:
                     self._moved = True
                 else:
-                    self._partly.add(int(books.address))
+                    self._partly.update(books.addresses)
 
     @property
     def all(self) -> list[EniBooks]:
@@ -205,26 +243,30 @@ class VpcBooks:
     def busy(self) -> bool:
         return any(books.busy for books in self.enis.values())
 
+    @property
+    def damaged(self) -> int:
+        """Packets with a damaged header: what has run out of time on its way is known, and counted elsewhere."""
+        expired = sum(books.meter.expired.packets for books in self.all)
+        truncated = sum(books.meter.malformed.packets for books in self.all)
+        return max(0, self.malformed - expired) + truncated
+
     def _compare(self, window: Window) -> None:
         """At a complete cut: what each ENI sent to another one against what that one got, by 5-tuple."""
         nowhere = sum(books.meter.nowhere.packets for books in self.all)
         if self._moved:
             self._allowed += nowhere - self._nowhere
-        known = np.array(sorted(self._addresses - self._partly), "u4")
-        sent, got = [], []
-        for flows in self._pieces:
-            between = flows[np.isin(flows["saddr"], known) & np.isin(flows["daddr"], known)]
-            inward = (between["mark"] & marks.IN) != 0
-            sent.append(between[~inward & ((between["mark"] & marks.REJECT) == 0)])
-            got.append(between[inward])
-        ours, theirs = _joined(sent), _joined(got)
-        if self._differences or _sum(ours) != _sum(theirs):
-            before = {_tuple(flow): since for since, flow in self._differences}
-            carried = np.array([flow for _, flow in self._differences], FLOW)
-            found = _difference(ours, theirs, carried)
-            self._differences = [(before.get(_tuple(flow), window), flow) for flow in found]
+        known, differences = self._addresses - self._partly, []
+        for dtype in tuples.DTYPES:
+            pieces = [tuples.between(flows, known) for flows in self._pieces if flows.dtype == dtype and len(flows)]
+            ours, theirs = tuples.sent_and_got(pieces, dtype)
+            carried = [flow for _, flow in self._differences if flow.dtype == dtype]
+            if carried or tuples.checksum(ours) != tuples.checksum(theirs):
+                before = {tuples.key(flow): since for since, flow in self._differences}
+                found = tuples.difference(ours, theirs, np.array(carried, dtype))
+                differences += [(before.get(tuples.key(flow), window), flow) for flow in found]
+        self._differences = differences
         self._pieces, self._partly, self._moved, self._nowhere = [], set(), False, nowhere
-        self._addresses = {int(books.address) for books in self.enis.values()}
+        self._addresses = {address for books in self.enis.values() for address in books.addresses}
 
     def between(self) -> list[tuple[Window, str]]:
         """5-tuples that do not agree at their two ends, beyond what the path dropped."""
@@ -234,12 +276,13 @@ class VpcBooks:
         skipped_in = sum(books.skipped_in.packets for books in self.all)
         skipped = sum(books.skipped.packets for books in self.all)
         slack = UNDER_WAY if self.busy else 0
-        may_lose = self._allowed + expired + self.dropped + skipped_in + slack
+        options = sum(books.meter.options.packets for books in self.all)
+        may_lose = self._allowed + expired + options + self.dropped + skipped_in + slack
         uneven = any(flow["packets"] == 0 for _, flow in self._differences)
         if lost <= may_lose and found <= skipped - skipped_in + slack and not uneven:
             return []
-        owners = {int(books.address): books.eni_id for books in self.all}
-        return [(since, _told(flow, owners)) for since, flow in self._differences]
+        owners = {address: books.eni_id for books in self.all for address in books.addresses}
+        return [(since, tuples.told(flow, owners)) for since, flow in self._differences]
 
 
 def _same_link(one: Meter, other: Meter) -> bool:
@@ -254,52 +297,3 @@ def _verdicts(flows: Flows) -> tuple[tuple[Count, Count], tuple[Count, Count]]:
         chosen = flows[kinds == kind]
         counts.append(Count(int(chosen["packets"].sum()), int(chosen["bytes"].sum())))
     return (counts[0], counts[1]), (counts[2], counts[3])
-
-
-def _joined(flows: Sequence[Flows]) -> Flows:
-    return np.concatenate(flows) if flows else np.empty(0, FLOW)
-
-
-def _hash(flows: Flows) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-    """A number for each 5-tuple."""
-    number = np.zeros(len(flows), np.uint64)
-    for name, factor in zip(_KEY, _FACTORS, strict=True):
-        number = (number ^ flows[name].astype(np.uint64)) * np.uint64(factor)
-        number ^= number >> np.uint64(29)
-    return number
-
-
-def _sum(flows: Flows) -> tuple[int, int]:
-    """Equal for equal packets and bytes of equal 5-tuples, however they are spread over entries."""
-    number = _hash(flows)
-    packets, sizes = flows["packets"].astype(np.uint64), flows["bytes"].astype(np.uint64)
-    return int((number * packets).sum()), int((number * sizes).sum())
-
-
-def _difference(ours: Flows, theirs: Flows, carried: Flows) -> Flows:
-    """One entry for each 5-tuple that differs: packets and bytes of ours and carried, less theirs."""
-    every = np.concatenate([ours, carried, theirs])
-    sign = np.ones(len(every), "i8")
-    sign[len(ours) + len(carried) :] = -1
-    _, first, place = np.unique(_hash(every), return_index=True, return_inverse=True)
-    found: Flows = every[first].copy()
-    for name in ("packets", "bytes"):
-        totals = np.zeros(len(found), "i8")
-        np.add.at(totals, place, every[name] * sign)
-        found[name] = totals
-    different: Flows = found[(found["packets"] != 0) | (found["bytes"] != 0)]
-    return different
-
-
-def _tuple(flow: np.void) -> tuple[int, ...]:
-    return tuple(int(flow[name]) for name in _KEY)
-
-
-def _told(flow: np.void, owners: Mapping[int, str]) -> str:
-    protocol, saddr, daddr, sport, dport = _tuple(flow)
-    ends = f"{IPv4Address(saddr)}:{sport} -> {IPv4Address(daddr)}:{dport} protocol {protocol}"
-    sender, receiver = owners.get(saddr, ""), owners.get(daddr, "")
-    more = Count(int(flow["packets"]), int(flow["bytes"]))
-    if more.packets < 0 or (not more.packets and more.bytes < 0):
-        return f"{ends}: {NONE - more} counted at {receiver} that {sender} did not send"
-    return f"{ends}: {more} accepted at {sender} and not counted at {receiver}"

@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 
 from emulator.capture import recovery, schema, windows
 from emulator.capture.books import VpcBooks
+from emulator.capture.exclusion import recorded
 from emulator.capture.ledger import Ledger, Part, by_window, covering, window_records
 from emulator.capture.spool import Spool
 from emulator.cloud.account import Cloud
@@ -115,6 +116,8 @@ class Collector:
             else:
                 self._left.append(watch.ledger)
                 watch.window_s, watch.ledger = window_s, self._ledger(eni_id, now_s, window_s, logs)
+        for eni_id in wanted.keys() & self._watches.keys():
+            self._books(self._watches[eni_id].fabric).renumber(eni_id, self._cloud.enis[eni_id].addresses)
         fresh = [eni_id for eni_id in wanted if eni_id not in self._watches]
         for fabric, enis in self._by_fabric(fresh).items():
             places = {eni_id: fabric.attached[eni_id].index for eni_id in enis}
@@ -124,10 +127,10 @@ class Collector:
             fabric.accounts.open(places.values())
             after = fabric.accounts.measure() if there else {}
             begun = [
-                (eni_id, self._cloud.enis[eni_id].address, before.get(index, ZERO), after.get(index, ZERO))
+                (eni_id, self._cloud.enis[eni_id].addresses, before.get(index, ZERO), after.get(index, ZERO))
                 for eni_id, index in places.items()
             ]
-            self._books(fabric).open(begun, fresh=not there)
+            self._books(fabric).open(begun, fabric.accounts.malformed(), fresh=not there)
             for eni_id, index in places.items():
                 logs, window_s = wanted[eni_id]
                 ledger = self._ledger(eni_id, now_s, window_s, logs)
@@ -170,16 +173,19 @@ class Collector:
                 eni_id: (harvests[self._watches[eni_id].index], (ledger.start, ledger.end))
                 for eni_id, ledger in ledgers.items()
             }
-            self._books(fabric).cut(entries, self._drops.get(fabric.vpc.id, 0))
+            self._books(fabric).cut(entries, self._drops.get(fabric.vpc.id, 0), fabric.accounts.malformed())
             for eni_id in enis:
                 watch = self._watches[eni_id]
                 harvest = harvests[watch.index]
-                lost = self._lost.pop(eni_id, 0)
-                harvest = Harvest(harvest.flows, harvest.skipped + lost, flows6=harvest.flows6)
+                harvest = Harvest(
+                    recorded(harvest.flows, self._cloud.profile.unrecorded),
+                    harvest.skipped + self._lost.pop(eni_id, 0),
+                    flows6=recorded(harvest.flows6, self._cloud.profile.unrecorded),
+                )
                 watch.ledger.parts.append(Part(harvest, watch.ledger.flow_logs))
 
     def _books(self, fabric: VpcFabric) -> VpcBooks:
-        return self.books.setdefault(fabric.vpc.id, VpcBooks())
+        return self.books.setdefault(fabric.vpc.id, VpcBooks(self._cloud.profile.unrecorded))
 
     def read_now(self) -> None:
         """Read what the tables of all ENIs hold now into the open windows."""

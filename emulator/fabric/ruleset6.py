@@ -12,7 +12,7 @@ for everyone's neighbours are fixed.
 from __future__ import annotations
 
 from emulator.fabric import marks
-from emulator.fabric.ruleset import TABLE, by_state
+from emulator.fabric.ruleset import PORTS, TABLE, by_state
 
 DISCOVERY = "130-137, 143"
 """ICMPv6 types: multicast listeners (RFC 2710, RFC 3810), router and neighbour discovery (RFC 4861)."""
@@ -54,6 +54,12 @@ def base(nowhere_index: int) -> str:
   {rejected} return
   ct state vmap {{ {by_state("in", "6")} }}
  }}
+ chain invalid6_out {{
+  meta l4proto {{ {PORTS} }} @th,16,16 >= 0 goto new6_out
+  meta l4proto ipv6-icmp @th,32,16 >= 0 goto new6_out
+  meta l4proto != {{ {PORTS}, ipv6-icmp }} goto new6_out
+  update @malformed_by {{ iif counter }} drop
+ }}
  chain discovery {{
   update @discovery_by {{ iif counter }} drop
  }}
@@ -70,6 +76,7 @@ def base(nowhere_index: int) -> str:
 flush chain {TABLE} six
 table {TABLE} {{
  chain six {{
+  meta pkttype set host
   icmpv6 type {{ {DISCOVERY} }} goto discovery
   iif . ip6 saddr != @owned6 goto spoofed
   ip6 hoplimit vmap {{ 0 : jump expired, {restore} }}

@@ -10,6 +10,7 @@ import numpy as np
 
 from emulator.cloud.model import PORTS_PROTOCOLS
 from emulator.fabric.families import IPV6
+from emulator.fabric.ruleset import PORTS
 from emulator.fabric.tables import FLAGGED, Shape
 
 FLOW6 = np.dtype(
@@ -37,7 +38,6 @@ def tuple_fields(dtype: np.dtype[np.void]) -> tuple[str, ...]:
 
 
 _ICMPV6 = 58
-_PORTS = ", ".join(str(number) for number in sorted(PORTS_PROTOCOLS))
 _PORTS_AND_ICMP = ", ".join(str(number) for number in sorted(PORTS_PROTOCOLS | {_ICMPV6}))
 _ENDS = "ip6 saddr . ip6 daddr"
 
@@ -55,7 +55,7 @@ def _ends(at: int) -> tuple[tuple[str, str, int], ...]:
 SHAPES6: tuple[Shape, ...] = (
     Shape(
         "P",
-        f"meta l4proto {{ {_PORTS} }}",
+        f"meta l4proto {{ {PORTS} }}",
         f"meta mark . meta l4proto . {_ENDS} . @th,0,32",
         _key(
             *(("mark", "=u4", 0), ("protocol", "u1", 4), *_ends(8), ("sport", ">u2", 40), ("dport", ">u2", 42)), size=44

@@ -33,7 +33,7 @@ from emulator.cloud.model import PORTS_PROTOCOLS
 from emulator.errors import KernelRefused
 from emulator.fabric import elements, marks, wire
 from emulator.fabric.families import IPV4, Family
-from emulator.fabric.ruleset import TABLE
+from emulator.fabric.ruleset import PORTS, TABLE
 
 FLOW = np.dtype(
     [
@@ -64,7 +64,6 @@ CAPACITY = 65_535
 FLAGGED = f"@th,104,8 & {_SHOWN_FLAGS:#x} != 0"
 """A TCP packet with a flag that is shown."""
 
-_PORTS = ", ".join(str(number) for number in sorted(PORTS_PROTOCOLS))
 _PORTS_AND_ICMP = ", ".join(str(number) for number in sorted(PORTS_PROTOCOLS | {1}))
 
 
@@ -88,7 +87,7 @@ _PROTOCOL, _SADDR, _DADDR = "@nh,72,8", "@nh,96,32", "@nh,128,32"
 SHAPES: tuple[Shape, ...] = (
     Shape(
         "p",
-        f"{_PROTOCOL} {{ {_PORTS} }}",
+        f"{_PROTOCOL} {{ {PORTS} }}",
         f"meta mark . {_PROTOCOL} . {_SADDR} . {_DADDR} . @th,0,32",
         np.dtype(
             {
