@@ -32,9 +32,9 @@ TemplateKind = Literal["prefix_list", "address_template", "address_group", "serv
 PORTS_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
 """IANA numbers whose header begins with source and destination port: TCP, UDP, DCCP, SCTP, UDP-Lite."""
 
-EXTENSION_HEADERS = frozenset({0, 43, 44, 51, 60})
-"""IPv6's: hop-by-hop options, routing, fragment, authentication, destination options. What a packet is for stands
-behind them."""
+EXTENSION_HEADERS = frozenset({0, 43, 44, 60})
+"""IPv6's: hop-by-hop options, routing, fragment, destination options. What a packet is for stands behind them; of an
+authentication header it is that header, as in IPv4."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ _ETHERNET = 14
 _SETS = ("arp_in", "arp_out", "spoofed_by", "nowhere_by", "expired_by", "fragments", "malformed_by", "options_by")
 _SETS6 = ("discovery_by",)
 _ARP, _INET = 3, 1
+_DAMAGE = (b"InHdrErrors", b"InDiscards", b"InTruncatedPkts")
 
 
 @dataclass(frozen=True)
@@ -123,14 +124,17 @@ def sets(answers: Sequence[memoryview], *, ipv6: bool) -> dict[int, dict[str, Co
 
 def header_errors(statistics: bytes) -> int:
     """Packets whose IP header the kernel took for damaged, before any rule saw them, or whose TTL had run out behind
-    the rules; from a namespace's /proc/net/snmp and netstat, where a line of names goes before each line of values."""
-    lines = [line.split() for line in statistics.splitlines() if line.startswith((b"Ip:", b"IpExt:"))]
+    the rules; from a namespace's /proc/net/snmp and netstat, where a line of names goes before each line of values, and
+    snmp6, where a name and its value are a line."""
+    every = [line.split() for line in statistics.splitlines()]
+    lines = [words for words in every if words[0] in (b"Ip:", b"IpExt:")]
     found = {
         name: value
         for names, values in zip(lines[::2], lines[1::2], strict=True)
         for name, value in zip(names, values, strict=False)
     }
-    return sum(int(found[name]) for name in (b"InHdrErrors", b"InDiscards", b"InTruncatedPkts"))
+    found |= {words[0]: words[1] for words in every if words[0].startswith(b"Ip6")}
+    return sum(int(found.get(start + name, 0)) for start in (b"", b"Ip6") for name in _DAMAGE)
 
 
 def joined(link: Meter, counts: Mapping[str, Count]) -> Meter:
