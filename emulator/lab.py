@@ -121,6 +121,8 @@ class Lab:
         except BaseException:
             self.logs.close()
             raise
+        self.captures: list[tuple[str, str]] = []
+        """ENI and file of each capture that was begun."""
         self._closed = False
         LABS.add(self)
 
