@@ -18,6 +18,7 @@ from emulator.fabric.pcap import Capture
 from emulator.fabric.processes import GuestProcess
 from emulator.resources.base import Loggable, Resource
 from emulator.resources.rules import SecurityGroup
+from emulator.resources.talk import Talk
 from emulator.resources.ways import End
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class PingResult:
     stdout: str
 
 
-class Cvm(Resource[model.Cvm], End):
+class Cvm(Resource[model.Cvm], Talk):
     """A CVM: a network namespace with a sandbox around what runs in it."""
 
     _table = "cvms"
