@@ -300,6 +300,7 @@ class Lab:
                     realise(self.fabric.vpcs[vpc_id], result)
                 if then is not None:
                     then(result)
+                self.fabric.beyond.follow()
             except BaseException as error:
                 self._take_back(saved, error)
                 raise
@@ -323,6 +324,8 @@ class Lab:
         for fabric in self.fabric.vpcs.values():
             with contextlib.suppress(LabError):
                 fabric.members_changed()
+        with contextlib.suppress(LabError):
+            self.fabric.beyond.follow()
         with contextlib.suppress(LabError):
             self._collector.follow(self.clock.now)
 

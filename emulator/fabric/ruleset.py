@@ -63,6 +63,9 @@ def base(nowhere_index: int) -> str:
   type iface_index
   flags dynamic
  }}
+ set gates {{
+  type iface_index
+ }}
  set owned {{
   type iface_index . ipv4_addr
  }}
@@ -123,6 +126,7 @@ def base(nowhere_index: int) -> str:
   ct state vmap {{ {_by_state("in")} }}
  }}
  chain spoofed {{
+  iif @gates return
   update @spoofed_by {{ iif counter }}
   counter name spoofed drop
  }}
@@ -137,7 +141,7 @@ def base(nowhere_index: int) -> str:
  chain prerouting {{
   type filter hook prerouting priority 0
   meta nfproto ipv6 counter name foreign drop
-  iif . ip saddr != @owned goto spoofed
+  iif . ip saddr != @owned jump spoofed
   ip ttl vmap {{ 0 : jump expired, {restore} }}
   jump judge_out
   iif vmap @acct_out

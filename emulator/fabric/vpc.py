@@ -106,6 +106,7 @@ class VpcFabric:
         self.attached: dict[str, Attachment] = {}
         self.plugged: set[int] = set()
         """Indexes of links that exist."""
+        self.nowhere = _NOWHERE
         self.accounts = Accounts(keeper, ns, tcp_flags=cloud.profile.tcp_flags)
         self._indexes = itertools.count(_FIRST_ENI)
         self._chain_numbers = itertools.count(1)
