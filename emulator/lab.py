@@ -32,6 +32,7 @@ from emulator.cloud.state import Snapshot
 from emulator.errors import ClockError, InvalidValue, LabClosed, LabError, NotFound, RequestRefused
 from emulator.explain import Explanation, explain, explain_packet, packet_in, packet_of
 from emulator.providers import profile as find_profile
+from emulator.resources.base import id_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -101,7 +102,7 @@ class Lab:
         self._lock = threading.RLock()
         self.cloud = Cloud(self.profile, region=region)
         self.cloud.quotas.update(more)
-        folder = None if data is None else _data_folder(Path(data))
+        self._folder = folder = None if data is None else _data_folder(Path(data))
         self.logs = LogService(profile=self.profile, now=lambda: self.clock.now, folder=folder)
         try:
             self.fabric = Fabric(keeper(), self.cloud, self._tag)
@@ -215,8 +216,12 @@ class Lab:
     def _create_template(
         self, kind: model.TemplateKind, name: str | None, entries: Sequence[str] | Sequence[resources.Template]
     ) -> resources.Template:
-        given = [entries] if isinstance(entries, str) else entries
-        written = [entry.id if isinstance(entry, resources.Template) else entry for entry in given]
+        given = entries if isinstance(entries, Iterable) and not isinstance(entries, str) else [entries]
+        what = kind.replace("_", " ") if name is None else name
+        written = [
+            id_in(self, entry, resources.Template, what) if isinstance(entry, resources.Resource) else entry
+            for entry in given
+        ]
         made = self._change(lambda cloud: cloud.create_template(kind, written, name=name))
         return resources.Template(self, made.id)
 
@@ -249,10 +254,10 @@ class Lab:
             self._check_open()
             with self._lock:
                 return explain_packet(self.cloud, packet)
-        meta = getattr(record, "meta", None)
-        if not meta or "rule" not in meta:
+        meta: Mapping[str, Any] = getattr(record, "meta", None) or {}
+        if "rule" not in meta or (meta["lab"] != self._tag and self._folder is None):
             raise NotFound(
-                f"this is no flow record of a topic: {str(record)[:120]}; give one that topic.search returned",
+                f"this is no flow record of this lab: {str(record)[:120]}; give one that topic.search returned",
                 code=self.profile.code("record.missing"),
                 reason="record.missing",
                 value=record,

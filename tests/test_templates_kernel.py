@@ -118,18 +118,3 @@ def test_a_list_serves_rules_in_two_vpcs_and_a_refusal_of_one_kernel_leaves_both
             listed.add(site.a.ip)
     assert listed.entries == ("10.99.0.1",)
     assert (passes(site.a, site.c), passes(d, e)) == (False, False)
-
-
-def test_a_template_of_another_lab_is_none_here(build: Callable[..., Any], open_lab: Callable[..., Any]) -> None:
-    site, other = build(), open_lab()
-    here = site.lab.create_address_template(entries=["10.0.0.1"])
-    there = other.create_address_template(entries=["10.0.0.1"])
-    assert here.id == there.id
-    guard = guarded(site)
-    with pytest.raises(NotFound, match="another lab"):
-        guard.allow("ingress", cidr=there)
-    with pytest.raises(NotFound, match="another lab"):
-        site.lab.create_address_group(templates=[here]).add(there)
-    with pytest.raises(NotFound, match="another lab"):
-        guard.allow("ingress", cidr=other.create_vpc("10.0.0.0/16").create_security_group())
-    assert guard.rules == ()

@@ -73,7 +73,7 @@ class State:
     def find(self, name_or_id: str) -> Thing:
         """Any object: by its id always, by its name where only one has it."""
         for table in self._things():
-            if name_or_id in table:
+            if isinstance(name_or_id, str) and name_or_id in table:
                 return table[name_or_id]
         named = [thing for table in self._things() for thing in table.values() if thing.name == name_or_id]
         if len(named) == 1:

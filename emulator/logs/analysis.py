@@ -22,7 +22,7 @@ def search_sql(
     time_name, time_unit = ("__time__", 1) if query.profile.provider == "alibaba" else ("__TIMESTAMP__", 1000)
     fields = {name: field.kind for name, field in index.fields.items() if field.sql}
     where = compile_condition(condition, index, rows.schema, query)
-    sql = Sql(query, bar, [*fields, time_name], limit)
+    sql = Sql(query, bar, [*fields, time_name], None if limit is None else limit + 1)
     columns = {
         name: value_sql(where.column(name), rows.schema.field(name).type, kind)
         if name in rows.schema.names
@@ -38,7 +38,8 @@ def search_sql(
     statement = sql.over(f'SELECT {selected} FROM "{ROWS}" WHERE {where.sql}')
     try:
         found = ENGINE.table(_seen(rows, where), statement, where.parameters)
-        return computed_records(pa.table({name: _plain(found[at]) for at, name in enumerate(found.column_names)}))
+        found = pa.table({name: _plain(found[at]) for at, name in enumerate(found.column_names)})
+        return computed_records(found.slice(0, limit), limit is None or found.num_rows <= limit)
     except EngineRefused as refused:
         raise sql.failed(str(refused)) from None
     except pa.ArrowInvalid as overflow:

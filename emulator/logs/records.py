@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import datetime
+import io
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -59,11 +63,15 @@ class Record(dict[str, Any]):
 
 
 class Records(list[Record]):
-    """What a search found: a list of records, oldest first, and the same as a table."""
+    """What a search found: a list of records, oldest first unless asked otherwise, and the same as a table.
 
-    def __init__(self, records: Iterable[Record], table: pa.Table) -> None:
+    ``complete``  False where a limit cut the answer
+    """
+
+    def __init__(self, records: Iterable[Record], table: pa.Table, complete: bool = True) -> None:
         super().__init__(records)
         self._table = table
+        self.complete = complete
 
     @property
     def lines(self) -> list[str]:
@@ -78,6 +86,18 @@ class Records(list[Record]):
         """What was found, a column for each field; numbers are int64, what has no value is null."""
         return self._table
 
+    def json(self) -> str:
+        """What was found as a JSON array, an object for each record; times in ISO 8601."""
+        return json.dumps(self, ensure_ascii=False, default=_json)
+
+    def csv(self) -> str:
+        """What was found as CSV with a line of names; what has no value is an empty field."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self._table.column_names)
+        writer.writerows([record.get(name) for name in self._table.column_names] for record in self)
+        return text.getvalue()
+
     def pandas(self) -> pandas.DataFrame:
         """What was found as a DataFrame; whole numbers stay whole (``Int64``) where values are missing."""
         try:
@@ -90,10 +110,10 @@ class Records(list[Record]):
         return frame
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Records, (list(self), self._table)
+        return Records, (list(self), self._table, self.complete)
 
 
-def found_records(rows: pa.Table, columns: Mapping[int, tuple[str, ...]]) -> Records:
+def found_records(rows: pa.Table, columns: Mapping[int, tuple[str, ...]], complete: bool = True) -> Records:
     """Records of stored rows: a table with ``__time__``, the place of each row, and hidden columns.
 
     ``columns`` says what each segment was written with: a record has the fields of its own source, not those of others
@@ -109,7 +129,13 @@ def found_records(rows: pa.Table, columns: Mapping[int, tuple[str, ...]]) -> Rec
     return Records(
         (Record(fields, f"{segment}-{row}", time, meta) for fields, segment, row, time, meta in parts),
         rows.select(visible),
+        complete,
     )
+
+
+def _json(value: object) -> str:
+    """What JSON has no form for: dates and times, decimals."""
+    return value.isoformat() if isinstance(value, datetime.date | datetime.time) else str(value)
 
 
 def _dicts(names: Mapping[int, tuple[str, ...]], values: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
@@ -124,6 +150,6 @@ def _dicts(names: Mapping[int, tuple[str, ...]], values: Mapping[str, list[Any]]
     return ({key: column[at] for key, column in pairs[segment]} for at, segment in enumerate(values[SEGMENT]))
 
 
-def computed_records(table: pa.Table) -> Records:
+def computed_records(table: pa.Table, complete: bool = True) -> Records:
     """Records of what SQL computed, keyed by the names of its select list."""
-    return Records((Record(row) for row in table.to_pylist()), table)
+    return Records((Record(row) for row in table.to_pylist()), table, complete)

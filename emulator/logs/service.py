@@ -114,6 +114,9 @@ class LogService:
         """Delete a topic with all its rows."""
         with self._lock:
             self._check_open()
+            if topic not in self._topics.values():
+                message = f"{topic!r} is no topic of this log service; give one of its topics()"
+                raise refuse(NotFound, self.profile, "topic.missing", message, value=topic)
             topic.remove()
             del self._topics[topic.number]
 
@@ -144,5 +147,5 @@ def _store(folder: Path | None) -> Store:
 
 
 def _nearest(name: str, names: list[str]) -> str:
-    near = get_close_matches(name, names, n=3, cutoff=0.5) or names[:3]
+    near = get_close_matches(str(name), names, n=3, cutoff=0.5) or names[:3]
     return f"; there is {', '.join(near)}" if near else "; there is none at all"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from emulator.cloud import model
@@ -40,17 +40,14 @@ class Resource(Generic[_M]):
     def name(self) -> str:
         return self.model.name
 
-    def _here(self, named: Resource[Any]) -> str:
-        """The id of an object of the same lab; one of another lab may have the id of one here."""
-        if named._lab is not self._lab:
-            raise self._lab.profile.refusal(
-                NotFound,
-                "object.missing",
-                f"{self.id} ({self.name}): {named!r} belongs to another lab; give one of this lab",
-                object=self.id,
-                value=named.id,
-            )
-        return named.id
+    def _here(self, named: object, kind: type[Resource[Any]]) -> str:
+        """The id of an object of the same lab."""
+        return id_in(self._lab, named, kind, f"{self.id} ({self.name})")
+
+    def _all_here(self, named: object, kind: type[Resource[Any]]) -> list[str]:
+        """The ids of several; a single one may stand for itself."""
+        several = named if isinstance(named, Iterable) and not isinstance(named, str) else (named,)
+        return [self._here(one, kind) for one in several]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Resource) and (other._lab, other.id) == (self._lab, self.id)
@@ -61,6 +58,16 @@ class Resource(Generic[_M]):
     def __repr__(self) -> str:
         known = getattr(self._lab.cloud, self._table).get(self.id)
         return f"<{type(self).__name__} {self.id}{f' {known.name!r}' if known else ' (gone)'}>"
+
+
+def id_in(lab: Lab, named: object, kind: type[Resource[Any]], wanted_by: str) -> str:
+    """The id of an object of ``lab``, refused where it is none: one of another lab may have the id of one here."""
+    if isinstance(named, kind) and named._lab is lab:
+        return named.id
+    what = "belongs to another lab" if isinstance(named, kind) else f"is no {kind.__name__}"
+    raise lab.profile.refusal(
+        NotFound, "object.missing", f"{wanted_by}: {named!r} {what}; give one of this lab", value=named
+    )
 
 
 class FlowLog(Resource[model.FlowLog]):

@@ -50,15 +50,16 @@ class Eni(Loggable[model.Eni]):
 
     def set_security_groups(self, groups: Sequence[SecurityGroup]) -> None:
         """Bind the ENI to these groups, in this order."""
+        bound = self._all_here(groups, SecurityGroup)
         self._lab._change(
-            lambda cloud: cloud.set_groups(self.id, [group.id for group in groups]),
+            lambda cloud: cloud.set_groups(self.id, bound),
             lambda fabric, eni: fabric.groups_changed(eni),
             self.model.vpc_id,
         )
 
     def attach(self, cvm: Cvm) -> None:
         """Plug it into a running CVM, as the next free ethN."""
-        self._lab._attach(self.id, cvm.id)
+        self._lab._attach(self.id, self._here(cvm, Cvm))
 
     def detach(self) -> None:
         """Unplug it; a CVM's primary ENI cannot be."""
@@ -166,6 +167,16 @@ class Cvm(Resource[model.Cvm]):
                 object=self.id,
                 value=count,
             )
+        if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not wait_s >= 0:  # NaN is not
+            raise InvalidValue(
+                f"ping from {self.name}: wait_s={wait_s!r}; a number of seconds from 0 is wanted",
+                code="InvalidParameterValue",
+                reason="ping.wait",
+                object=self.id,
+                value=wait_s,
+            )
+        if not isinstance(other, str):
+            self._here(other, Eni if isinstance(other, Eni) else Cvm)
         address = other if isinstance(other, str) else other.ip
         result = self.run(["ping", "-n", "-c", str(count), "-i", "0.002", "-W", f"{wait_s:g}", address])
         found = re.search(r"(\d+) packets transmitted, (\d+) received", result.stdout)

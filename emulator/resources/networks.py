@@ -67,7 +67,7 @@ class Subnet(Loggable[model.Subnet]):
         instance_type: str | None,
         private_ip: str | IPv4Address | None = None,
     ) -> list[Cvm]:
-        groups = None if security_groups is None else [group.id for group in security_groups]
+        groups = None if security_groups is None else self._all_here(security_groups, SecurityGroup)
         return self._lab._run_instances(
             self.id, names, private_ip=private_ip, groups=groups, instance_type=instance_type
         )
@@ -80,7 +80,7 @@ class Subnet(Loggable[model.Subnet]):
         security_groups: Sequence[SecurityGroup] | None = None,
     ) -> Eni:
         """A detached ENI; ``attach`` plugs it in."""
-        groups = None if security_groups is None else [group.id for group in security_groups]
+        groups = None if security_groups is None else self._all_here(security_groups, SecurityGroup)
         eni = self._lab._change(
             lambda cloud: cloud.create_eni(self.id, name=name, private_ip=private_ip, groups=groups),
             lambda fabric, _: fabric.members_changed(),

@@ -63,7 +63,7 @@ class RuleOwner(Resource[_O]):
 
     def remove(self, rule: model.Rule | str) -> None:
         """Remove a rule; it no longer holds when this returns."""
-        rule_id = rule if isinstance(rule, str) else rule.id
+        rule_id = rule.id if isinstance(rule, model.Rule) else rule
         self._lab._change(
             lambda cloud: cloud.remove_rule(self.id, rule_id),
             lambda fabric, _: fabric.rules_changed(self.id),
@@ -87,8 +87,8 @@ class RuleOwner(Resource[_O]):
         source_port: str | int | None,
         local_cidr: str | IPv4Network | None,
     ) -> model.Rule:
-        peer = self._here(cidr) if isinstance(cidr, SecurityGroup | Template) else cidr
-        service = self._here(port) if isinstance(port, Template) else port
+        peer = self._here(cidr, type(cidr)) if isinstance(cidr, SecurityGroup | Template) else cidr
+        service = self._here(port, Template) if isinstance(port, Template) else port
         return self._lab._change(
             lambda cloud: cloud.add_rule(
                 self.id,
@@ -130,6 +130,7 @@ class NetworkAcl(RuleOwner[model.NetworkAcl]):
 
     def associate(self, subnet: Subnet) -> None:
         """Let this ACL judge what enters and leaves a subnet, in place of the one it has."""
+        self._check_subnet(subnet)
         before = subnet.model.acl_id
         self._lab._change(
             lambda cloud: cloud.associate_acl(self.id, subnet.id),
@@ -139,6 +140,7 @@ class NetworkAcl(RuleOwner[model.NetworkAcl]):
 
     def disassociate(self, subnet: Subnet) -> None:
         """A subnet without an ACL is not filtered."""
+        self._check_subnet(subnet)
         before = subnet.model.acl_id
         if before != self.id:
             raise InvalidValue(
@@ -156,3 +158,8 @@ class NetworkAcl(RuleOwner[model.NetworkAcl]):
 
     def delete(self) -> None:
         self._lab._change(lambda cloud: cloud.delete_acl(self.id))
+
+    def _check_subnet(self, subnet: Subnet) -> None:
+        from emulator.resources.networks import Subnet  # which creates ACLs
+
+        self._here(subnet, Subnet)

@@ -44,7 +44,7 @@ class Template(Resource[model.Template]):
         self._lab._change(lambda cloud: cloud.delete_template(self.id))
 
     def _written(self, entries: tuple[str | Template, ...]) -> tuple[str, ...]:
-        return tuple(self._here(entry) if isinstance(entry, Template) else entry for entry in entries)
+        return tuple(self._here(entry, Template) if isinstance(entry, Template) else entry for entry in entries)
 
     def _renew(self, change: Callable[[Cloud], model.Template]) -> None:
         try:

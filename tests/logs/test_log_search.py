@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import math
 import pickle
 import sys
@@ -75,6 +78,30 @@ def test_records_as_a_table_and_as_a_frame(flows: Topic) -> None:
     assert list(frame["bytes"].isna()) == [False, True]
     assert str(frame["bytes"].dtype) == "Int64"
     assert found.line == "\n".join(found.lines)
+
+
+def test_records_as_json_and_as_csv(flows: Topic) -> None:
+    found = flows.search("interface-id:eni-bbbb2222")
+    assert json.loads(found.json()) == found
+    read = list(csv.DictReader(io.StringIO(found.csv())))
+    assert [{key: "" if value is None else str(value) for key, value in record.items()} for record in found] == read
+
+
+def test_pages_by_limit_and_offset_from_either_end(flows: Topic) -> None:
+    every = [record.id for record in flows.search()]
+    for query in ("*", "version:2"):
+        for newest_first in (False, True):
+            order = every[::-1] if newest_first else every
+            pages = [flows.search(query, limit=2, offset=offset, newest_first=newest_first) for offset in (0, 2, 4, 6)]
+            assert [[record.id for record in page] for page in pages] == [order[:2], order[2:4], order[4:], []]
+            assert [page.complete for page in pages] == [False, False, True, True]
+    assert flows.search("version:2", offset=3).complete
+    assert [flows.search("* | select bytes", limit=limit).complete for limit in (4, 5, None)] == [False, True, True]
+    for wrong in ({"offset": -1}, {"offset": 1.5}):
+        with pytest.raises(InvalidValue, match="offset is a number of records"):
+            flows.search("*", **wrong)
+    with pytest.raises(InvalidValue, match="orders and pages by itself"):
+        flows.search("* | select bytes", offset=1)
 
 
 def test_without_pandas_a_frame_says_what_to_do(flows: Topic, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,111 @@
+"""What a topic is asked, checked, and how it is answered."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING
+
+from emulator.errors import InvalidValue, QueryError
+from emulator.logs.plan import RawPlan, parsed
+from emulator.logs.query import QueryText
+from emulator.logs.records import Records, found_records
+from emulator.logs.refusal import refuse
+from emulator.logs.view import int64_array
+
+if TYPE_CHECKING:
+    from emulator.logs.topic import Topic
+
+QUERY_CHARACTERS = 1 << 16
+"""Longest query; the providers' APIs allow far less (Tencent 12 KB)."""
+
+_MOST = 1 << 62
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One search. Times in whole unix seconds, ``low`` included, ``high`` not; None means no bound."""
+
+    text: QueryText
+    language: str
+    low: int | None = None
+    high: int | None = None
+    limit: int | None = None
+    offset: int = 0
+    newest_first: bool = False
+
+
+def asked(
+    topic: Topic,
+    query: object,
+    start: float | None,
+    end: float | None,
+    limit: int | None = None,
+    language: str | None = None,
+    offset: int = 0,
+    newest_first: bool = False,
+) -> Asked:
+    """A search of ``topic`` as its user asks for it; refused where a value makes no sense."""
+    low, high = _seconds(topic, "start", start), _seconds(topic, "end", end)
+    if low is not None and high is not None and start >= end:  # type: ignore[operator]
+        message = f"start {start} is not before end {end} (which is excluded)"
+        raise refuse(InvalidValue, topic.profile, "time.range", message, object=topic.id, value=(start, end))
+    most = None if limit is None else _count(topic, "limit", limit, 1)
+    first = _count(topic, "offset", offset, 0)
+    return Asked(_text(topic, query), language or topic.profile.language, low, high, most, first, newest_first)
+
+
+def search(topic: Topic, wanted: Asked) -> Records:
+    """The answer to ``wanted``."""
+    index = topic.searchable()
+    condition, bar = parsed(wanted.text, wanted.language, topic.profile)
+    rows, columns = topic.rows(wanted.low, wanted.high)
+    if bar is not None:
+        from emulator.logs.analysis import search_sql
+
+        if wanted.offset or wanted.newest_first:
+            message = "SQL orders and pages by itself: order by, limit"
+            raise refuse(InvalidValue, topic.profile, "limit.range", message, object=topic.id)
+        return search_sql(rows, index, condition, wanted.text, bar, wanted.limit)
+    last = None if wanted.limit is None else wanted.offset + wanted.limit
+    plan = RawPlan(wanted.text, condition, index, rows.schema)
+    found = plan.run(rows, None if last is None else last + 1, wanted.newest_first)
+    complete = last is None or len(found) <= last
+    return found_records(rows.take(int64_array(found[wanted.offset : last])), columns, complete)
+
+
+def _text(topic: Topic, query: object) -> QueryText:
+    if not isinstance(query, str):
+        code = topic.profile.code("query")
+        raise QueryError(f"a query is text, not {type(query).__name__}", code=code, value=query)
+    text = QueryText(query, topic.profile)
+    if len(query) > QUERY_CHARACTERS:
+        raise text.refuse(QUERY_CHARACTERS, f"a query is at most {QUERY_CHARACTERS} characters long")
+    wrong = re.search("[\0\ud800-\udfff]", query)
+    if wrong:
+        raise text.refuse(wrong.start(), "a character that no log holds")
+    return text
+
+
+def _seconds(topic: Topic, name: str, value: float | None) -> int | None:
+    """A bound of a time range in whole seconds: rows have whole ones, and are before t if before ceil(t)."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        message = f"{name} is a time in unix seconds, not {value!r}"
+        raise refuse(InvalidValue, topic.profile, "time.range", message, object=topic.id, value=value)
+    return max(-_MOST, min(_MOST, math.ceil(value)))
+
+
+def _count(topic: Topic, name: str, value: int, least: int) -> int:
+    try:
+        count = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = -1
+    if count < least:
+        message = f"{name} is a number of records, {least} or more, not {value!r}"
+        raise refuse(InvalidValue, topic.profile, "limit.range", message, object=topic.id, value=value)
+    return min(count, _MOST)
