@@ -45,16 +45,6 @@ _T = TypeVar("_T")
 _numbers = itertools.count(1)
 LABS: weakref.WeakSet[Lab] = weakref.WeakSet()
 """The labs of this process that someone still holds, closed ones included: failing assertions ask them why."""
-_HANDLES: dict[type, type[resources.Resource[Any]]] = {
-    model.Vpc: resources.Vpc,
-    model.Subnet: resources.Subnet,
-    model.Cvm: resources.Cvm,
-    model.Eni: resources.Eni,
-    model.SecurityGroup: resources.SecurityGroup,
-    model.NetworkAcl: resources.NetworkAcl,
-    model.Template: resources.Template,
-    model.FlowLog: resources.FlowLog,
-}
 
 
 class Lab:
@@ -130,6 +120,11 @@ class Lab:
         return self.fabric.net
 
     @property
+    def internet(self) -> resources.Internet:
+        """The lab's own internet: ``internet.host("visitor", region="ap-singapore")`` is a machine on it."""
+        return resources.Internet(self)
+
+    @property
     def closed(self) -> bool:
         return self._closed
 
@@ -189,6 +184,18 @@ class Lab:
         )
         return resources.Vpc(self, vpc.id)
 
+    def allocate_address(self, name: str | None = None, *, region: str | None = None) -> resources.Eip:
+        """An EIP, a public address of a region, bound to nothing yet."""
+        eip = self._change(lambda cloud: cloud.allocate_eip(name=name, region=region))
+        return resources.Eip(self, eip.id)
+
+    def create_ccn(self, name: str | None = None) -> resources.Ccn:
+        """Tencent's CCN, Alibaba's CEN: joins VPCs of any regions once they are attached."""
+        ccn = self._change(lambda cloud: cloud.create_ccn(name=name))
+        return resources.Ccn(self, ccn.id)
+
+    create_cen = create_ccn
+
     def create_prefix_list(self, name: str | None = None, *, entries: Sequence[str] = ()) -> resources.Template:
         """Alibaba: networks that rules of security groups name as one, ``cidr=list``."""
         return self._create_template("prefix_list", name, entries)
@@ -229,7 +236,7 @@ class Lab:
         """Any object of the account: by id always, by name where only one has it."""
         self._check_open()
         found = self.cloud.find(name_or_id)
-        return _HANDLES[type(found)](self, found.id)
+        return resources.HANDLES[type(found)](self, found.id)
 
     def describe_flow_logs(self, **filters: Any) -> tuple[list[resources.FlowLog], int]:
         """Flow logs that match all filters, and how many there are before paging.
@@ -385,6 +392,22 @@ class Lab:
         self._change(
             lambda cloud: cloud.detach_eni(eni_id),
             then=lambda _: self.fabric.detach(before),
+            touched=lambda _: [eni_id],
+        )
+
+    def _assign(self, eni_id: str, private_ip: str | IPv4Address | None) -> IPv4Address:
+        eni = self._change(
+            lambda cloud: cloud.assign_address(eni_id, private_ip),
+            then=lambda eni: self.fabric.assign(eni, eni.secondary[-1]),
+            touched=lambda _: [eni_id],
+        )
+        return eni.secondary[-1]
+
+    def _unassign(self, eni_id: str, private_ip: str | IPv4Address) -> None:
+        before = resources.Eni(self, eni_id).model
+        self._change(
+            lambda cloud: cloud.unassign_address(eni_id, private_ip),
+            then=lambda eni: self.fabric.unassign(before, *set(before.secondary).difference(eni.secondary)),
             touched=lambda _: [eni_id],
         )
 

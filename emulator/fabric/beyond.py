@@ -98,7 +98,8 @@ class Beyond:
                     self.accounts[name] = Accounts(self._keeper, ns)
         for vpc_id in plan.vpcs:
             if vpc_id not in self._routers:
-                self._routers[vpc_id] = Router(vpc_id, self._vpcs[vpc_id].ns)
+                self._routers[vpc_id] = router = Router(vpc_id, self._vpcs[vpc_id].ns)
+                router.open(self._keeper)
         for host in self._cloud.internet_hosts.values():
             if host.id not in self.visitors.known:
                 self.visitors.add(host)

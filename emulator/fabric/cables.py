@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from emulator.errors import LabError
@@ -41,7 +41,7 @@ class Cable:
             offloads = netlink.offloads_off(keeper, end.ns, end.index)
             up = netlink.be_quiet(end.index) + netlink.set_up(end.index, arp=False)
             netlink.send(keeper, [(end.ns, netlink.GENERIC, offloads), (end.ns, netlink.ROUTE, up)], what)
-        await_up(keeper, self.ends, what)
+        await_up(keeper, [(end.ns, end.index) for end in self.ends], what)
 
     def cut(self, keeper: KeeperClient) -> None:
         """Delete the link, and with it the routes that led to it."""
@@ -49,12 +49,12 @@ class Cable:
         netlink.send(keeper, [step], f"part {self.one.name} and {self.other.name}")
 
 
-def await_up(keeper: KeeperClient, ends: Sequence[End], what: str) -> None:
-    """Wait until packets pass at these ends."""
-    for end in ends:
+def await_up(keeper: KeeperClient, ends: Iterable[tuple[int, int]], what: str) -> None:
+    """Wait until packets pass at these ends, (namespace, index): a veth's queue is enabled by deferred work that no
+    answer waits for."""
+    for ns, index in ends:
         for _ in range(_TRIES):
-            answer = netlink.send(keeper, [(end.ns, netlink.ROUTE, netlink.get_link(end.index))], what)[0]
-            if netlink.is_up(answer):
+            if netlink.is_up(netlink.send(keeper, [(ns, netlink.ROUTE, netlink.get_link(index))], what)[0]):
                 break
         else:
             raise LabError(f"{what}: the link was made but did not come up")

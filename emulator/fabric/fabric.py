@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address
 from typing import Any
 
 from emulator.cloud.account import Cloud
@@ -143,6 +144,22 @@ class Fabric:
         place = self.vpcs[eni.vpc_id].attached[eni.id]
         self.vpcs[eni.vpc_id].detach(eni)
         self.net.unlink(place.link)
+
+    def assign(self, eni: Eni, address: IPv4Address) -> None:
+        """An ENI has one more address."""
+        fabric = self.vpcs[eni.vpc_id]
+        if eni.id in fabric.attached:
+            fabric.assign(eni, address)
+        else:
+            fabric.members_changed()
+
+    def unassign(self, eni: Eni, address: IPv4Address) -> None:
+        """An ENI, given as it was, has lost an address."""
+        fabric = self.vpcs[eni.vpc_id]
+        if eni.id in fabric.attached:
+            fabric.unassign(eni, address)
+        else:
+            fabric.members_changed()
 
     def cvm(self, cvm_id: str) -> CvmHost:
         """The Mininet node of a CVM."""

@@ -14,8 +14,8 @@ from emulator.fabric.routing import NetworkRoute, TableRule
 
 @dataclass
 class Router:
-    """``hop`` is its own address, None in a VPC's namespace; ``ports`` are the ends of its links by the neighbour's name, ``written`` what of its
-    ruleset is there, ``admitted`` a VPC's links to the outside whose packets it takes."""
+    """``hop`` is its own address, None in a VPC's namespace; ``ports`` are the ends of its links by the neighbour's
+    name, ``written`` what of its ruleset is there, ``admitted`` a VPC's links to the outside whose packets it takes."""
 
     name: str
     ns: int
@@ -32,10 +32,11 @@ class Router:
         return self._tables.setdefault(name, 1000 + len(self._tables))
 
     def open(self, keeper: KeeperClient) -> None:
-        """Give it its own address."""
+        """Give it its own address. Without any, not even that of its loopback, the kernel takes no next router."""
+        up = netlink.set_up(1)
         if self.hop is not None:
-            up = netlink.set_up(1) + netlink.add_address(1, str(self.hop), 32)
-            netlink.send(keeper, [(self.ns, netlink.ROUTE, up)], f"build {self.name}")
+            up += netlink.add_address(1, str(self.hop), 32)
+        netlink.send(keeper, [(self.ns, netlink.ROUTE, up)], f"build {self.name}")
 
     def lead(self, keeper: KeeperClient, routes: Set[NetworkRoute], rules: Set[TableRule] = frozenset()) -> None:
         """Have these routes and rules and no others of this kind; where the kernel refuses, what it took is known."""
