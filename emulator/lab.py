@@ -395,22 +395,6 @@ class Lab:
             touched=lambda _: [eni_id],
         )
 
-    def _assign(self, eni_id: str, private_ip: str | IPv4Address | None) -> IPv4Address:
-        eni = self._change(
-            lambda cloud: cloud.assign_address(eni_id, private_ip),
-            then=lambda eni: self.fabric.assign(eni, eni.secondary[-1]),
-            touched=lambda _: [eni_id],
-        )
-        return eni.secondary[-1]
-
-    def _unassign(self, eni_id: str, private_ip: str | IPv4Address) -> None:
-        before = resources.Eni(self, eni_id).model
-        self._change(
-            lambda cloud: cloud.unassign_address(eni_id, private_ip),
-            then=lambda eni: self.fabric.unassign(before, *set(before.secondary).difference(eni.secondary)),
-            touched=lambda _: [eni_id],
-        )
-
     def _delete_vpc(self, vpc_id: str) -> None:
         self._change(lambda cloud: cloud.delete_vpc(vpc_id), then=lambda _: self.fabric.remove_vpc(vpc_id))
 

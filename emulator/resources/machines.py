@@ -35,11 +35,21 @@ class Eni(Addressed[model.Eni], Loggable[model.Eni]):
 
     def assign_private_ip(self, private_ip: str | IPv4Address | None = None) -> str:
         """One more private address of its subnet, the lowest free one where left out; its CVM has it at once."""
-        return str(self._lab._assign(self.id, private_ip))
+        eni = self._lab._change(
+            lambda cloud: cloud.assign_address(self.id, private_ip),
+            then=lambda eni: self._lab.fabric.assign(eni, eni.secondary[-1]),
+            touched=lambda _: [self.id],
+        )
+        return str(eni.secondary[-1])
 
     def unassign_private_ip(self, private_ip: str | IPv4Address) -> None:
         """Take a secondary address back."""
-        self._lab._unassign(self.id, private_ip)
+        before = self.model
+        self._lab._change(
+            lambda cloud: cloud.unassign_address(self.id, private_ip),
+            then=lambda eni: self._lab.fabric.unassign(before, *set(before.secondary).difference(eni.secondary)),
+            touched=lambda _: [self.id],
+        )
 
     @property
     def mac(self) -> str:
