@@ -7,7 +7,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from os import PathLike
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulator.cloud import model
@@ -18,6 +18,7 @@ from emulator.fabric.pcap import Capture
 from emulator.fabric.processes import GuestProcess
 from emulator.resources.base import Loggable, Resource
 from emulator.resources.rules import SecurityGroup
+from emulator.resources.ways import End
 
 if TYPE_CHECKING:
     from emulator.fabric.nodes import CvmHost
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _R = TypeVar("_R")
 
 
-class Eni(Loggable[model.Eni]):
+class Eni(Loggable[model.Eni], End):
     """An elastic network interface: one address, its security groups, at a CVM or detached."""
 
     _table = "enis"
@@ -79,6 +80,7 @@ class Eni(Loggable[model.Eni]):
         if eni.cvm_id is None:
             raise GuestError(f"{self.id} ({self.name}) is detached: attach it to a CVM before capturing there")
         node = self._lab.fabric.cvm(eni.cvm_id)
+        self._lab.captures.append((self.id, fspath(path)))
         return Capture(node.keeper, node.ns, (eni.device or 0) + 2, path, f"{self.id} ({self.name})")
 
 
@@ -91,7 +93,7 @@ class PingResult:
     stdout: str
 
 
-class Cvm(Resource[model.Cvm]):
+class Cvm(Resource[model.Cvm], End):
     """A CVM: a network namespace with a sandbox around what runs in it."""
 
     _table = "cvms"
