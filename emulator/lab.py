@@ -98,7 +98,7 @@ class Lab:
             self.fabric = Fabric(keeper(), self.cloud, self._tag)
             spool = Spool(None if folder is None else folder / "spool")
             if folder is not None:
-                recovery.recover(folder, spool, self.profile.record_form, self.profile.delay_s)
+                recovery.recover(folder, spool, self.profile)
                 self.fabric.keeper.linger(self._tag, folder, recovery.LINGER_S)
             self._collector = Collector(self.cloud, self.fabric, spool, self._tag, folder)
             self.fabric.admitted = lambda eni_ids: self._collector.follow(self.clock.now, eni_ids)
@@ -111,6 +111,8 @@ class Lab:
         except BaseException:
             self.logs.close()
             raise
+        self.captures: list[tuple[str, str]] = []
+        """ENI and file of each capture that was begun."""
         self._closed = False
         LABS.add(self)
 

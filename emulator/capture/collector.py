@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 
 from emulator.capture import recovery, schema, windows
 from emulator.capture.books import VpcBooks
+from emulator.capture.exclusion import recorded
 from emulator.capture.ledger import Ledger, Part, by_window, covering, window_records
 from emulator.capture.spool import Spool
 from emulator.cloud.account import Cloud
@@ -129,7 +130,7 @@ class Collector:
                 (eni_id, self._cloud.enis[eni_id].addresses, before.get(index, ZERO), after.get(index, ZERO))
                 for eni_id, index in places.items()
             ]
-            self._books(fabric).open(begun, fresh=not there)
+            self._books(fabric).open(begun, fabric.accounts.malformed(), fresh=not there)
             for eni_id, index in places.items():
                 logs, window_s = wanted[eni_id]
                 ledger = self._ledger(eni_id, now_s, window_s, logs)
@@ -172,15 +173,16 @@ class Collector:
                 eni_id: (harvests[self._watches[eni_id].index], (ledger.start, ledger.end))
                 for eni_id, ledger in ledgers.items()
             }
-            self._books(fabric).cut(entries, self._drops.get(fabric.vpc.id, 0))
+            self._books(fabric).cut(entries, self._drops.get(fabric.vpc.id, 0), fabric.accounts.malformed())
             for eni_id in enis:
                 watch = self._watches[eni_id]
                 harvest = harvests[watch.index]
-                harvest = Harvest(harvest.flows, harvest.skipped + self._lost.pop(eni_id, 0))
+                flows = recorded(harvest.flows, self._cloud.profile.unrecorded)
+                harvest = Harvest(flows, harvest.skipped + self._lost.pop(eni_id, 0))
                 watch.ledger.parts.append(Part(harvest, watch.ledger.flow_logs))
 
     def _books(self, fabric: VpcFabric) -> VpcBooks:
-        return self.books.setdefault(fabric.vpc.id, VpcBooks())
+        return self.books.setdefault(fabric.vpc.id, VpcBooks(self._cloud.profile.unrecorded))
 
     def read_now(self) -> None:
         """Read what the tables of all ENIs hold now into the open windows."""

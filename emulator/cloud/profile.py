@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from emulator.cloud.model import AclType, GroupType, ResourceType, TemplateKind
+from emulator.cloud.unrecorded import Unrecorded
 from emulator.errors import RequestRefused
 
 Refusal = TypeVar("Refusal", bound=RequestRefused)
@@ -50,9 +51,11 @@ class Profile:
     ``acl_starts_open``         a new network ACL begins with one removable allow-all rule per direction
     ``acl_types``               what entries of a network ACL may name, the default first
     ``acl_services``            networks of the provider's own services, which every network ACL lets pass
+    ``unrecorded``              packets that pass and of which no record is written
     ``duplicate_rules_refused`` False: the same rule again in one group changes nothing
     ``idle_eni_refused``        no flow log on an ENI that is attached to no CVM
     ``tcp_flags``               records show TCP flags
+    ``logsets_deleted_empty``   a logset (project) that has topics is not deleted; else they go with it
     ``unique_flow_log_names``   two flow logs of a region may not share a name
     ``name_length``             most characters in the name of anything but a flow log
     ``flow_log_name_length``, ``flow_log_name_pattern``, ``description_length``  of flow logs; no description is fine
@@ -102,9 +105,11 @@ class Profile:
     acl_starts_open: bool = False
     acl_types: tuple[AclType, ...] = ("triple",)
     acl_services: tuple[str, ...] = ()
+    unrecorded: tuple[Unrecorded, ...] = ()
     duplicate_rules_refused: bool = False
     idle_eni_refused: bool = False
     tcp_flags: bool = False
+    logsets_deleted_empty: bool = False
     unique_flow_log_names: bool = False
     name_length: int = 60
     flow_log_name_length: tuple[int, int] = (1, 60)

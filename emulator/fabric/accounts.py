@@ -122,6 +122,10 @@ class Accounts:
         links |= {index: after for index, (_, after) in self._parted.items()}
         return {index: meters.joined(link, counts.get(index, {})) for index, link in links.items()}
 
+    def malformed(self) -> int:
+        """Packets with a damaged IP header since the VPC was built; the kernel does not say whose."""
+        return meters.header_errors(self._keeper.statistics(self._ns))
+
     def link_meter(self, index: int) -> Meter:
         """One link's counters now; zero where there is no such link."""
         answers = self._keeper.netlink([meters.link_step(self._ns, index)])

@@ -3,7 +3,7 @@
 One table judges and counts for all ENIs of a VPC. What differs by ENI stands in maps from interface to verdict, so a
 packet's way is equally long with 2 ENIs and with 400::
 
-    prerouting   who sent it?  @owned          forged source: counted, dropped
+    prerouting   who sent it?  @owned          forged source: counted, dropped; DHCP has none yet
                  restore the TTL that routing will take away
                  judge_out ── ct state ─┬─ new: @sg_out → the chain of the ENI's group list → a rule's chain sets the
                  mark
@@ -21,11 +21,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from emulator.cloud.model import Direction
+from emulator.cloud.model import PORTS_PROTOCOLS, Direction
 from emulator.fabric import marks
 
 TABLE = "inet vpc"
 NOWHERE = "nowhere"
+_PORTS = ", ".join(str(number) for number in sorted(PORTS_PROTOCOLS))
 _SIDES = {"egress": "out", "ingress": "in"}
 
 
@@ -58,6 +59,14 @@ def base(nowhere_index: int) -> str:
  }}
  set gates {{
   type iface_index
+ }}
+ set malformed_by {{
+  type iface_index
+  flags dynamic
+ }}
+ set options_by {{
+  type iface_index
+  flags dynamic
  }}
  set owned {{
   type iface_index . ipv4_addr
@@ -108,6 +117,12 @@ def base(nowhere_index: int) -> str:
  chain known_in {{
   ct direction vmap {{ original : goto original_in, reply : goto reply_in }}
  }}
+ chain invalid_out {{
+  meta l4proto {{ {_PORTS} }} @th,16,16 >= 0 goto new_out
+  meta l4proto icmp @th,32,16 >= 0 goto new_out
+  meta l4proto != {{ {_PORTS}, icmp }} goto new_out
+  update @malformed_by {{ iif counter }} drop
+ }}
  chain judge_out {{
   ct state vmap {{ {_by_state("out")} }}
   meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} return
@@ -118,8 +133,12 @@ def base(nowhere_index: int) -> str:
   meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} return
   ct state vmap {{ {_by_state("in")} }}
  }}
- chain spoofed {{
+ chain unowned {{
   iif @gates return
+  ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 return
+  goto spoofed
+ }}
+ chain spoofed {{
   update @spoofed_by {{ iif counter }}
   counter name spoofed drop
  }}
@@ -134,7 +153,9 @@ def base(nowhere_index: int) -> str:
  chain prerouting {{
   type filter hook prerouting priority 0
   meta nfproto ipv6 counter name foreign drop
-  iif . ip saddr != @owned jump spoofed
+  meta pkttype set host
+  @nh,0,8 != 0x45 update @options_by {{ iif counter }}
+  iif . ip saddr != @owned jump unowned
   ip ttl vmap {{ 0 : jump expired, {restore} }}
   jump judge_out
   iif vmap @acct_out
@@ -176,9 +197,11 @@ table arp {TABLE.split()[1]} {{
 
 
 def _by_state(side: str) -> str:
-    """Known connections pass by their state; what conntrack calls invalid is judged by the rules like a new one."""
+    """Known connections pass by their state; what conntrack calls invalid is judged by the rules like a new one, unless
+    its ports cannot be read."""
     known = [f"{state} : jump known_{side}" for state in ("established", "related")]
-    return ", ".join([*known, *(f"{state} : jump new_{side}" for state in ("new", "invalid", "untracked"))])
+    invalid = f"invalid : jump {'invalid' if side == 'out' else 'new'}_{side}"
+    return ", ".join([*known, invalid, *(f"{state} : jump new_{side}" for state in ("new", "untracked"))])
 
 
 MOST = 40_000

@@ -18,8 +18,10 @@ Sources are in ``reference/alibaba.md``; where its documents part, the reading t
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Network
 
 from emulator.cloud.profile import Profile
+from emulator.cloud.unrecorded import Unrecorded
 
 _REGIONS = (
     "cn-hangzhou", "cn-shanghai", "cn-qingdao", "cn-beijing", "cn-zhangjiakou", "cn-huhehaote", "cn-wulanchabu",
@@ -43,6 +45,10 @@ _REFUSED_NETWORKS = ("100.64.0.0/10", "224.0.0.0/4", "127.0.0.0/8", "169.254.0.0
 
 _SERVICES = ("100.100.2.128/28", "100.100.2.112/28", "100.100.100.200/32")
 """DNS, DNS, metadata: an ACL's first rules, both ways, which nobody can remove."""
+
+_UNRECORDED = (Unrecorded(network=IPv4Network("224.0.0.0/4")),)
+"""Multicast; of DNS, metadata and DHCP no document says that they are left out, and a sample has a DNS query
+(alibaba.md §1.5)."""
 
 _CODES = {
     "region.unknown": "InvalidRegionId.NotFound",
@@ -212,8 +218,10 @@ _CODES = {
     "logset.name": "ParameterInvalid",
     "topic.missing": "LogStoreNotExist",
     "topic.duplicate": "LogStoreAlreadyExist",
+    "topic.days": "LogStoreInfoInvalid",
     "topic.name": "LogStoreInfoInvalid",
     "index.missing": "IndexConfigNotExist",
+    "index.keys": "IndexInfoInvalid",
     "index.duplicate": "IndexAlreadyExist",
     "packet.addresses": "InvalidParameter",
     "record.missing": "ResourceNotFound.Record",
@@ -335,6 +343,7 @@ ALIBABA = Profile(
     snat_needs_entry=True,
     nat_routes_itself=True,
     acl_services=_SERVICES,
+    unrecorded=_UNRECORDED,
     name_length=128,
     flow_log_name_length=(2, 128),
     flow_log_name_pattern=r"[A-Za-z\u4e00-\u9fff][A-Za-z0-9_\u4e00-\u9fff-]*",

@@ -15,9 +15,11 @@ Sources are in ``reference/tencent.md``; where its documents part, the reading t
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Network
 
 from emulator.cloud.numbers import MOST
 from emulator.cloud.profile import Profile
+from emulator.cloud.unrecorded import Unrecorded
 
 _REGIONS = (
     "ap-guangzhou", "ap-shanghai", "ap-beijing", "ap-nanjing", "ap-chengdu", "ap-chongqing", "ap-hongkong",
@@ -30,6 +32,13 @@ _REFUSED_FAMILIES = frozenset(
     {"S3", "SA1", "S2", "S1", "M3", "M2", "M1", "C4", "CN3", "C3", "C2", "BC1", "BS1", "HCCIC5", "HCCG5v"}
 )
 """Creating a flow log on these was refused from 2022-04-26, their data stopped on 2022-07-25."""
+
+_UNRECORDED = (
+    Unrecorded(protocol=17, ports=(67, 68)),
+    Unrecorded(protocol=6, ports=(1688, None), network=IPv4Network("169.254.0.0/16")),
+)
+"""DHCP and the activation of Windows: the whole documented list (tencent.md §1.5). Where the activation's servers are
+no source says; taken: among the other services of the provider."""
 
 _CODES = {
     "region.unknown": "UnsupportedRegion",
@@ -195,12 +204,15 @@ _CODES = {
     "host.address": "InvalidParameterValue.Reserved",
     "host.quota": "ResourceInsufficient",
     "logset.missing": "ResourceNotFound.LogsetNotExist",
+    "logset.in_use": "FailedOperation.LogsetNotEmpty",
     "logset.duplicate": "InvalidParameter.LogsetConflict",
     "logset.name": "InvalidParameter",
     "topic.missing": "ResourceNotFound.TopicNotExist",
     "topic.duplicate": "InvalidParameter.TopicConflict",
+    "topic.days": "FailedOperation.InvalidPeriod",
     "topic.name": "InvalidParameter",
     "index.missing": "ResourceNotFound.IndexNotExist",
+    "index.keys": "LimitExceeded.IndexKeyOverLimit",
     "index.duplicate": "InvalidParameter.IndexConflict",
     "packet.addresses": "InvalidParameterValue",
     "record.missing": "ResourceNotFound",
@@ -299,8 +311,10 @@ TENCENT = Profile(
     subnet_prefix=(16, 28),
     default_group_open=True,
     acl_types=("triple", "quintuple"),
+    unrecorded=_UNRECORDED,
     duplicate_rules_refused=True,
     idle_eni_refused=True,
+    logsets_deleted_empty=True,
     unique_flow_log_names=True,
     peering_overlap_refused=True,
     peer_routes_inside=True,

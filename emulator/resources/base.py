@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from emulator.cloud import beyond, model
 from emulator.errors import NotFound
+from emulator.resources.ways import End
 
 if TYPE_CHECKING:
     from emulator.lab import Lab
@@ -71,13 +72,18 @@ def id_in(lab: Lab, named: object, kind: type[Resource[Any]], wanted_by: str) ->
     )
 
 
-class Addressed(Resource[_M]):
+class Addressed(Resource[_M], End):
     """What has an address that packets can be sent to."""
 
     @property
     @abstractmethod
     def ip(self) -> str:
-        """The address as text."""
+        """The address as text; of several the primary one."""
+
+    @property
+    def ips(self) -> list[str]:
+        """All its addresses."""
+        return [self.ip]
 
 
 class FlowLog(Resource[model.FlowLog]):

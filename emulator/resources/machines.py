@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address
-from os import PathLike
+from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 from emulator.cloud import model
@@ -95,6 +95,7 @@ class Eni(Addressed[model.Eni], Loggable[model.Eni]):
         if eni.cvm_id is None:
             raise GuestError(f"{self.id} ({self.name}) is detached: attach it to a CVM before capturing there")
         node = self._lab.fabric.cvm(eni.cvm_id)
+        self._lab.captures.append((self.id, fspath(path)))
         return Capture(node.keeper, node.ns, (eni.device or 0) + 2, path, f"{self.id} ({self.name})")
 
 
@@ -119,6 +120,11 @@ class Cvm(Machine[model.Cvm]):
     def ip(self) -> str:
         """The address of its primary ENI."""
         return self.eni.ip
+
+    @property
+    def ips(self) -> list[str]:
+        """The private addresses of all its ENIs."""
+        return [ip for eni in self.enis for ip in eni.ips]
 
     def _node(self) -> CvmHost:
         """Its machine; a closed lab and a CVM that is gone say so."""
