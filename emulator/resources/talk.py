@@ -1,4 +1,4 @@
-"""What a CVM sends of its own accord: connections, datagrams, scans, floods, packets that were made elsewhere."""
+"""What a machine sends of its own accord: connections, datagrams, scans, floods, packets that were made elsewhere."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from emulator.errors import GuestError, InvalidValue
-from emulator.resources.ways import End
 from emulator.traffic import connections, datagrams, packets
 from emulator.traffic.ears import Ear, Key
 from emulator.traffic.outcome import Exchange, Tally
 
 if TYPE_CHECKING:
-    from emulator.resources.machines import Cvm, Eni, PingResult
+    from emulator.resources.base import Addressed
+    from emulator.resources.machine import Machine, PingResult
+
+    Other = Addressed[Any] | str
 
 _BY_WORD = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 _WAIT_S = 0.9
@@ -25,16 +27,14 @@ _WAIT_S = 0.9
 _MOST_UDP = 65_507
 
 
-class Talk(End):
-    """Mixed into CVMs. Where the other end is a CVM or an ENI of the lab it is served as well, so nothing has to listen
-    there; where it is an address, only what listens there answers.
+class Talk:
+    """Mixed into machines. Where the other end is a machine, ENI or EIP of the lab it is served as well, so nothing has
+    to listen there; where it is an address, only what listens there answers.
 
     Packets and bytes of what they return are those that records show; they follow from the arguments.
     """
 
-    def tcp(
-        self, other: Cvm | Eni | str, port: int, *, bytes: int = 0, answer: int = 0, wait_s: float = _WAIT_S
-    ) -> Exchange:
+    def tcp(self, other: Other, port: int, *, bytes: int = 0, answer: int = 0, wait_s: float = _WAIT_S) -> Exchange:
         """Connect, send so many bytes, get so many as an answer, and part: a packet for each piece of data of 1,448
         bytes at most, one for its acknowledgement, and seven for coming and going."""
         _check(self, port=(port, 1, 65_535), bytes=(bytes, 0, 1 << 30), answer=(answer, 0, 1 << 30))
@@ -42,7 +42,7 @@ class Talk(End):
 
     def udp(
         self,
-        other: Cvm | Eni | str,
+        other: Other,
         port: int,
         *,
         bytes: int = 1,
@@ -55,27 +55,23 @@ class Talk(End):
         _check(self, answer=(answer or 0, 0, _MOST_UDP))
         return self._ask(other, port, b"\0" * bytes, None if answer is None else b"\0" * answer, packets, wait_s)
 
-    def http(
-        self, other: Cvm | Eni | str, port: int = 80, *, path: str = "/", status: int = 200, body: bytes = b""
-    ) -> Exchange:
+    def http(self, other: Other, port: int = 80, *, path: str = "/", status: int = 200, body: bytes = b"") -> Exchange:
         """GET a path; the other end answers with this status and body. ``data`` is the whole answer."""
         address, _ = self._end(other)
         request = f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
         head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         return self._converse(other, port, request.encode(), head.encode() + body, _WAIT_S)
 
-    def dns(self, other: Cvm | Eni | str, name: str, address: str | None = "192.0.2.1", *, port: int = 53) -> Exchange:
+    def dns(self, other: Other, name: str, address: str | None = "192.0.2.1", *, port: int = 53) -> Exchange:
         """Ask for a name's A or AAAA record; the other end answers with this address, or that there is none."""
         query, told = packets.dns(name, address)
         return self._ask(other, port, query, told, 1, _WAIT_S)
 
-    def icmp(self, other: Cvm | Eni | str, *, packets: int = 1) -> PingResult:
+    def icmp(self, other: Other, *, packets: int = 1) -> PingResult:
         """Echo requests: another name for ``ping``."""
-        return self._cvm.ping(other, count=packets)
+        return self._here_is.ping(other, count=packets)
 
-    def scan(
-        self, other: Cvm | Eni | str, ports: Iterable[int], *, wait_s: float = _WAIT_S
-    ) -> dict[int, connections.Port]:
+    def scan(self, other: Other, ports: Iterable[int], *, wait_s: float = _WAIT_S) -> dict[int, connections.Port]:
         """Knock at TCP ports: "open", "closed" or "filtered". A SYN each, and ACK and RST to one that is open."""
         wanted = list(dict.fromkeys(ports))
         for port in wanted:
@@ -83,7 +79,7 @@ class Talk(End):
         address, _ = self._end(other)
         return connections.scan(lambda: self._open(address, socket.SOCK_STREAM), address, wanted, wait_s)
 
-    def flood(self, other: Cvm | Eni | str, port: int = 9, *, rate: float, seconds: float, bytes: int = 32) -> Tally:
+    def flood(self, other: Other, port: int = 9, *, rate: float, seconds: float, bytes: int = 32) -> Tally:
         """``rate`` datagrams a second of wall time, ``rate * seconds`` in all; what was sent."""
         _check(self, port=(port, 1, 65_535), bytes=(bytes, 0, _MOST_UDP))
         if not (0 < rate < float("inf") and 0 < seconds < float("inf")):
@@ -98,69 +94,71 @@ class Talk(End):
         """IP packets made elsewhere, one or several: scapy's, dpkt's or bytes; any source. What the kernel fills in:
         checksum and identification of an IPv4 header where they are 0."""
         given = made if isinstance(made, list | tuple) else [made]
-        with closing(packets.Mouth(self._cvm.socket)) as mouth:
+        with closing(packets.Mouth(self._here_is.socket)) as mouth:
             return sum((mouth.send(packets.of_ip(one)) for one in given), Tally())
 
     def replay(self, path: str | PathLike[str], *, addresses: Mapping[str, str] | None = None) -> Tally:
         """Send the IP packets of a capture (pcap or pcapng), in order, as fast as they go; ``addresses`` says which of
         its addresses become which. Checksums are made anew. Needs the extra ``scapy``.
 
-        Refused where none of its packets has an address of this CVM as source: all would be dropped as forged.
+        Refused where none of its packets has an address of this machine as source: all would be dropped as forged.
         """
-        own = {eni.ip for eni in self._cvm.enis}
-        return self.send(packets.of_capture(path, dict(addresses or {}), own, self._cvm.name))
+        own = set(self._here_is.ips)
+        return self.send(packets.of_capture(path, dict(addresses or {}), own, self._here_is.name))
 
     def listen(self, port: int, *, protocol: str = "tcp") -> Ear:
-        """Open a port, until it or the CVM is closed: connections are accepted, what they say is not read."""
+        """Open a port, until it is closed or the machine goes: connections are accepted, what they say is not read."""
         _check(self, port=(port, 1, 65_535))
         if protocol not in _BY_WORD:
             raise _refused(self, f"protocol={protocol!r}: give tcp or udp", protocol)
-        return self._ear(_BY_WORD[protocol], port, self._cvm.ip)
+        return self._ear(_BY_WORD[protocol], port, self._here_is.ip)
 
     # parts -------------------------------------------------------------------------------------------
 
     @property
-    def _cvm(self) -> Cvm:
-        from emulator.resources.machines import Cvm
+    def _here_is(self) -> Machine[Any]:
+        from emulator.resources.machine import Machine
 
-        assert isinstance(self, Cvm)
+        assert isinstance(self, Machine)
         return self
 
     def _open(self, address: str, kind: int) -> socket.socket:
         family = socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
-        return self._cvm.socket(family, kind)
+        return self._here_is.socket(family, kind)
 
-    def _end(self, other: Cvm | Eni | str) -> tuple[str, Talk | None]:
-        """The address of the other end, and the CVM there, if it is one of this lab."""
-        from emulator.resources.machines import Cvm, Eni
+    def _end(self, other: Other) -> tuple[str, Machine[Any] | None]:
+        """The address of the other end, and the machine of this lab that answers there, if it is known."""
+        from emulator.resources.base import Addressed
 
-        if isinstance(other, Cvm | Eni):
-            self._cvm._here(other, type(other))
-            return other.ip, other if isinstance(other, Cvm) else other.cvm
+        if isinstance(other, Addressed):
+            self._here_is._here(other, Addressed)
+            return other.ip, other.machine
         try:
             return str(ip_address(other)), None
         except ValueError:
-            raise _refused(self, f"to {other!r}: give a CVM, an ENI or an address", other) from None
+            raise _refused(self, f"to {other!r}: give a machine, an ENI, an EIP or an address", other) from None
 
     def _ear(self, kind: int, port: int, address: str) -> Ear:
-        cvm = self._cvm
-        key: Key = (cvm.id, kind, port)
+        machine = self._here_is
+        key: Key = (machine.id, kind, port)
         try:
-            found = cvm._lab.ears.find(key)
-            return found or cvm._lab.ears.open(key, lambda: self._open(address, kind), "::" if ":" in address else "")
+            found = machine._lab.ears.find(key)
+            return found or machine._lab.ears.open(
+                key, lambda: self._open(address, kind), "::" if ":" in address else ""
+            )
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
             raise GuestError(
-                f"port {port} of {cvm.id} ({cvm.name}) is taken by a program there; give its address to speak to it"
+                f"port {port} of {machine.id} ({machine.name}) is taken by a program; give the address to speak to it"
             ) from None
 
-    def _converse(self, other: Cvm | Eni | str, port: int, said: bytes, told: bytes, wait_s: float) -> Exchange:
+    def _converse(self, other: Other, port: int, said: bytes, told: bytes, wait_s: float) -> Exchange:
         address, there = self._end(other)
         with closing(self._open(address, socket.SOCK_STREAM)) as client:
             if there is None:
                 return connections.speak(client, (address, port), said, wait_s)
-            known = self._cvm._lab.ears.find((there._cvm.id, socket.SOCK_STREAM, port))
+            known = self._here_is._lab.ears.find((there.id, socket.SOCK_STREAM, port))
             ear = known or there._ear(socket.SOCK_STREAM, port, address)
             try:
                 return connections.converse(client, ear.socket, (address, port), [(said, told)], wait_s)
@@ -168,9 +166,7 @@ class Talk(End):
                 if known is None:
                     ear.close()
 
-    def _ask(
-        self, other: Cvm | Eni | str, port: int, said: bytes, told: bytes | None, count: int, wait_s: float
-    ) -> Exchange:
+    def _ask(self, other: Other, port: int, said: bytes, told: bytes | None, count: int, wait_s: float) -> Exchange:
         address, there = self._end(other)
         with closing(self._open(address, socket.SOCK_DGRAM)) as client:
             if there is None:
@@ -186,11 +182,11 @@ def _check(at: Talk, **numbers: tuple[object, int, int]) -> None:
 
 
 def _refused(at: Talk, message: str, value: object) -> InvalidValue:
-    cvm = at._cvm
+    machine = at._here_is
     return InvalidValue(
-        f"traffic of {cvm.id} ({cvm.name}), {message}",
+        f"traffic of {machine.id} ({machine.name}), {message}",
         code="InvalidParameterValue",
         reason="traffic",
-        object=cvm.id,
+        object=machine.id,
         value=value,
     )

@@ -115,7 +115,7 @@ def test_an_open_port_goes_with_its_cvm(build: Callable[..., Any]) -> None:
         pytest.param(lambda a, b, _: a.tcp(b, 0), "port=0: give a whole number from 1 to 65535", id="port 0"),
         pytest.param(lambda a, b, _: a.udp(b, 53, bytes=65_508), "from 0 to 65507", id="too much for a datagram"),
         pytest.param(lambda a, b, _: a.udp(b, 53, packets=True), "packets=True", id="no number"),
-        pytest.param(lambda a, b, _: a.tcp("B", 80), "'B': give a CVM, an ENI or an address", id="no address"),
+        pytest.param(lambda a, b, _: a.tcp("B", 80), "'B': give a machine, an ENI, an EIP", id="no address"),
         pytest.param(lambda a, b, _: a.flood(b, rate=0, seconds=1), "above 0", id="no rate"),
         pytest.param(lambda a, b, _: b.listen(80, protocol="sctp"), "give tcp or udp", id="no such protocol"),
         pytest.param(lambda a, b, _: a.send(b"GET /"), "no IP packet", id="no packet"),
