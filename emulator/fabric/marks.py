@@ -2,9 +2,10 @@
 
 ``meta mark`` of a packet, 32 bits, part of the key of every flow table entry::
 
-    31 ..... 19   18        17        16       15 ......... 0
-    unused        PASSED    REJECT    IN       number of the deciding rule
+    31 ..... 20   19            18        17        16       15 ......... 0
+    unused        FRAGMENTED    PASSED    REJECT    IN       number of the deciding rule
 
+FRAGMENTED is set for datagrams that were put together of fragments (see fragments.py).
 PASSED is set only while the rules of a long network ACL are asked: one of them has allowed the packet.
 
 ``ct mark`` of a connection: the rule that let it out at its source in bits 15..0, the rule that let it in at its
@@ -15,3 +16,4 @@ RULE = 0xFFFF
 IN = 0x1_0000
 REJECT = 0x2_0000
 PASSED = 0x4_0000
+FRAGMENTED = 0x8_0000
