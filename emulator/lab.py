@@ -45,16 +45,6 @@ _T = TypeVar("_T")
 _numbers = itertools.count(1)
 LABS: weakref.WeakSet[Lab] = weakref.WeakSet()
 """The labs of this process that someone still holds, closed ones included: failing assertions ask them why."""
-_HANDLES: dict[type, type[resources.Resource[Any]]] = {
-    model.Vpc: resources.Vpc,
-    model.Subnet: resources.Subnet,
-    model.Cvm: resources.Cvm,
-    model.Eni: resources.Eni,
-    model.SecurityGroup: resources.SecurityGroup,
-    model.NetworkAcl: resources.NetworkAcl,
-    model.Template: resources.Template,
-    model.FlowLog: resources.FlowLog,
-}
 
 
 class Lab:
@@ -121,6 +111,8 @@ class Lab:
         except BaseException:
             self.logs.close()
             raise
+        self.captures: list[tuple[str, str]] = []
+        """ENI and file of each capture that was begun."""
         self._closed = False
         LABS.add(self)
 
@@ -128,6 +120,11 @@ class Lab:
     def net(self) -> CloudNet:
         """The lab as a Mininet network: ``net.get("A").cmd("ip a")``, ``pingAll``, ``CLI(lab.net)``."""
         return self.fabric.net
+
+    @property
+    def internet(self) -> resources.Internet:
+        """The lab's own internet: ``internet.host("visitor", region="ap-singapore")`` is a machine on it."""
+        return resources.Internet(self)
 
     @property
     def closed(self) -> bool:
@@ -189,6 +186,18 @@ class Lab:
         )
         return resources.Vpc(self, vpc.id)
 
+    def allocate_address(self, name: str | None = None, *, region: str | None = None) -> resources.Eip:
+        """An EIP, a public address of a region, bound to nothing yet."""
+        eip = self._change(lambda cloud: cloud.allocate_eip(name=name, region=region))
+        return resources.Eip(self, eip.id)
+
+    def create_ccn(self, name: str | None = None) -> resources.Ccn:
+        """Tencent's CCN, Alibaba's CEN: joins VPCs of any regions once they are attached."""
+        ccn = self._change(lambda cloud: cloud.create_ccn(name=name))
+        return resources.Ccn(self, ccn.id)
+
+    create_cen = create_ccn
+
     def create_prefix_list(self, name: str | None = None, *, entries: Sequence[str] = ()) -> resources.Template:
         """Alibaba: networks that rules of security groups name as one, ``cidr=list``."""
         return self._create_template("prefix_list", name, entries)
@@ -229,7 +238,7 @@ class Lab:
         """Any object of the account: by id always, by name where only one has it."""
         self._check_open()
         found = self.cloud.find(name_or_id)
-        return _HANDLES[type(found)](self, found.id)
+        return resources.HANDLES[type(found)](self, found.id)
 
     def describe_flow_logs(self, **filters: Any) -> tuple[list[resources.FlowLog], int]:
         """Flow logs that match all filters, and how many there are before paging.
@@ -305,6 +314,7 @@ class Lab:
                     realise(self.fabric.vpcs[vpc_id], result)
                 if then is not None:
                     then(result)
+                self.fabric.beyond.follow()
             except BaseException as error:
                 self._take_back(saved, error)
                 raise
@@ -328,6 +338,8 @@ class Lab:
         for fabric in self.fabric.vpcs.values():
             with contextlib.suppress(LabError):
                 fabric.members_changed()
+        with contextlib.suppress(LabError):
+            self.fabric.beyond.follow()
         with contextlib.suppress(LabError):
             self._collector.follow(self.clock.now)
 

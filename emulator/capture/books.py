@@ -46,7 +46,7 @@ class EniBooks:
     """
 
     eni_id: str
-    address: IPv4Address
+    addresses: tuple[IPv4Address, ...]
     opened: tuple[Meter, Meter] = (ZERO, ZERO)
     last: tuple[Meter, Meter] = (ZERO, ZERO)
     accepted_out: Count = NONE
@@ -188,7 +188,9 @@ class VpcBooks:
     _allowed: int = 0  # of packets to nobody, those that may have been meant for an ENI that came or went
     _differences: list[tuple[Window, np.void]] = field(default_factory=list)  # with their first window
 
-    def open(self, enis: Iterable[tuple[str, IPv4Address, Meter, Meter]], malformed: int, *, fresh: bool) -> None:
+    def open(
+        self, enis: Iterable[tuple[str, tuple[IPv4Address, ...], Meter, Meter]], malformed: int, *, fresh: bool
+    ) -> None:
         """These ENIs are counted from here on, with their meters before and after; ``fresh``: they were not plugged in
         before. ``malformed`` is what the VPC has lost so until now."""
         first = not self.enis
@@ -196,12 +198,19 @@ class VpcBooks:
             self._malformed = malformed
         if first:
             self._pieces, self._addresses, self._partly = [], set(), set()
-        for eni_id, address, before, after in enis:
-            self.enis[eni_id] = EniBooks(eni_id, address, (before, after), (before, after))
-            self._addresses.add(int(address))
+        for eni_id, addresses, before, after in enis:
+            self.enis[eni_id] = EniBooks(eni_id, addresses, (before, after), (before, after))
+            self._addresses.update(map(int, addresses))
             if not first and not fresh:
-                self._partly.add(int(address))
+                self._partly.update(map(int, addresses))
         self._moved |= fresh
+
+    def readdress(self, eni_id: str, addresses: tuple[IPv4Address, ...]) -> None:
+        """These are an ENI's addresses from here on; one that came was nobody's before."""
+        books = self.enis[eni_id]
+        if books.addresses != addresses:
+            books.addresses, self._moved = addresses, True
+            self._addresses.update(map(int, addresses))
 
     def forget(self, eni_id: str) -> None:
         """An ENI that was opened could not be plugged in."""
@@ -232,7 +241,7 @@ class VpcBooks:
                 if unplugged:
                     self._moved = True
                 else:
-                    self._partly.add(int(books.address))
+                    self._partly.update(map(int, books.addresses))
 
     @property
     def all(self) -> list[EniBooks]:
@@ -268,7 +277,7 @@ class VpcBooks:
             found = _difference(ours, theirs, carried)
             self._differences = [(before.get(_tuple(flow), window), flow) for flow in found]
         self._pieces, self._partly, self._moved, self._nowhere = [], set(), False, nowhere
-        self._addresses = {int(books.address) for books in self.enis.values()}
+        self._addresses = {int(address) for books in self.enis.values() for address in books.addresses}
 
     def between(self) -> list[tuple[Window, str]]:
         """5-tuples that do not agree at their two ends, beyond what the path dropped."""
@@ -283,7 +292,7 @@ class VpcBooks:
         uneven = any(flow["packets"] == 0 for _, flow in self._differences)
         if lost <= may_lose and found <= skipped - skipped_in + slack and not uneven:
             return []
-        owners = {int(books.address): books.eni_id for books in self.all}
+        owners = {int(address): books.eni_id for books in self.all for address in books.addresses}
         return [(since, _told(flow, owners)) for since, flow in self._differences]
 
 

@@ -59,14 +59,20 @@ class Accounts:
     """``open`` ENIs are named by their interface index in the VPC's namespace."""
 
     def __init__(
-        self, keeper: KeeperClient, ns: int, generations: dict[int, int] | None = None, *, tcp_flags: bool = False
+        self,
+        keeper: KeeperClient,
+        ns: int,
+        generations: dict[int, int] | None = None,
+        *,
+        tcp_flags: bool = False,
+        reassembled: bool = True,
     ) -> None:
         self._keeper, self._ns, self._tcp_flags = keeper, ns, tcp_flags
         self._generation: dict[int, int] = dict(generations or {})
         self._skipped: dict[str, Count] = {}  # by counter, as last read
         self._parted: dict[int, tuple[Meter, Meter]] = {}  # links that are gone: before and after their route
         self._stopped: set[int] = set()  # no longer counted, but not yet read
-        self._fragments = Fragments()
+        self._fragments = Fragments(reassembled=reassembled)
         self._uncounted: dict[int, int] = {}  # fragments that found no room, by ENI, as last read
 
     @property

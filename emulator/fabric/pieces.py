@@ -155,9 +155,13 @@ def _leave_nothing_over(
 
 
 class Fragments:
-    """The fragments of one VPC: which generation is filled, and what was joined for ENIs that are not yet read."""
+    """The fragments of one VPC: which generation is filled, and what was joined for ENIs that are not yet read.
 
-    def __init__(self) -> None:
+    ``reassembled``: a namespace without connection tracking puts none together and has nothing of this.
+    """
+
+    def __init__(self, *, reassembled: bool = True) -> None:
+        self._reassembled = reassembled
         self._filled: int | None = None
         self._matching = Matching()
         self._joined: list[Joined] = []
@@ -165,6 +169,8 @@ class Fragments:
     def turn(self, batch: Batch, *, last: bool = False) -> None:
         """Have another generation filled, the first one where none is; none where the ``last`` ENI goes. To be followed
         by :meth:`turned` once the kernel has done so."""
+        if not self._reassembled:
+            return
         if self._filled is not None:
             batch.delete_jumps(fragments.MAP, fragments.jumps(self._filled))
         if not last:
@@ -172,7 +178,7 @@ class Fragments:
 
     def turned(self, *, last: bool = False) -> int | None:
         """The generation that is now at rest, None where none was filled."""
-        old, self._filled = self._filled, None if last else self._next
+        old, self._filled = self._filled, None if last or not self._reassembled else self._next
         return old
 
     @property

@@ -57,6 +57,9 @@ def base(nowhere_index: int) -> str:
   type iface_index
   flags dynamic
  }}
+ set gates {{
+  type iface_index
+ }}
  set malformed_by {{
   type iface_index
   flags dynamic
@@ -132,6 +135,7 @@ def base(nowhere_index: int) -> str:
  }}
 {fragments.standing()}
  chain unowned {{
+  iif @gates return
   ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 return
   goto spoofed
  }}

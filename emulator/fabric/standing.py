@@ -66,17 +66,17 @@ class Standing:
                     text += self._group_chain(groups, direction)
                 if acl_id is not None and (acl_id, subnet_id, direction) not in self.written.acls:
                     text += self._acl_chain(acl_id, subnet_id, direction)
-            self._change(text)
+            self._change(text and text + self._members())
 
     def admit(self, eni: Eni, index: int, batch: Batch) -> None:
         """Let an ENI's packets in, judged by its groups and its subnet's ACL, whose chains are written."""
-        batch.add("owned", [owner_key(index, eni.address)])
+        batch.add("owned", [owner_key(index, address) for address in eni.addresses])
         self._jump_to_groups(eni.groups, index, batch)
         self._jump_to_acl(eni.subnet_id, [index], batch)
 
     def dismiss(self, eni: Eni, index: int, what: str) -> None:
         """Take an ENI out of the ruleset."""
-        batch = Batch().delete("owned", [owner_key(index, eni.address)])
+        batch = Batch().delete("owned", [owner_key(index, address) for address in eni.addresses])
         names = ("sg_out", "sg_in", "acl_out", "acl_in") if self._acl_of(eni.subnet_id) else ("sg_out", "sg_in")
         for name in names:
             batch.delete_jumps(name, [index])
@@ -116,7 +116,7 @@ class Standing:
                     text += self._acl_chain(acl_id, subnet_id, direction)
                 else:
                     unused.append(self.written.acls.pop((acl_id, subnet_id, direction)))
-            self._change(text + "".join(self._forget(unused)))
+            self._change(text + self._members() + "".join(self._forget(unused)))
 
     def groups_changed(self, eni: Eni, index: int | None) -> None:
         """An ENI was bound to other groups; ``index`` is its interface, if it is plugged in."""
@@ -166,8 +166,6 @@ class Standing:
                 written.verdicts.add(rule.number)
                 text += chains.verdict_chain(rule)
         written.rules[name] = frozenset(rule.number for rule in rules)
-        for members, gone, come in self._member_changes():
-            text += ruleset.delete_elements(members, gone) + ruleset.add_elements(members, come)
         before = written.parts.get(name, {})
         chain, parts = chains.group_chain(name, direction, self._clauses(rules), before, self._fresh_chain)
         return text + chain + self._renew_parts(name, before, parts)
@@ -196,6 +194,13 @@ class Standing:
         """Note the chains through which a chain goes now, and delete those of before that are among them no more."""
         self.written.parts[name] = now
         return ruleset.delete_chains([chain for content, chain in before.items() if content not in now])
+
+    def _members(self) -> str:
+        """What brings the members of groups up to date, sets that were only just declared among them."""
+        return "".join(
+            ruleset.delete_elements(members, gone) + ruleset.add_elements(members, come)
+            for members, gone, come in self._member_changes()
+        )
 
     def _member_changes(self) -> Iterator[tuple[str, list[IPv4Address], list[IPv4Address]]]:
         """(set, addresses that go, addresses that come) of groups that rules name, noted as written."""
