@@ -55,6 +55,10 @@ class EniBooks:
     rejected_in: Count = NONE
     excluded_out: Count = NONE
     excluded_in: Count = NONE
+    forged: Count = NONE
+    joined: Count = NONE  # fragments that became a datagram
+    pieces_in: int = 0
+    fragments6: int = 0  # of IPv6, in the whole VPC: they are counted as the datagrams that they become
     skipped: Count = NONE
     skipped_accept: Count = NONE
     skipped_reject: Count = NONE
@@ -77,11 +81,20 @@ class EniBooks:
     @property
     def counted_out(self) -> Count:
         recorded = self.accepted_out + self.rejected_out + self.excluded_out
-        return recorded + self.skipped - self.skipped_in + self.meter.spoofed + self.meter.malformed
+        return recorded + self.skipped - self.skipped_in + self.spoofed + self.meter.malformed + self.incomplete
 
     @property
     def counted_in(self) -> Count:
         return self.accepted_in + self.excluded_in + self.skipped_accept
+
+    @property
+    def spoofed(self) -> Count:
+        return self.meter.spoofed + self.forged
+
+    @property
+    def incomplete(self) -> Count:
+        """Fragments that did not become a datagram."""
+        return self.meter.fragments - self.joined - self.forged
 
     @property
     def padding(self) -> int:
@@ -92,7 +105,7 @@ class EniBooks:
 
     def enter(self, harvest: Harvest, unrecorded: Sequence[Unrecorded] = ()) -> None:
         """Add what a cut gave."""
-        for flows in (harvest.flows, harvest.flows6):
+        for flows in (harvest.on_the_wire, harvest.flows6):
             aside = excluded(flows, unrecorded)
             accept, reject = _verdicts(flows[aside])
             self.excluded_out += accept[0] + reject[0]
@@ -102,6 +115,11 @@ class EniBooks:
             self.accepted_in += accept[1]
             self.rejected_out += reject[0]
             self.rejected_in += reject[1]
+            joined = flows[(flows["mark"] & marks.FRAGMENTED) != 0]
+            accept_joined, reject_joined = _verdicts(joined)
+            self.joined += accept_joined[0] + reject_joined[0]
+            self.pieces_in += accept_joined[1].packets
+        self.forged += harvest.forged
         self.skipped += Count(harvest.skipped, harvest.skipped_bytes)
         self.skipped_accept += harvest.skipped_accept
         self.skipped_reject += harvest.skipped_reject
@@ -120,36 +138,29 @@ class EniBooks:
         """What does not agree, one line each; the VPC lost ``dropped`` packets to a full connection table and
         ``malformed`` ones before any rule.
 
-        Frames may be longer than their packets (Ethernet pads short ones), never shorter.
-
-        A datagram in fragments is counted whole, as it passes the rules, and the link counts its pieces: each further
-        one is a packet and 20 bytes of IP header more; of IPv6 40, and 8 of fragment header in each piece.
+        Frames may be longer than their packets (Ethernet pads short ones), never shorter. Fragments of odd lengths may
+        be handed over as fewer or more.
         """
         meter, found = self.meter, []
         slack = UNDER_WAY if self.busy else 0
         taken = meter.taken - meter.arp_in - meter.discovery
         gap = taken - self.counted_out
-        most, least = meter.unheard + dropped + malformed, 0
-        if meter.fragments.packets:
-            gap -= meter.fragments
-            least = -(meter.fragments.packets // 2)
+        most, least = meter.unheard + dropped + malformed + meter.fragments6.packets, -meter.uncounted.packets
         wrong = not least - slack <= gap.packets <= most + slack
-        if not slack and gap.packets <= 0:
-            pieces = meter.fragments.packets + gap.packets
-            headers = meter.fragments.bytes - 20 * pieces if gap.packets else 0
-            wrong |= gap.bytes < -headers
+        if not slack and not least and gap.packets == 0:
+            wrong |= gap.bytes < 0
         if wrong:
             found.append(
                 f"out: its link took in {taken}; counted were {self.counted_out} (ACCEPT {self.accepted_out.packets}, "
                 f"REJECT {self.rejected_out.packets}, skipped {(self.skipped - self.skipped_in).packets}, spoofed "
-                f"{meter.spoofed.packets}" + (f", fragments {meter.fragments.packets}" if least else "") + ")"
+                f"{self.spoofed.packets}, malformed {meter.malformed.packets}, incomplete {self.incomplete.packets})"
             )
         handed = meter.handed - meter.arp_out
         gap = handed - self.counted_in
-        wrong = gap.packets < -meter.undelivered - dropped - slack
-        if gap.packets >= 0 and not meter.undelivered:
-            most = _MOST_OF_A_PIECE * gap.packets if len(self.addresses) > 1 else 20 * gap.packets
-            wrong |= not 20 * gap.packets - slack * 1500 <= gap.bytes <= most + slack * 1500
+        odd = self.pieces_in + slack + self.fragments6
+        wrong = not -odd - meter.undelivered - dropped <= gap.packets <= odd
+        if not meter.undelivered and not dropped and not self.fragments6:
+            wrong |= abs(gap.bytes - 20 * gap.packets) > slack * 1500
         if wrong:
             found.append(
                 f"in: its link handed over {handed}; counted were {self.counted_in} (ACCEPT {self.accepted_in.packets},"
@@ -195,14 +206,12 @@ class VpcBooks:
                 self._partly.update(addresses)
         self._moved |= fresh
 
-    def renumber(self, eni_id: str, addresses: tuple[Address, ...]) -> None:
-        """An ENI that is counted got addresses or lost some."""
+    def readdress(self, eni_id: str, addresses: tuple[Address, ...]) -> None:
+        """These are an ENI's addresses from here on; one that came was nobody's before."""
         books = self.enis[eni_id]
-        changed = set(books.addresses) ^ set(addresses)
-        if changed:
-            self._addresses |= changed
-            self._moved = True
-            books.addresses = addresses
+        if books.addresses != addresses:
+            books.addresses, self._moved = addresses, True
+            self._addresses.update(addresses)
 
     def forget(self, eni_id: str) -> None:
         """An ENI that was opened could not be plugged in."""
@@ -220,6 +229,7 @@ class VpcBooks:
         for eni_id, (_, window) in harvests.items():
             books = self.enis.get(eni_id)
             if books is not None:
+                books.fragments6 = sum(one.meter.fragments6.packets for one in self.all)
                 books.judge(window, dropped, self.malformed)
         if set(harvests) == set(self.enis) and self.enis:
             self._compare(max(window for _, window in harvests.values()))

@@ -108,6 +108,8 @@ class Collector:
             unplugged = place is None or place.index != watch.index
             self._books(watch.fabric).close([eni_id], unplugged=unplugged)
             self._left.append(watch.ledger)
+        for eni_id in wanted.keys() & self._watches.keys():
+            self._books(self._watches[eni_id].fabric).readdress(eni_id, self._cloud.enis[eni_id].addresses)
         for eni_id in changed:
             watch = self._watches[eni_id]
             logs, window_s = wanted[eni_id]
@@ -116,8 +118,6 @@ class Collector:
             else:
                 self._left.append(watch.ledger)
                 watch.window_s, watch.ledger = window_s, self._ledger(eni_id, now_s, window_s, logs)
-        for eni_id in wanted.keys() & self._watches.keys():
-            self._books(self._watches[eni_id].fabric).renumber(eni_id, self._cloud.enis[eni_id].addresses)
         fresh = [eni_id for eni_id in wanted if eni_id not in self._watches]
         for fabric, enis in self._by_fabric(fresh).items():
             places = {eni_id: fabric.attached[eni_id].index for eni_id in enis}
@@ -178,8 +178,8 @@ class Collector:
                 watch = self._watches[eni_id]
                 harvest = harvests[watch.index]
                 harvest = Harvest(
-                    recorded(harvest.flows, self._cloud.profile.unrecorded),
-                    harvest.skipped + self._lost.pop(eni_id, 0),
+                    recorded(harvest.on_the_wire, self._cloud.profile.unrecorded),
+                    harvest.skipped + harvest.uncounted + self._lost.pop(eni_id, 0),
                     flows6=recorded(harvest.flows6, self._cloud.profile.unrecorded),
                 )
                 watch.ledger.parts.append(Part(harvest, watch.ledger.flow_logs))

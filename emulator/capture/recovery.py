@@ -121,7 +121,7 @@ def _ledger(
             ipv6 = window["ipv6"]
             accounts = Accounts(keeper, window["ns"], {window["index"]: 0}, tcp_flags=tcp_flags, ipv6=ipv6)
             for harvest in accounts.read_all(window["index"]):
-                harvest = Harvest(recorded(harvest.flows, unrecorded), harvest.skipped)
+                harvest = Harvest(recorded(harvest.on_the_wire, unrecorded), harvest.skipped)
                 parts.append(Part(harvest, frozenset(window["flow_logs"])))
     return Ledger(
         window["eni_id"], window["start"], window["end"], window["constants"], frozenset(window["flow_logs"]), parts

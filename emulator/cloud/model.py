@@ -86,6 +86,8 @@ class Subnet:
     cidr: IPv4Network
     gateway: IPv4Address
     acl_id: str | None = None
+    route_table_id: str | None = None
+    """None: the VPC's default route table."""
     ipv6_cidr: IPv6Network | None = None
 
     def holds(self, address: Address) -> bool:
@@ -116,17 +118,24 @@ class Eni:
     cvm_id: str | None = None
     device: int | None = None
     primary: bool = False
+    secondary: tuple[IPv4Address, ...] = ()
+    """Private addresses beside the first, in the order assigned."""
     ipv6_addresses: tuple[IPv6Address, ...] = ()
 
     @cached_property
-    def number(self) -> int:
-        """The address as an integer."""
-        return int(self.address)
+    def private_addresses(self) -> tuple[IPv4Address, ...]:
+        """All its private addresses, the primary one first."""
+        return (self.address, *self.secondary)
 
-    @property
+    @cached_property
     def addresses(self) -> tuple[Address, ...]:
-        """All that it has, of both families."""
-        return (self.address, *self.ipv6_addresses)
+        """All its addresses of both families, the primary one first."""
+        return (*self.private_addresses, *self.ipv6_addresses)
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """The private addresses as integers."""
+        return tuple(map(int, self.private_addresses))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ packet pays for it. Dynamic sets count by interface what is dropped aside, where
     expired_by        packets with a TTL of 0, which routing drops
     fragments         IP fragments, before they are put together
     malformed_by      packets that end before their ports
+    uncounted_by      fragments, and datagrams made of them, that found no room in their sets
     options_by        packets with IP options, some of which routing drops
     discovery_by      neighbour discovery and listener reports of IPv6, which is what ARP is to IPv4
+    fragments6_by     fragments of IPv6, before they are put together
 
 All of them count from the birth of the link and are only read when somebody asks.
 """
@@ -25,8 +27,18 @@ from dataclasses import dataclass
 from emulator.fabric import elements, netlink
 
 _ETHERNET = 14
-_SETS = ("arp_in", "arp_out", "spoofed_by", "nowhere_by", "expired_by", "fragments", "malformed_by", "options_by")
-_SETS6 = ("discovery_by",)
+_SETS = (
+    "arp_in",
+    "arp_out",
+    "spoofed_by",
+    "nowhere_by",
+    "expired_by",
+    "fragments",
+    "malformed_by",
+    "options_by",
+    "uncounted_by",
+)
+_SETS6 = ("discovery_by", "fragments6_by")
 _ARP, _INET = 3, 1
 _DAMAGE = (b"InHdrErrors", b"InDiscards", b"InTruncatedPkts")
 
@@ -71,7 +83,9 @@ class Meter:
     fragments: Count = NONE
     malformed: Count = NONE
     options: Count = NONE
+    uncounted: Count = NONE
     discovery: Count = NONE
+    fragments6: Count = NONE
 
     def __sub__(self, other: Meter) -> Meter:
         return Meter(*(mine - its for mine, its in zip(vars(self).values(), vars(other).values(), strict=True)))

@@ -178,16 +178,19 @@ def _source_rule(address: str, table: int) -> bytes:
 
 
 def add_neighbour(index: int, address: str, mac: str) -> bytes:
-    family, packed = _packed(address)
-    head = struct.pack("=BBHiHBB", family, 0, 0, index, _NUD_PERMANENT, 0, 0)  # struct ndmsg
-    attributes = attribute(1, packed) + attribute(2, _mac(mac))  # NDA_DST, NDA_LLADDR
-    return _request(_NEWNEIGH, head + attributes, CREATE | EXCL)
+    body = _neighbour(index, address) + attribute(2, _mac(mac))  # NDA_LLADDR
+    return _request(_NEWNEIGH, body, CREATE | EXCL)
 
 
 def delete_neighbour(index: int, address: str) -> bytes:
+    return _request(_DELNEIGH, _neighbour(index, address))
+
+
+def _neighbour(index: int, address: str) -> bytes:
+    """struct ndmsg, NDA_DST."""
     family, packed = _packed(address)
-    head = struct.pack("=BBHiHBB", family, 0, 0, index, 0, 0, 0)
-    return _request(_DELNEIGH, head + attribute(1, packed))
+    head = struct.pack("=BBHiHBB", family, 0, 0, index, _NUD_PERMANENT, 0, 0)
+    return head + attribute(1, packed)
 
 
 def answer_at_once(index: int) -> bytes:

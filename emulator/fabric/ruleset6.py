@@ -33,6 +33,10 @@ def base(nowhere_index: int) -> str:
   type iface_index
   flags dynamic
  }}
+ set fragments6_by {{
+  type iface_index
+  flags dynamic
+ }}
  set owned6 {{
   type iface_index . ipv6_addr
  }}
@@ -64,7 +68,7 @@ def base(nowhere_index: int) -> str:
   update @discovery_by {{ iif counter }} drop
  }}
  chain early6 {{
-  exthdr frag exists update @fragments {{ iif counter }}
+  exthdr frag exists update @fragments6_by {{ iif counter }}
  }}
  chain forward6 {{
   oif {nowhere_index} goto nowhere

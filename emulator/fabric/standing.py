@@ -67,7 +67,7 @@ class Standing:
                     text += self._group_chain(groups, direction, family)
                 if acl_id is not None and (acl_id, subnet_id, direction, family) not in self.written.acls:
                     text += self._acl_chain(acl_id, subnet_id, direction, family)
-            self._change(text)
+            self._change(text and text + self._members())
 
     def admit(self, eni: Eni, index: int, batch: Batch) -> None:
         """Let an ENI's packets in, judged by its groups and its subnet's ACL, whose chains are written."""
@@ -147,7 +147,7 @@ class Standing:
                     text += self._acl_chain(*of_acl)
                 else:
                     unused.append(self.written.acls.pop(of_acl))
-            self._change(text + "".join(self._forget(unused)))
+            self._change(text + self._members() + "".join(self._forget(unused)))
 
     def groups_changed(self, eni: Eni, index: int | None) -> None:
         """An ENI was bound to other groups; ``index`` is its interface, if it is plugged in."""
@@ -207,8 +207,6 @@ class Standing:
                 written.verdicts.add(rule.number)
                 text += chains.verdict_chain(rule)
         written.rules[name] = frozenset(rule.number for rule in rules)
-        for members, gone, come in self._member_changes():
-            text += ruleset.delete_elements(members, gone) + ruleset.add_elements(members, come)
         before = written.parts.get(name, {})
         clauses = self._clauses(rules, family)
         chain, parts = chains.group_chain(name, direction, clauses, before, self._fresh_chain, family)
@@ -239,6 +237,13 @@ class Standing:
         """Note the chains through which a chain goes now, and delete those of before that are among them no more."""
         self.written.parts[name] = now
         return ruleset.delete_chains([chain for content, chain in before.items() if content not in now])
+
+    def _members(self) -> str:
+        """What brings the members of groups up to date, sets that were only just declared among them."""
+        return "".join(
+            ruleset.delete_elements(members, gone) + ruleset.add_elements(members, come)
+            for members, gone, come in self._member_changes()
+        )
 
     def _member_changes(self) -> Iterator[tuple[str, list[Address], list[Address]]]:
         """(set, addresses that go, addresses that come) of groups that rules name, noted as written."""

@@ -5,7 +5,7 @@
     CVM namespace            VPC namespace
     eth0 10.16.0.22/24 ───── eni-xxxxxxxx   route 10.16.0.22/32, neighbour fixed, proxy ARP
     eth0 10.16.0.40/24 ───── eni-yyyyyyyy   route 10.16.0.40/32
-         2001:db8::28/128    the same, by way of fe80::1    route 2001:db8::28/128
+         2001:db8::28/128                   route 2001:db8::28/128, from the CVM by way of fe80::1
                              nowhere        default route: an address that nobody has is sent, judged, counted, then
                              dropped
 
@@ -23,17 +23,18 @@ from dataclasses import dataclass
 
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Address, Eni, Vpc
-from emulator.errors import KeeperLost, KernelRefused, LabError, RequirementMissing
+from emulator.errors import KeeperLost, KernelRefused, RequirementMissing
 from emulator.fabric import connections, elements, netlink, ruleset, ruleset6
 from emulator.fabric.accounts import Accounts
+from emulator.fabric.cables import await_up
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.elements import Batch
-from emulator.fabric.families import IPV6
 from emulator.fabric.links import VethLink
 from emulator.fabric.standing import Standing
 
-_NOWHERE, _NOWHERE_PEER, _FIRST_ENI, _FIRST_GUEST = 2, 3, 10, 2
-_BARRIER_TRIES = 2000
+_NOWHERE, _NOWHERE_PEER, _FIRST_ENI = 2, 3, 10
+_ETH0 = 2
+"""Index of a CVM's first ENI there; the others follow."""
 _AT_ONCE = 16
 """ENIs of one request: the kernel answers all of it before the first answer is read, into 200 KB."""
 _WAYS = 100
@@ -106,11 +107,11 @@ class VpcFabric:
         self.attached: dict[str, Attachment] = {}
         self.plugged: set[int] = set()
         """Indexes of links that exist."""
+        self.nowhere = _NOWHERE
         self.accounts = Accounts(keeper, ns, tcp_flags=cloud.profile.tcp_flags)
         self._indexes = itertools.count(_FIRST_ENI)
         self._ipv6_written = False
         self._hushed: set[int] = set()  # namespaces of CVMs that have had IPv6 addresses
-        self._parted: set[int] = set()  # and of those whose ENIs have ways of their own
         self.standing = Standing(keeper, cloud, vpc.id, ns)
 
     def build(self) -> None:
@@ -128,9 +129,7 @@ class VpcFabric:
             self.add_ipv6()
 
     def add_ipv6(self) -> None:
-        """Route, judge and count IPv6, too; nothing where it is so already."""
-        if IPV6 in self.standing.families:
-            return
+        """Route, judge and count IPv6, too. What failed may be tried again."""
         what = f"add IPv6 to VPC {self.vpc.id}"
         try:
             self._keeper.sysctl(self.ns, ROUTER_IPV6)
@@ -144,8 +143,7 @@ class VpcFabric:
         if not self._ipv6_written:
             self._keeper.nft(self.ns, ruleset6.base(_NOWHERE))
             self._ipv6_written = True
-        enis = {place.index: self._cloud.enis[eni_id] for eni_id, place in self.attached.items()}
-        self.standing.add_ipv6(enis)
+        self.standing.add_ipv6({place.index: self._cloud.enis[eni_id] for eni_id, place in self.attached.items()})
         self.accounts.add_ipv6()
 
     # ENIs --------------------------------------------------------------------------------------------
@@ -159,7 +157,7 @@ class VpcFabric:
         try:
             for plug in plugs:
                 self.standing.write_missing(plug.eni.groups, plug.eni.subnet_id)
-                index, guest_index = next(self._indexes), (plug.eni.device or 0) + _FIRST_GUEST
+                index, guest_index = next(self._indexes), (plug.eni.device or 0) + _ETH0
                 place = Attachment(index, plug.guest_ns, guest_index, plug.make_link(index, guest_index))
                 self.attached[plug.eni.id] = place
                 places.append((plug.eni, place))
@@ -173,8 +171,8 @@ class VpcFabric:
                 with contextlib.suppress(KernelRefused, KeeperLost):
                     self.standing.dismiss(eni, place.index, what)
                 back = [(self.ns, netlink.delete_link(place.index))]
-                table = _WAYS + (eni.device or 0)
-                back += [(place.guest_ns, netlink.delete_source_rule(str(one), table)) for one in eni.addresses]
+                rules = [netlink.delete_source_rule(str(one), _WAYS + (eni.device or 0)) for one in eni.addresses]
+                back += [(place.guest_ns, rule) for rule in rules]
                 for ns, request in back:
                     with contextlib.suppress(KernelRefused, KeeperLost):
                         netlink.send(self._keeper, [(ns, netlink.ROUTE, request)], what)
@@ -200,6 +198,51 @@ class VpcFabric:
         self._forget_connections(eni.addresses, what)
         del self.attached[eni.id]
 
+    def assign(self, eni: Eni, addresses: Sequence[Address]) -> None:
+        """An attached ENI has these addresses, too; packets pass to and from them when this returns."""
+        place, what = self.attached[eni.id], f"assign {', '.join(map(str, addresses))} to {eni.id} ({eni.name})"
+        if any(address.version == 6 for address in addresses):
+            self._hush(place.guest_ns)
+            self._send(place.guest_ns, self._ipv6_gateway(place), what, errno.EEXIST)  # from an address before
+        guest, lead, batch = b"", b"", Batch()
+        for address in addresses:
+            guest += netlink.add_address(place.guest_index, str(address), address.max_prefixlen)
+            if self._has_ways(place.guest_ns):
+                guest += netlink.add_source_rule(str(address), _WAYS + (eni.device or 0))
+            lead += self._toward(eni, place.index, address)
+        self.standing.own(place.index, addresses, batch)
+        try:
+            self.standing.run(batch, what, (place.guest_ns, netlink.ROUTE, guest), (self.ns, netlink.ROUTE, lead))
+        except BaseException:
+            with contextlib.suppress(KernelRefused, KeeperLost):
+                self.unassign(eni, addresses)
+            raise
+
+    def unassign(self, eni: Eni, addresses: Sequence[Address]) -> None:
+        """An attached ENI has lost these addresses. What failed may be tried again."""
+        place, what = self.attached[eni.id], f"take {', '.join(map(str, addresses))} from {eni.id} ({eni.name})"
+        for address in addresses:
+            self._take_back(self.ns, netlink.delete_route(place.index, str(address)), what)
+            self._take_back(self.ns, netlink.delete_neighbour(place.index, str(address)), what)
+            if self._has_ways(place.guest_ns):
+                rule = netlink.delete_source_rule(str(address), _WAYS + (eni.device or 0))
+                self._take_back(place.guest_ns, rule, what)
+            gone = netlink.delete_address(place.guest_index, str(address), address.max_prefixlen)
+            self._take_back(place.guest_ns, gone, what)
+        batch = Batch()
+        self.standing.disown(place.index, addresses, batch)
+        self.standing.run(batch, what)
+        self._forget_connections(addresses, what)
+
+    def _hush(self, guest_ns: int) -> None:
+        if guest_ns not in self._hushed:
+            self._keeper.nft(guest_ns, _HUSH)
+            self._hushed.add(guest_ns)
+
+    def _has_ways(self, guest_ns: int) -> bool:
+        """Whether a CVM's ENIs have ways of their own."""
+        return any(place.guest_ns == guest_ns and place.guest_index > _ETH0 for place in self.attached.values())
+
     def _take_back(self, ns: int, request: bytes, what: str) -> None:
         """Delete something that a guest with NET_ADMIN can have deleted already."""
         self._send(ns, request, what, errno.ENODEV, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL)
@@ -217,10 +260,9 @@ class VpcFabric:
 
         The kernel can delete by address since 6.7; before, entries stay until they time out.
         """
-        for address in addresses:
-            for request in connections.forget_requests(address):
-                with contextlib.suppress(KernelRefused):
-                    netlink.send(self._keeper, [(self.ns, netlink.NETFILTER, request)], what)
+        for request in (one for address in addresses for one in connections.forget_requests(address)):
+            with contextlib.suppress(KernelRefused):
+                netlink.send(self._keeper, [(self.ns, netlink.NETFILTER, request)], what)
 
     def _plug(self, places: Sequence[tuple[Eni, Attachment]]) -> None:
         """Admit ENIs to the ruleset and bring their links up, in one request."""
@@ -242,8 +284,8 @@ class VpcFabric:
             guests.append((place.guest_ns, netlink.ROUTE, self._guest_end(eni, place)))
             # The route comes when both ends are up: what is sent before goes nowhere, not into a link that drops it.
             lasts += netlink.get_link(place.index)
-            for address in map(str, eni.addresses):
-                lasts += netlink.add_neighbour(place.index, address, eni.mac) + netlink.add_route(place.index, address)
+            for address in eni.addresses:
+                lasts += self._toward(eni, place.index, address)
         answers = self.standing.run(
             batch,
             what,
@@ -254,115 +296,50 @@ class VpcFabric:
             (self.ns, netlink.ROUTE, lasts),
         )
         if not all(map(netlink.is_up, answers[4:])):
-            for eni, place in places:
-                self._await_up(eni, [(self.ns, place.index), (place.guest_ns, place.guest_index)])
+            ends = [(self.ns, place.index) for _, place in places]
+            await_up(self._keeper, [*ends, *((place.guest_ns, place.guest_index) for _, place in places)], what)
 
     def _guest_end(self, eni: Eni, place: Attachment) -> bytes:
         """What brings an ENI up in its CVM, and a look whether it is."""
-        index, gateway = place.guest_index, str(self._cloud.subnets[eni.subnet_id].gateway)
-        requests = netlink.set_up(1) + netlink.be_quiet(index)
-        requests += b"".join(self._address(eni, index, address) for address in eni.addresses)
+        subnet, index = self._cloud.subnets[eni.subnet_id], place.guest_index
+        requests = netlink.set_up(1) + netlink.add_address(index, str(eni.address), subnet.cidr.prefixlen)
+        requests += netlink.be_quiet(index)
+        requests += b"".join(netlink.add_address(index, str(one), one.max_prefixlen) for one in eni.addresses[1:])
         requests += netlink.set_up(index)
         if eni.ipv6_addresses:
             requests += self._ipv6_gateway(place)
-        requests += self._way(eni) if eni.device else netlink.add_route(index, None, gateway=gateway)
+        requests += self._way(eni) if eni.device else netlink.add_route(index, None, gateway=str(subnet.gateway))
         return requests + netlink.get_link(index)
 
-    def _address(self, eni: Eni, index: int, address: Address) -> bytes:
-        """An address as the CVM has it; of IPv6 nobody else is on the link."""
-        return netlink.add_address(index, str(address), self._prefix(eni, address))
-
-    def _prefix(self, eni: Eni, address: Address) -> int:
-        return self._cloud.subnets[eni.subnet_id].cidr.prefixlen if address.version == 4 else 128
-
     def _ipv6_gateway(self, place: Attachment) -> bytes:
-        """The neighbour that an ENI's IPv6 packets go to, and in its first ENI a CVM's way there."""
-        neighbour = netlink.add_neighbour(place.guest_index, _GATEWAY_IPV6, place.link.intf1.mac)
-        if place.guest_index != _FIRST_GUEST:
-            return neighbour
-        return neighbour + netlink.add_route(place.guest_index, None, gateway=_GATEWAY_IPV6)
+        """The neighbour that an ENI's IPv6 packets go to, and the ways there: its own, and by the first a CVM's."""
+        index = place.guest_index
+        way = netlink.add_neighbour(index, _GATEWAY_IPV6, place.link.intf1.mac)
+        way += netlink.add_route(index, None, gateway=_GATEWAY_IPV6, table=_WAYS + index - _ETH0)
+        return way if index > _ETH0 else way + netlink.add_route(index, None, gateway=_GATEWAY_IPV6)
 
     def _way(self, eni: Eni) -> bytes:
-        """What leaves with an ENI's addresses leaves through this ENI."""
-        device = eni.device or 0
-        gateways = [str(self._cloud.subnets[eni.subnet_id].gateway)]
-        if eni.ipv6_addresses:
-            gateways.append(_GATEWAY_IPV6)
-        table = _WAYS + device
-        routes = [netlink.add_route(device + _FIRST_GUEST, None, gateway=gateway, table=table) for gateway in gateways]
-        return b"".join([*routes, *(netlink.add_source_rule(str(address), table) for address in eni.addresses)])
+        """What leaves with an ENI's address leaves through this ENI."""
+        device, gateway = eni.device or 0, str(self._cloud.subnets[eni.subnet_id].gateway)
+        route = netlink.add_route(device + _ETH0, None, gateway=gateway, table=_WAYS + device)
+        rules = (netlink.add_source_rule(str(address), _WAYS + device) for address in eni.addresses)
+        return route + b"".join(rules)
+
+    def _toward(self, eni: Eni, index: int, address: Address) -> bytes:
+        """What leads to an address of an ENI."""
+        return netlink.add_neighbour(index, str(address), eni.mac) + netlink.add_route(index, str(address))
 
     def _part_ways(self, guest_ns: int, what: str) -> None:
         """A CVM that gets another ENI: its first gets a way of its own, too. Rules make every packet 7 % dearer, so a
         CVM with one ENI has none."""
         for eni_id, place in self.attached.items():
-            if (place.guest_ns, place.guest_index) == (guest_ns, _FIRST_GUEST):
-                # It may be there from an ENI before.
-                self._send(guest_ns, self._way(self._cloud.enis[eni_id]), what, errno.EEXIST)
-                self._parted.add(guest_ns)
-
-    def _hush(self, guest_ns: int) -> None:
-        if guest_ns not in self._hushed:
-            self._keeper.nft(guest_ns, _HUSH)
-            self._hushed.add(guest_ns)
-
-    def addresses_changed(self, before: Eni, after: Eni) -> None:
-        """An ENI got addresses or lost some."""
-        place, what = self.attached.get(after.id), f"change the addresses of {after.id} ({after.name})"
-        if place is None:
-            self.members_changed()
-            return
-        come = [address for address in after.addresses if address not in before.addresses]
-        try:
-            self._give(after, place, come, what)
-        except BaseException:
-            with contextlib.suppress(KernelRefused, KeeperLost):
-                self._take(after, place, come, what)
-            raise
-        self._take(after, place, [address for address in before.addresses if address not in after.addresses], what)
-
-    def _give(self, eni: Eni, place: Attachment, addresses: Sequence[Address], what: str) -> None:
-        if any(address.version == 6 for address in addresses):
-            self._hush(place.guest_ns)
-            self._send(place.guest_ns, self._ipv6_gateway(place), what, errno.EEXIST)
-        if place.guest_ns in self._parted:
-            self._send(place.guest_ns, self._way(eni), what, errno.EEXIST)
-        guest = b"".join(self._address(eni, place.guest_index, address) for address in addresses)
-        texts, batch = [str(address) for address in addresses], Batch()
-        routes = [
-            netlink.add_neighbour(place.index, text, eni.mac) + netlink.add_route(place.index, text) for text in texts
-        ]
-        self.standing.own(place.index, addresses, batch)
-        steps = [(place.guest_ns, netlink.ROUTE, guest), (self.ns, netlink.ROUTE, b"".join(routes))]
-        self.standing.run(batch, what, *(steps if addresses else ()))
-
-    def _take(self, eni: Eni, place: Attachment, addresses: Sequence[Address], what: str) -> None:
-        for address in addresses:
-            self._take_back(self.ns, netlink.delete_route(place.index, str(address)), what)
-            self._take_back(self.ns, netlink.delete_neighbour(place.index, str(address)), what)
-        batch = Batch()
-        self.standing.disown(place.index, addresses, batch)
-        self.standing.run(batch, what)
-        for address in addresses:
-            gone = netlink.delete_address(place.guest_index, str(address), self._prefix(eni, address))
-            self._take_back(place.guest_ns, gone, what)
-            if place.guest_ns in self._parted:
-                table = _WAYS + (eni.device or 0)
-                self._take_back(place.guest_ns, netlink.delete_source_rule(str(address), table), what)
-        self._forget_connections(addresses, what)
-
-    def _await_up(self, eni: Eni, ends: Iterable[tuple[int, int]]) -> None:
-        """Wait until both ends pass packets: a veth's queue is enabled by deferred work that the last answer does not
-        wait for."""
-        for ns, index in ends:
-            for _ in range(_BARRIER_TRIES):
-                answer = netlink.send(
-                    self._keeper, [(ns, netlink.ROUTE, netlink.get_link(index))], f"look at {eni.id}"
-                )[0]
-                if netlink.is_up(answer):
-                    break
-            else:
-                raise LabError(f"{eni.id} ({eni.name}): its link was made but did not come up")
+            if (place.guest_ns, place.guest_index) == (guest_ns, _ETH0):
+                try:
+                    way = self._way(self._cloud.enis[eni_id])
+                    netlink.send(self._keeper, [(guest_ns, netlink.ROUTE, way)], what)
+                except KernelRefused as refused:
+                    if refused.errno != errno.EEXIST:  # from an ENI before
+                        raise
 
     # the ruleset -------------------------------------------------------------------------------------
 

@@ -131,7 +131,7 @@ REFUSED = {
     ),
     "an address that it has not": (
         lambda d: d.cloud.unassign_ipv6_addresses(d.eni.id, ["2001:db8:0:aa00::9"]),
-        "address.missing",
+        "address.unassigned",
     ),
     "a private_ip of IPv6": (lambda d: d.cloud.create_eni(d.subnet.id, private_ip="2001:db8:0:aa00::9"), "cidr.ipv6"),
 }
