@@ -40,10 +40,7 @@ INLINE = 96_000  # bytes of payload in the datagram itself; the kernel's default
 FOLDER = "/sys"  # where the private tmpfs is mounted: a folder that every Linux has and no guest may see
 CLONE_NEWNS, CLONE_NEWNET, CLONE_NEWUSER = 0x00020000, 0x40000000, 0x10000000
 MS_REC_PRIVATE, PR_SET_NAME, PR_SET_DUMPABLE, NLMSG_ERROR, NLMSG_DONE = 0x4000 | 0x40000, 15, 4, 2, 3
-NETLINK_NETFILTER, MEMBARRIER = (
-    12,
-    {"x86_64": 324, "aarch64": 283},
-)  # its global command waits for an RCU grace period: 8 ms
+NETLINK_NETFILTER, MEMBARRIER = 12, {"x86_64": 324, "aarch64": 283}  # its global command waits for an RCU grace period
 
 libc = ctypes.CDLL(None, use_errno=True)
 

@@ -214,12 +214,12 @@ def captured(path: Path, eni: Any, profile: str) -> dict[Row, tuple[int, int]]:
             ethernet = dpkt.ethernet.Ethernet(frame)
             assert ethernet.type == IPV6
             ip6, one, two = ethernet.data, None, None
-            upper, protocol = bytes(ip6.data), ip6.p
+            upper, protocol = bytes(ip6.data), getattr(ip6, "p", ip6.nxt)
             if ip6.nxt == AUTHENTICATION:  # dpkt looks behind it, the kernel and IPv4 do not
                 protocol = AUTHENTICATION
-            elif ip6.p in (TCP, UDP, 132, 136):
+            elif protocol in (TCP, UDP, 132, 136):
                 one, two = struct.unpack_from(">HH", upper)
-            elif ip6.p == ICMPV6 and profile != "alibaba":
+            elif protocol == ICMPV6 and profile != "alibaba":
                 two, _, one = struct.unpack_from(">HHH", upper)
             direction = "out" if ethernet.src == bytes.fromhex(eni.mac.replace(":", "")) else "in"
             src, dst = (socket.inet_ntop(socket.AF_INET6, address) for address in (ip6.src, ip6.dst))
