@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from emulator.errors import InUse, RequestRefused
+
 pytestmark = pytest.mark.kernel
 
 PROFILES = ("tencent", "alibaba")
@@ -179,3 +181,125 @@ def test_of_equal_blocks_the_first_in_a_ccn_is_reached(joined: Joined) -> None:
     assert joined.got(0, 1) == 1
     assert joined.got(3, 0) == 1, "what the second one sends arrives; the answer goes to the first"
     assert cvm.ping(joined.cvms[0], wait_s=0.1).received == 0
+
+
+def told(records: list[Any], *fields: str) -> list[tuple[Any, ...]]:
+    return sorted((tuple(record[name] for name in fields) for record in records), key=str)
+
+
+def in_a_ccn(joined: Joined) -> tuple[Any, list[str]]:
+    ccn = joined.lab.create_ccn("ccn")
+    for vpc in joined.vpcs:
+        ccn.attach(vpc)
+    return ccn, [vpc.region for vpc in joined.vpcs]
+
+
+@pytest.mark.parametrize("joined", ["tencent"], indirect=True)
+def test_tencents_log_of_a_ccn_tells_what_passes_between_regions(joined: Joined) -> None:
+    (ccn, regions), lab = in_a_ccn(joined), joined.lab
+    topics = {region: lab.logs.create_topic(region, logset="ccn") for region in (regions[0], regions[2])}
+    for region, topic in topics.items():
+        ccn.create_flow_log(f"log-{region}", topic=topic, region=region)
+    assert joined.got(0, 1, 5) == 5
+    assert joined.got(0, 2, 7) == 7
+    ccn.set_bandwidth(regions[2], regions[0], 1)
+    arrived = joined.got(2, 0, 300, 1000)
+    joined.cvms[0].ping(joined.cvms[2], count=2)
+    lab.audit().check()
+    lab.clock.advance(minutes=6)
+
+    here, there = (cvm.ip for cvm in (joined.cvms[0], joined.cvms[2]))
+    names = ("srcaddr", "dstaddr", "protocol", "packets", "bytes", "action", "srcregionid", "dstregionid")
+    expected = [
+        (here, there, 17, 7, 7 * 29, "ACCEPT", regions[0], regions[2]),
+        (there, here, 17, arrived, arrived * 1028, "ACCEPT", regions[2], regions[0]),
+        (there, here, 17, 300 - arrived, (300 - arrived) * 1028, "REJECT", regions[2], regions[0]),
+        (here, there, 1, 2, 168, "ACCEPT", regions[0], regions[2]),
+        (there, here, 1, 2, 168, "ACCEPT", regions[2], regions[0]),
+    ]
+    for region, topic in topics.items():
+        records = topic.search("log-status:OK")
+        assert told(records, *names) == sorted(expected, key=str), "each region's log tells the same of the two"
+        assert {(record["ccnid"], record["region-id"]) for record in records} == {(ccn.id, region)}
+        assert {record["end"] - record["start"] for record in records} == {60}
+        assert {record["dstport"] for record in records if record["protocol"] == 1} == {None}
+    assert [topic.search("action:REJECT").line.split()[1] for topic in topics.values()] == [regions[0]] * 2
+    (dropped,) = topics[regions[0]].search("action:REJECT")
+    assert f"over the bandwidth of {ccn.id} from {regions[2]} to {regions[0]}" in str(lab.explain(dropped))
+
+
+@pytest.mark.parametrize("joined", ["alibaba"], indirect=True)
+def test_alibabas_log_of_a_cen_tells_what_passes_each_attachment(joined: Joined) -> None:
+    (cen, regions), lab = in_a_ccn(joined), joined.lab
+    topic = lab.logs.create_topic("cen", logset="cen")
+    cen.create_flow_log("log", topic=topic, region=regions[0], interval_s=60)
+    attachments = list(cen.model.vpcs.values())
+    assert joined.got(0, 1, 5) == 5
+    assert joined.got(2, 0, 7) == 7
+    lab.clock.advance(minutes=6)
+
+    first, second, third = (cvm.ip for cvm in joined.cvms)
+    near, far = regions[0], regions[2]
+    names = ("attachment-id", "direction", "srcaddr", "dstaddr", "src-region-id", "dst-region-id", "packets")
+    assert told(topic.search(), *names) == sorted(
+        [
+            (attachments[0], "in", first, second, near, near, 5),
+            (attachments[1], "out", first, second, near, near, 5),
+            (attachments[0], "out", third, first, far, near, 7),
+        ],
+        key=str,
+    )
+    assert {record["cen-id"] for record in topic.search()} == {cen.id}
+
+
+@pytest.mark.parametrize("joined", ["tencent"], indirect=True)
+def test_a_ccns_log_begins_ends_and_idles_exactly(joined: Joined) -> None:
+    (ccn, regions), lab = in_a_ccn(joined), joined.lab
+    topic = lab.logs.create_topic("ccn", logset="ccn")
+    joined.got(0, 2, 2)
+    log = ccn.create_flow_log("log", topic=topic, region=regions[0])
+    joined.got(0, 2, 3)
+    lab.clock.advance(minutes=3)
+    joined.got(0, 2, 4)
+    ccn.detach(joined.vpcs[2])
+    lab.clock.advance(seconds=20)
+    log.delete()
+    ccn.attach(joined.vpcs[2])
+    joined.got(0, 2, 5)
+    lab.clock.advance(minutes=7)
+
+    found = [(record["start"] % 3600 // 60, record["packets"]) for record in topic.search("log-status:OK")]
+    start = found[0][0]
+    assert found == [(start, 3), (start + 3, 4)]
+    idle = [record["start"] % 3600 // 60 - start for record in topic.search("log-status:NODATA")]
+    assert idle == [1, 2]
+
+
+def test_flow_logs_on_ccns_that_are_refused(joined: Joined) -> None:
+    (ccn, regions), lab = in_a_ccn(joined), joined.lab
+    topic = lab.logs.create_topic("ccn", logset="ccn")
+    ccn.create_flow_log("log", topic=topic, region=regions[0])
+    cases: list[tuple[Callable[[], Any], str]] = [
+        (lambda: ccn.create_flow_log("far", topic=topic, region="mars"), "region.unknown"),
+        (lambda: ccn.create_flow_log("odd", topic=topic, region=regions[2], interval_s=120), "flow_log.interval"),
+        (lambda: lab.cloud.create_flow_log(ccn.id, topic_id="t", now_s=0, vpc_id=joined.vpcs[0].id), "flow_log.vpc"),
+        (
+            lambda: lab.cloud.create_flow_log(joined.vpcs[0].id, topic_id="t", now_s=0, region=regions[2]),
+            "flow_log.region",
+        ),
+    ]
+    if lab.profile.one_per_resource:
+        cases.append((lambda: ccn.create_flow_log("twice", topic=topic, region=regions[0]), "flow_log.exists"))
+    else:
+        cases.append((lambda: ccn.create_flow_log("drop", topic=topic, traffic="Drop"), "flow_log.traffic"))
+    for ask, reason in cases:
+        before = dict(lab.cloud.flow_logs)
+        with pytest.raises(RequestRefused) as refused:
+            ask()
+        assert (refused.value.reason, refused.value.code) == (reason, lab.profile.code(reason))
+        assert lab.cloud.flow_logs == before
+    for vpc in ccn.vpcs:
+        ccn.detach(vpc)
+    with pytest.raises(InUse) as in_use:
+        ccn.delete()
+    assert in_use.value.reason == "ccn.flow_log"

@@ -44,12 +44,19 @@ class Harvest:
 
 
 class Accounts:
-    """``open`` ENIs are named by their interface index in the VPC's namespace."""
+    """``open`` ENIs are named by their interface index in the VPC's namespace. Without ``metered`` the namespace counts
+    nothing beside them, and harvests have no meters."""
 
     def __init__(
-        self, keeper: KeeperClient, ns: int, generations: dict[int, int] | None = None, *, tcp_flags: bool = False
+        self,
+        keeper: KeeperClient,
+        ns: int,
+        generations: dict[int, int] | None = None,
+        *,
+        tcp_flags: bool = False,
+        metered: bool = True,
     ) -> None:
-        self._keeper, self._ns, self._tcp_flags = keeper, ns, tcp_flags
+        self._keeper, self._ns, self._tcp_flags, self._metered = keeper, ns, tcp_flags, metered
         self._generation: dict[int, int] = dict(generations or {})
         self._skipped: dict[str, Count] = {}  # by counter, as last read
         self._parted: dict[int, tuple[Meter, Meter]] = {}  # links that are gone: before and after their route
@@ -167,6 +174,8 @@ class Accounts:
             for index, generation in generations.items()
         ]
         read = len(steps)
+        if not self._metered:
+            before = None
         if before is not None:
             steps += [*meters.set_steps(self._ns), meters.link_step(self._ns)]
         answers = netlink.send(self._keeper, steps, "read the flow tables")
