@@ -14,7 +14,7 @@ import atexit
 import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,7 @@ class Engine:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._macros: set[str] = set()
 
     def integers(self, table: pa.Table, sql: str, parameters: Sequence[str]) -> npt.NDArray[np.int64]:
         """The one int64 column, without nulls, that ``sql`` answers; it knows ``table`` as ``"vpclab rows"``.
@@ -59,10 +60,20 @@ class Engine:
             (values,) = cursor.execute(sql, list(parameters)).fetchnumpy().values()
             return np.asarray(values, np.int64)
 
-    def table(self, table: pa.Table, sql: str, parameters: Sequence[str]) -> pa.Table:
-        """The answer of ``sql``, which knows ``table`` as ``"vpclab rows"``."""
+    def table(
+        self, table: pa.Table, sql: str, parameters: Sequence[str], macros: Mapping[str, str] | None = None
+    ) -> pa.Table:
+        """The answer of ``sql``, which knows ``table`` as ``"vpclab rows"``.
+
+        ``macros`` are definitions of what it calls, by name, each behind those that it calls; they stay.
+        """
         with self._cursor(table) as cursor:
-            return cursor.sql(sql, params=list(parameters)).to_arrow_table()
+            self._define(macros or {}, cursor)
+            answer = cursor.sql(sql, params=list(parameters))
+            if any('MAP("NULL"' in str(kind) for kind in answer.types):
+                # Arrow ends the whole process over a map whose keys have no type.
+                raise EngineRefused("a map without a key has no type")
+            return answer.to_arrow_table()
 
     def close(self) -> None:
         """Close the database; the next query opens another."""
@@ -94,10 +105,18 @@ class Engine:
         finally:
             cursor.close()
 
+    def _define(self, macros: Mapping[str, str], cursor: duckdb.DuckDBPyConnection) -> None:
+        with self._lock:
+            for name, definition in macros.items():
+                if name not in self._macros:
+                    cursor.execute(definition)
+                    self._macros.add(name)
+
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+            self._macros.clear()
 
 
 def _opened() -> duckdb.DuckDBPyConnection:

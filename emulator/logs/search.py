@@ -10,9 +10,9 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 from emulator.errors import InvalidValue, QueryError
-from emulator.logs.plan import RawPlan, parsed
+from emulator.logs.plan import Question, seen_columns
 from emulator.logs.query import QueryText
-from emulator.logs.records import Records, found_records
+from emulator.logs.records import Records, computed_records, found_records
 from emulator.logs.refusal import refuse
 from emulator.logs.view import int64_array
 
@@ -60,19 +60,31 @@ def asked(
 
 def search(topic: Topic, wanted: Asked) -> Records:
     """The answer to ``wanted``."""
-    index = topic.searchable()
-    condition, bar = parsed(wanted.text, wanted.language, topic.profile)
-    rows, columns = topic.rows(wanted.low, wanted.high)
-    if bar is not None:
-        from emulator.logs.analysis import search_sql
+    from emulator.logs.analysis import SqlPlan, understood
 
-        if wanted.offset or wanted.newest_first:
-            message = "SQL orders and pages by itself: order by, limit"
-            raise refuse(InvalidValue, topic.profile, "limit.range", message, object=topic.id)
-        return search_sql(rows, index, condition, wanted.text, bar, wanted.limit)
+    # One more than wanted, to see whether the limit cuts.
     last = None if wanted.limit is None else wanted.offset + wanted.limit
-    plan = RawPlan(wanted.text, condition, index, rows.schema)
-    found = plan.run(rows, None if last is None else last + 1, wanted.newest_first)
+    question = Question(
+        text=wanted.text,
+        language=wanted.language,
+        index=topic.searchable(),
+        schema=topic.schema(),
+        now_s=topic.now(),
+        low=wanted.low,
+        high=wanted.high,
+        most=None if last is None else last + 1,
+        newest_first=wanted.newest_first,
+    )
+    plan = understood(question)
+    if isinstance(plan, SqlPlan) and (wanted.offset or wanted.newest_first):
+        message = "SQL orders and pages by itself: order by, limit"
+        raise refuse(InvalidValue, topic.profile, "limit.range", message, object=topic.id)
+    rows, columns = topic.rows(None if wanted.low is None else wanted.low - plan.lookback_s, wanted.high)
+    seen = seen_columns(rows, plan.columns)
+    if isinstance(plan, SqlPlan):
+        answer = plan.answer(seen)
+        return computed_records(answer.slice(0, last), last is None or answer.num_rows <= last)
+    found = plan.run(seen)
     complete = last is None or len(found) <= last
     return found_records(rows.take(int64_array(found[wanted.offset : last])), columns, complete)
 

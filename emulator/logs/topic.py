@@ -100,11 +100,19 @@ class Topic:
         """
         return search(self, asked(self, query, start, end, limit, language, offset, newest_first))
 
+    def now(self) -> float:
+        """Lab time in unix seconds."""
+        return self._service.now()
+
     def searchable(self) -> Index:
         """The index, for a search; refused where there is none."""
         with self._lock:
             self._check_there()
             return self._index()
+
+    def schema(self) -> pa.Schema:
+        """What columns the stored rows have."""
+        return self.rows()[0].schema
 
     def rows(self, start: int | None = None, end: int | None = None) -> tuple[pa.Table, Mapping[int, tuple[str, ...]]]:
         """Stored rows with ``start`` <= time < ``end`` in their order, and the columns of each segment's own source."""
