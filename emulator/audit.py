@@ -30,24 +30,30 @@ class EniAudit:
     accepted_out: int
     rejected_out: int
     skipped_out: int
+    excluded_out: int
     spoofed: int
+    malformed: int
+    incomplete: int
     arp_out: int
     handed: int
     accepted_in: int
     rejected_in: int
     skipped_in: int
+    excluded_in: int
     arp_in: int
     ok: bool
 
 
 @dataclass(frozen=True)
 class Audit:
-    """The books of a lab: ``failures`` is empty where they balance; ``unlogged`` ENIs have none."""
+    """The books of a lab: ``failures`` is empty where they balance; ``unlogged`` ENIs have none; ``malformed`` packets
+    were dropped before anything else, in no record."""
 
     enis: tuple[EniAudit, ...]
     windows: int
     flows: int
     unlogged: int
+    malformed: int
     failures: tuple[str, ...]
 
     @property
@@ -68,6 +74,11 @@ class Audit:
         parts = [f"{len(self.enis)} ENIs, {self.windows} windows, {packets[0]} packets out, {packets[1]} in"]
         if self.spoofed:
             parts.append(f"{self.spoofed} spoofed and dropped")
+        excluded = sum(eni.excluded_out + eni.excluded_in for eni in self.enis)
+        if excluded:
+            parts.append(f"{excluded} excluded from records")
+        if self.malformed:
+            parts.append(f"{self.malformed} malformed")
         if self.unlogged:
             parts.append(f"{self.unlogged} ENIs without a flow log not counted")
         return f"the books balance: {', '.join(parts)}"
@@ -93,14 +104,15 @@ def audit(collector: Collector, cloud: Cloud, attached: int) -> Audit:
 
 
 def _look(collector: Collector, cloud: Cloud, attached: int) -> Audit:
-    enis, failures, windows, flows, counted = [], list[str](), set(), 0, 0
+    enis, failures, windows, flows, counted, malformed = [], list[str](), set(), 0, 0, 0
     for books in collector.books.values():
         windows |= books.windows
         flows += books.flows
+        malformed += books.damaged
         counted += len(books.enis)
         between = books.between()
         for one in books.all:
-            found = one.failures(books.dropped)
+            found = one.failures(books.dropped, books.malformed)
             name = getattr(cloud.enis.get(one.eni_id), "name", None)
             enis.append(_eni(one, name, ok=not found))
             label = f"{one.eni_id} ({name})" if name else one.eni_id
@@ -108,7 +120,7 @@ def _look(collector: Collector, cloud: Cloud, attached: int) -> Audit:
         failures += [f"{_window(since)}: {line}" for since, line in between[:_SHOWN]]
         if len(between) > _SHOWN:
             failures.append(f"and {len(between) - _SHOWN} more 5-tuples")
-    return Audit(tuple(enis), len(windows), flows, attached - counted, tuple(failures))
+    return Audit(tuple(enis), len(windows), flows, attached - counted, malformed, tuple(failures))
 
 
 def _eni(books: EniBooks, name: str | None, *, ok: bool) -> EniAudit:
@@ -120,12 +132,16 @@ def _eni(books: EniBooks, name: str | None, *, ok: bool) -> EniAudit:
         books.accepted_out.packets,
         books.rejected_out.packets,
         (books.skipped - books.skipped_in).packets,
-        meter.spoofed.packets,
+        books.excluded_out.packets,
+        books.spoofed.packets,
+        meter.malformed.packets,
+        books.incomplete.packets,
         meter.arp_in.packets,
         (meter.handed - meter.arp_out).packets,
         books.accepted_in.packets,
         books.rejected_in.packets,
         books.skipped_in.packets,
+        books.excluded_in.packets,
         meter.arp_out.packets,
         ok,
     )

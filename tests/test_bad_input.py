@@ -85,7 +85,8 @@ def state(place: Place) -> tuple[Any, ...]:
     )
     fabric = lab.fabric
     kernel = [
-        (name, sorted(vpc.attached), vpc.accounts.generations, vpc._written.copy()) for name, vpc in fabric.vpcs.items()
+        (name, sorted(vpc.attached), vpc.accounts.generations, vpc.standing.written.copy())
+        for name, vpc in fabric.vpcs.items()
     ]
     namespaces = [tag for tag in fabric.keeper.spaces().values() if tag == fabric.tag]
     return [dict(table) for table in tables], kernel, len(namespaces), sorted(lab.net), lab.clock.now, lab.logs.topics()

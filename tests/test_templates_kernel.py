@@ -113,7 +113,7 @@ def test_a_list_serves_rules_in_two_vpcs_and_a_refusal_of_one_kernel_leaves_both
         def refuse(text: str) -> None:
             raise KernelRefused("no room")
 
-        broken.setattr(second, "_run", refuse)
+        broken.setattr(second.standing, "_change", refuse)
         with pytest.raises(KernelRefused):
             listed.add(site.a.ip)
     assert listed.entries == ("10.99.0.1",)

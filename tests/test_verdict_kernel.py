@@ -371,7 +371,7 @@ def test_many_changes_leave_nothing_behind_in_the_kernel(build: Callable[..., An
     ways = flips(site)
 
     def size() -> tuple[int, ...]:
-        written = site.lab.fabric.vpcs[site.vpc.id]._written
+        written = site.lab.fabric.vpcs[site.vpc.id].standing.written
         return len(written.groups), len(written.acls), len(written.verdicts)
 
     for flip in (ways["a rule"], ways["an ACL's rule"]):

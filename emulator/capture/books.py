@@ -4,7 +4,8 @@
 
     CVM A ──► link of A ──► counted at A, out ──► path ──► counted at B, in ──► link of B ──► CVM B
               taken in  =  ACCEPT + REJECT                 ACCEPT + REJECT      ACCEPT + skipped
-                           + skipped + spoofed             + skipped            = handed out
+                           + skipped + excluded            + skipped            + excluded
+                           + spoofed + malformed           │                    = handed out
                            │                               │
                            └ ACCEPT to B, by 5-tuple  =  ──┘ + dropped on the path
 
@@ -20,6 +21,8 @@ from ipaddress import IPv4Address
 
 import numpy as np
 
+from emulator.capture.exclusion import excluded
+from emulator.cloud.unrecorded import Unrecorded
 from emulator.fabric import marks
 from emulator.fabric.accounts import Flows, Harvest
 from emulator.fabric.meters import NONE, ZERO, Count, Meter
@@ -43,13 +46,18 @@ class EniBooks:
     """
 
     eni_id: str
-    address: IPv4Address
+    addresses: tuple[IPv4Address, ...]
     opened: tuple[Meter, Meter] = (ZERO, ZERO)
     last: tuple[Meter, Meter] = (ZERO, ZERO)
     accepted_out: Count = NONE
     rejected_out: Count = NONE
     accepted_in: Count = NONE
     rejected_in: Count = NONE
+    excluded_out: Count = NONE
+    excluded_in: Count = NONE
+    forged: Count = NONE
+    joined: Count = NONE  # fragments that became a datagram
+    pieces_in: int = 0
     skipped: Count = NONE
     skipped_accept: Count = NONE
     skipped_reject: Count = NONE
@@ -71,62 +79,86 @@ class EniBooks:
 
     @property
     def counted_out(self) -> Count:
-        return self.accepted_out + self.rejected_out + self.skipped - self.skipped_in + self.meter.spoofed
+        recorded = self.accepted_out + self.rejected_out + self.excluded_out
+        return recorded + self.skipped - self.skipped_in + self.spoofed + self.meter.malformed + self.incomplete
 
     @property
     def counted_in(self) -> Count:
-        return self.accepted_in + self.skipped_accept
+        return self.accepted_in + self.excluded_in + self.skipped_accept
 
-    def enter(self, harvest: Harvest) -> None:
+    @property
+    def spoofed(self) -> Count:
+        return self.meter.spoofed + self.forged
+
+    @property
+    def incomplete(self) -> Count:
+        """Fragments that did not become a datagram."""
+        return self.meter.fragments - self.joined - self.forged
+
+    @property
+    def padding(self) -> int:
+        """Bytes that frames from the CVM had behind their packets."""
+        taken = self.meter.taken - self.meter.arp_in
+        same = taken.packets == self.counted_out.packets
+        return max(0, taken.bytes - self.counted_out.bytes) if same else 0
+
+    def enter(self, harvest: Harvest, unrecorded: Sequence[Unrecorded] = ()) -> None:
         """Add what a cut gave."""
-        accept, reject = _verdicts(harvest.flows)
+        flows = harvest.on_the_wire
+        aside = excluded(flows, unrecorded)
+        accept, reject = _verdicts(flows[aside])
+        self.excluded_out += accept[0] + reject[0]
+        self.excluded_in += accept[1]
+        accept, reject = _verdicts(flows[~aside])
         self.accepted_out += accept[0]
         self.accepted_in += accept[1]
         self.rejected_out += reject[0]
         self.rejected_in += reject[1]
+        joined = flows[(flows["mark"] & marks.FRAGMENTED) != 0]
+        accept_joined, reject_joined = _verdicts(joined)
+        self.joined += accept_joined[0] + reject_joined[0]
+        self.pieces_in += accept_joined[1].packets
+        self.forged += harvest.forged
         self.skipped += Count(harvest.skipped, harvest.skipped_bytes)
         self.skipped_accept += harvest.skipped_accept
         self.skipped_reject += harvest.skipped_reject
         self.last = harvest.before, harvest.after
 
-    def judge(self, window: Window, dropped: int) -> None:
+    def judge(self, window: Window, dropped: int, malformed: int) -> None:
         """At a cut within or at the end of ``window``: what differs may still be under way."""
-        found = self.differences(dropped)
+        found = self.differences(dropped, malformed)
         self.since = (self.since or window) if found else None
 
-    def failures(self, dropped: int) -> list[tuple[Window | None, str]]:
+    def failures(self, dropped: int, malformed: int) -> list[tuple[Window | None, str]]:
         """What is wrong, with the first window in which it was."""
-        return [(self.since, line) for line in self.differences(dropped)]
+        return [(self.since, line) for line in self.differences(dropped, malformed)]
 
-    def differences(self, dropped: int) -> list[str]:
-        """What does not agree, one line each; the VPC lost ``dropped`` packets to a full connection table.
+    def differences(self, dropped: int, malformed: int) -> list[str]:
+        """What does not agree, one line each; the VPC lost ``dropped`` packets to a full connection table and
+        ``malformed`` ones before any rule.
 
-        A datagram in fragments is counted whole, as it passes the rules, and the link counts its pieces: each further
-        one is a packet and 20 bytes of IP header more.
+        Frames may be longer than their packets (Ethernet pads short ones), never shorter. Fragments of odd lengths may
+        be handed over as fewer or more.
         """
         meter, found = self.meter, []
         slack = UNDER_WAY if self.busy else 0
         taken = meter.taken - meter.arp_in
         gap = taken - self.counted_out
-        most, least = meter.unheard + dropped, 0
-        if meter.fragments.packets:
-            gap -= meter.fragments
-            least = -(meter.fragments.packets // 2)
+        most, least = meter.unheard + dropped + malformed, -meter.uncounted.packets
         wrong = not least - slack <= gap.packets <= most + slack
-        if not slack and gap.packets <= 0:
-            pieces = meter.fragments.packets + gap.packets
-            headers = meter.fragments.bytes - 20 * pieces if gap.packets else 0
-            wrong |= not -headers <= gap.bytes <= 0
+        if not slack and not least and gap.packets == 0:
+            wrong |= gap.bytes < 0
         if wrong:
             found.append(
                 f"out: its link took in {taken}; counted were {self.counted_out} (ACCEPT {self.accepted_out.packets}, "
                 f"REJECT {self.rejected_out.packets}, skipped {(self.skipped - self.skipped_in).packets}, spoofed "
-                f"{meter.spoofed.packets}" + (f", fragments {meter.fragments.packets}" if least else "") + ")"
+                f"{self.spoofed.packets}, malformed {meter.malformed.packets}, incomplete {self.incomplete.packets})"
             )
         handed = meter.handed - meter.arp_out
         gap = handed - self.counted_in
-        wrong = gap.packets < -meter.undelivered - dropped - slack
-        if gap.packets >= 0 and not meter.undelivered:
+        odd = self.pieces_in + slack
+        wrong = not -odd - meter.undelivered - dropped <= gap.packets <= odd
+        if not meter.undelivered and not dropped:
             wrong |= abs(gap.bytes - 20 * gap.packets) > slack * 1500
         if wrong:
             found.append(
@@ -140,11 +172,14 @@ class EniBooks:
 class VpcBooks:
     """The books of one VPC's ENIs, and those between them: what one sent to another against what that one got."""
 
+    unrecorded: tuple[Unrecorded, ...] = ()
     enis: dict[str, EniBooks] = field(default_factory=dict)
     gone: list[EniBooks] = field(default_factory=list)  # no longer counted
     dropped: int = 0
+    malformed: int = 0  # since the first ENI was counted
     windows: set[Window] = field(default_factory=set)
     flows: int = 0
+    _malformed: int | None = None  # before that
     _pieces: list[Flows] = field(default_factory=list)
     _addresses: set[int] = field(default_factory=set)  # of ENIs counted since the last complete cut
     _partly: set[int] = field(default_factory=set)  # and of those that were not counted for all of that time
@@ -153,36 +188,47 @@ class VpcBooks:
     _allowed: int = 0  # of packets to nobody, those that may have been meant for an ENI that came or went
     _differences: list[tuple[Window, np.void]] = field(default_factory=list)  # with their first window
 
-    def open(self, enis: Iterable[tuple[str, IPv4Address, Meter, Meter]], *, fresh: bool) -> None:
+    def open(
+        self, enis: Iterable[tuple[str, tuple[IPv4Address, ...], Meter, Meter]], malformed: int, *, fresh: bool
+    ) -> None:
         """These ENIs are counted from here on, with their meters before and after; ``fresh``: they were not plugged in
-        before."""
+        before. ``malformed`` is what the VPC has lost so until now."""
         first = not self.enis
+        if self._malformed is None:
+            self._malformed = malformed
         if first:
             self._pieces, self._addresses, self._partly = [], set(), set()
-        for eni_id, address, before, after in enis:
-            self.enis[eni_id] = EniBooks(eni_id, address, (before, after), (before, after))
-            self._addresses.add(int(address))
+        for eni_id, addresses, before, after in enis:
+            self.enis[eni_id] = EniBooks(eni_id, addresses, (before, after), (before, after))
+            self._addresses.update(map(int, addresses))
             if not first and not fresh:
-                self._partly.add(int(address))
+                self._partly.update(map(int, addresses))
         self._moved |= fresh
+
+    def readdress(self, eni_id: str, addresses: tuple[IPv4Address, ...]) -> None:
+        """These are an ENI's addresses from here on; one that came was nobody's before."""
+        books = self.enis[eni_id]
+        if books.addresses != addresses:
+            books.addresses, self._moved = addresses, True
+            self._addresses.update(map(int, addresses))
 
     def forget(self, eni_id: str) -> None:
         """An ENI that was opened could not be plugged in."""
         self.enis.pop(eni_id, None)
 
-    def cut(self, harvests: Mapping[str, tuple[Harvest, Window]], dropped: int) -> None:
+    def cut(self, harvests: Mapping[str, tuple[Harvest, Window]], dropped: int, malformed: int) -> None:
         """Enter what one cut gave, by ENI with its window."""
-        self.dropped = dropped
+        self.dropped, self.malformed = dropped, malformed - (self._malformed or 0)
         for eni_id, (harvest, window) in harvests.items():
             self.windows.add(window)
             self.flows += len(harvest.flows)
             self._pieces.append(harvest.flows)
             if eni_id in self.enis:
-                self.enis[eni_id].enter(harvest)
+                self.enis[eni_id].enter(harvest, self.unrecorded)
         for eni_id, (_, window) in harvests.items():
             books = self.enis.get(eni_id)
             if books is not None:
-                books.judge(window, dropped)
+                books.judge(window, dropped, self.malformed)
         if set(harvests) == set(self.enis) and self.enis:
             self._compare(max(window for _, window in harvests.values()))
 
@@ -195,7 +241,7 @@ class VpcBooks:
                 if unplugged:
                     self._moved = True
                 else:
-                    self._partly.add(int(books.address))
+                    self._partly.update(map(int, books.addresses))
 
     @property
     def all(self) -> list[EniBooks]:
@@ -204,6 +250,13 @@ class VpcBooks:
     @property
     def busy(self) -> bool:
         return any(books.busy for books in self.enis.values())
+
+    @property
+    def damaged(self) -> int:
+        """Packets with a damaged header: what has run out of time on its way is known, and counted elsewhere."""
+        expired = sum(books.meter.expired.packets for books in self.all)
+        truncated = sum(books.meter.malformed.packets for books in self.all)
+        return max(0, self.malformed - expired) + truncated
 
     def _compare(self, window: Window) -> None:
         """At a complete cut: what each ENI sent to another one against what that one got, by 5-tuple."""
@@ -224,7 +277,7 @@ class VpcBooks:
             found = _difference(ours, theirs, carried)
             self._differences = [(before.get(_tuple(flow), window), flow) for flow in found]
         self._pieces, self._partly, self._moved, self._nowhere = [], set(), False, nowhere
-        self._addresses = {int(books.address) for books in self.enis.values()}
+        self._addresses = {int(address) for books in self.enis.values() for address in books.addresses}
 
     def between(self) -> list[tuple[Window, str]]:
         """5-tuples that do not agree at their two ends, beyond what the path dropped."""
@@ -234,11 +287,12 @@ class VpcBooks:
         skipped_in = sum(books.skipped_in.packets for books in self.all)
         skipped = sum(books.skipped.packets for books in self.all)
         slack = UNDER_WAY if self.busy else 0
-        may_lose = self._allowed + expired + self.dropped + skipped_in + slack
+        options = sum(books.meter.options.packets for books in self.all)
+        may_lose = self._allowed + expired + options + self.dropped + skipped_in + slack
         uneven = any(flow["packets"] == 0 for _, flow in self._differences)
         if lost <= may_lose and found <= skipped - skipped_in + slack and not uneven:
             return []
-        owners = {int(books.address): books.eni_id for books in self.all}
+        owners = {int(address): books.eni_id for books in self.all for address in books.addresses}
         return [(since, _told(flow, owners)) for since, flow in self._differences]
 
 

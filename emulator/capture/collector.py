@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 
 from emulator.capture import recovery, schema, windows
 from emulator.capture.books import VpcBooks
+from emulator.capture.exclusion import recorded
 from emulator.capture.ledger import Ledger, Part, by_window, covering, window_records
 from emulator.capture.spool import Spool
 from emulator.cloud.account import Cloud
@@ -107,6 +108,8 @@ class Collector:
             unplugged = place is None or place.index != watch.index
             self._books(watch.fabric).close([eni_id], unplugged=unplugged)
             self._left.append(watch.ledger)
+        for eni_id in wanted.keys() & self._watches.keys():
+            self._books(self._watches[eni_id].fabric).readdress(eni_id, self._cloud.enis[eni_id].addresses)
         for eni_id in changed:
             watch = self._watches[eni_id]
             logs, window_s = wanted[eni_id]
@@ -124,10 +127,10 @@ class Collector:
             fabric.accounts.open(places.values())
             after = fabric.accounts.measure() if there else {}
             begun = [
-                (eni_id, self._cloud.enis[eni_id].address, before.get(index, ZERO), after.get(index, ZERO))
+                (eni_id, self._cloud.enis[eni_id].addresses, before.get(index, ZERO), after.get(index, ZERO))
                 for eni_id, index in places.items()
             ]
-            self._books(fabric).open(begun, fresh=not there)
+            self._books(fabric).open(begun, fabric.accounts.malformed(), fresh=not there)
             for eni_id, index in places.items():
                 logs, window_s = wanted[eni_id]
                 ledger = self._ledger(eni_id, now_s, window_s, logs)
@@ -170,15 +173,16 @@ class Collector:
                 eni_id: (harvests[self._watches[eni_id].index], (ledger.start, ledger.end))
                 for eni_id, ledger in ledgers.items()
             }
-            self._books(fabric).cut(entries, self._drops.get(fabric.vpc.id, 0))
+            self._books(fabric).cut(entries, self._drops.get(fabric.vpc.id, 0), fabric.accounts.malformed())
             for eni_id in enis:
                 watch = self._watches[eni_id]
                 harvest = harvests[watch.index]
-                harvest = Harvest(harvest.flows, harvest.skipped + self._lost.pop(eni_id, 0))
+                flows = recorded(harvest.on_the_wire, self._cloud.profile.unrecorded)
+                harvest = Harvest(flows, harvest.skipped + harvest.uncounted + self._lost.pop(eni_id, 0))
                 watch.ledger.parts.append(Part(harvest, watch.ledger.flow_logs))
 
     def _books(self, fabric: VpcFabric) -> VpcBooks:
-        return self.books.setdefault(fabric.vpc.id, VpcBooks())
+        return self.books.setdefault(fabric.vpc.id, VpcBooks(self._cloud.profile.unrecorded))
 
     def read_now(self) -> None:
         """Read what the tables of all ENIs hold now into the open windows."""

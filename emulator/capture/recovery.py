@@ -12,15 +12,18 @@ import base64
 import contextlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from emulator.capture.exclusion import recorded
 from emulator.capture.ledger import Ledger, Part, by_window, covering, window_records
 from emulator.capture.spool import Spool
 from emulator.cloud.model import FlowLog
+from emulator.cloud.profile import Profile
+from emulator.cloud.unrecorded import Unrecorded
 from emulator.errors import KeeperLost, KernelRefused
 from emulator.fabric.accounts import Accounts, Harvest
 from emulator.fabric.client import KeeperClient
@@ -64,7 +67,7 @@ def save(
     os.replace(beside, folder / _FILE)
 
 
-def recover(folder: Path, spool: Spool, form: str, delay_s: int) -> int:
+def recover(folder: Path, spool: Spool, profile: Profile) -> int:
     """Spool the records of windows that an earlier lab left open; how many windows there were.
 
     Without a lingering keeper only the parts that were read before are known.
@@ -76,7 +79,9 @@ def recover(folder: Path, spool: Spool, form: str, delay_s: int) -> int:
         return 0
     keeper = KeeperClient.rejoin(folder)
     try:
-        ledgers = [_ledger(window, keeper, tcp_flags=noted["tcp_flags"]) for window in noted["windows"]]
+        ledgers = [
+            _ledger(window, keeper, profile.unrecorded, tcp_flags=noted["tcp_flags"]) for window in noted["windows"]
+        ]
     finally:
         if keeper is not None:
             with contextlib.suppress(KernelRefused, KeeperLost):
@@ -87,9 +92,15 @@ def recover(folder: Path, spool: Spool, form: str, delay_s: int) -> int:
         end = window[0].end
         for log_id in covering(window):
             log = noted["flow_logs"][log_id]
-            for table in window_records(window, log_id, log["traffic"], form):
+            for table in window_records(window, log_id, log["traffic"], profile.record_form):
                 number += 1
-                spool.put(end + delay_s, log["topic_id"], form, table, f"{noted['tag']}-{end}-r{number}")
+                spool.put(
+                    end + profile.delay_s,
+                    log["topic_id"],
+                    profile.record_form,
+                    table,
+                    f"{noted['tag']}-{end}-r{number}",
+                )
     path.unlink()
     return len(ledgers)
 
@@ -99,12 +110,15 @@ def forget(folder: Path) -> None:
     (folder / _FILE).unlink(missing_ok=True)
 
 
-def _ledger(window: dict[str, Any], keeper: KeeperClient | None, *, tcp_flags: bool) -> Ledger:
+def _ledger(
+    window: dict[str, Any], keeper: KeeperClient | None, unrecorded: Sequence[Unrecorded], *, tcp_flags: bool
+) -> Ledger:
     parts = [_read_part(part) for part in window["parts"]]
     if keeper is not None and window["ns"] is not None:
         with contextlib.suppress(KernelRefused):  # it was unplugged meanwhile
             accounts = Accounts(keeper, window["ns"], {window["index"]: 0}, tcp_flags=tcp_flags)
             for harvest in accounts.read_all(window["index"]):
+                harvest = Harvest(recorded(harvest.on_the_wire, unrecorded), harvest.skipped)
                 parts.append(Part(harvest, frozenset(window["flow_logs"])))
     return Ledger(
         window["eni_id"], window["start"], window["end"], window["constants"], frozenset(window["flow_logs"]), parts

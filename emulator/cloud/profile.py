@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from emulator.cloud.model import AclType, GroupType, ResourceType, TemplateKind
+from emulator.cloud.unrecorded import Unrecorded
 from emulator.errors import RequestRefused
 
 Refusal = TypeVar("Refusal", bound=RequestRefused)
@@ -37,7 +38,10 @@ class Profile:
                          ``acls`` per VPC; ``group_rules`` and ``acl_rules`` per direction of one; ``groups_per_eni``
                          ``eni_rules`` both directions over all groups of an ENI, templates written out;
                          ``templates`` of a kind per account, ``template_entries`` of one, ``expanded_rules`` of a
-                         security group with the entries of its templates written out
+                         security group with the entries of its templates written out; ``addresses_per_eni``,
+                         ``eips`` per region, ``route_tables`` per VPC, ``routes`` of one, ``nat_gateways`` per VPC,
+                         ``eips_per_nat_gateway``, ``snat_entries``, ``port_forwards``, ``peerings`` per VPC, ``ccns``
+                         per account, ``ccn_vpcs`` of one
     ``template_kinds``   lists that rules may name, see ``cloud/templates.py``
     ``id_prefixes``      kind of object (``vpc``, ``eni``, ``group_rule``, ...) → what its ids begin with
     ``refused_families`` instance families whose ENIs cannot be logged
@@ -47,13 +51,21 @@ class Profile:
     ``acl_starts_open``         a new network ACL begins with one removable allow-all rule per direction
     ``acl_types``               what entries of a network ACL may name, the default first
     ``acl_services``            networks of the provider's own services, which every network ACL lets pass
+    ``unrecorded``              packets that pass and of which no record is written
     ``duplicate_rules_refused`` False: the same rule again in one group changes nothing
     ``idle_eni_refused``        no flow log on an ENI that is attached to no CVM
     ``tcp_flags``               records show TCP flags
+    ``logsets_deleted_empty``   a logset (project) that has topics is not deleted; else they go with it
     ``unique_flow_log_names``   two flow logs of a region may not share a name
     ``name_length``             most characters in the name of anything but a flow log
     ``flow_log_name_length``, ``flow_log_name_pattern``, ``description_length``  of flow logs; no description is fine
     ``name_prefixes_refused``, ``tag_key_prefixes_refused``  what these may not begin with
+    ``internet_gateways``       a VPC may have an IPv4 gateway, which then decides who uses an EIP
+    ``eip_before_nat``          an ENI with an EIP uses it also where its subnet's default route leads to a NAT gateway
+    ``snat_needs_entry``        a NAT gateway lets nothing out that no SNAT entry of it names
+    ``nat_routes_itself``       a NAT gateway's birth adds a default route by it
+    ``peering_overlap_refused`` no peering of VPCs whose blocks overlap
+    ``peer_routes_inside``      a route to a peering lies inside the peer's block
     ``mac_prefix``              first three octets of every ENI's MAC
     """
 
@@ -93,9 +105,11 @@ class Profile:
     acl_starts_open: bool = False
     acl_types: tuple[AclType, ...] = ("triple",)
     acl_services: tuple[str, ...] = ()
+    unrecorded: tuple[Unrecorded, ...] = ()
     duplicate_rules_refused: bool = False
     idle_eni_refused: bool = False
     tcp_flags: bool = False
+    logsets_deleted_empty: bool = False
     unique_flow_log_names: bool = False
     name_length: int = 60
     flow_log_name_length: tuple[int, int] = (1, 60)
@@ -106,6 +120,12 @@ class Profile:
     tag_key_length: int = 127
     tag_value_length: int = 255
     tag_key_prefixes_refused: tuple[str, ...] = ()
+    internet_gateways: bool = False
+    eip_before_nat: bool = False
+    snat_needs_entry: bool = False
+    nat_routes_itself: bool = False
+    peering_overlap_refused: bool = False
+    peer_routes_inside: bool = False
     mac_prefix: str = "02:00:00"
 
     def code(self, reason: str) -> str:

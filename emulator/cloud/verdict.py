@@ -117,15 +117,14 @@ class Judge:
     def verdict(self, packet: Packet, established: bool = False, *, vpc_id: str | None = None) -> Verdict:
         """As :func:`judge` says."""
         source, destination = self._ends(packet, vpc_id)
-        same_subnet = source and destination and source.subnet_id == destination.subnet_id
         at_source = at_destination = None
         if source:
             steps = [self._ask_groups(source, "egress", packet, established)]
-            if steps[-1].action == "allow" and not same_subnet:
+            if steps[-1].action == "allow":
                 steps += self._ask_acl(source, "egress", packet)
             at_source = Judgement(source.id, "egress", tuple(steps))
         if destination and (at_source is None or at_source.action == "allow"):
-            steps = [] if same_subnet else self._ask_acl(destination, "ingress", packet)
+            steps = self._ask_acl(destination, "ingress", packet)
             if not steps or steps[-1].action == "allow":
                 steps.append(self._ask_groups(destination, "ingress", packet, established))
             at_destination = Judgement(destination.id, "ingress", tuple(steps))
@@ -158,11 +157,11 @@ class Judge:
         return Step("security group", rule.action, rule)
 
     def _ask_acl(self, eni: Eni, direction: Direction, packet: Packet) -> list[Step]:
-        """No step where the subnet has no ACL."""
-        acl_id = self._cloud.subnets[eni.subnet_id].acl_id
-        if acl_id is None:
+        """No step where the subnet has no ACL, nor for what stays inside it, whether anybody has the address or not."""
+        subnet = self._cloud.subnets[eni.subnet_id]
+        if subnet.acl_id is None or (packet.dst if direction == "egress" else packet.src) in subnet.cidr:
             return []
-        rule = self._first_match(self._acl_rules(acl_id, direction), packet)
+        rule = self._first_match(self._acl_rules(subnet.acl_id, direction), packet)
         return [Step("network ACL", rule.action, rule)]
 
     def _first_match(self, rules: Sequence[Rule], packet: Packet) -> Rule:
@@ -185,7 +184,8 @@ class Judge:
         found: dict[IPv4Address, dict[str, Eni]] = {}
         for eni in self._cloud.enis.values():
             if eni.cvm_id is not None:
-                found.setdefault(eni.address, {})[eni.vpc_id] = eni
+                for address in eni.addresses:
+                    found.setdefault(address, {})[eni.vpc_id] = eni
         return found
 
 

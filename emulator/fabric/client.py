@@ -297,6 +297,10 @@ class KeeperClient:
         """Write ``net/...`` sysctls of a namespace; a name that ends in ``?`` may be missing on this kernel."""
         self.request("sysctl", ns=ns, values=dict(values))
 
+    def statistics(self, ns: int) -> bytes:
+        """What a namespace counts of each protocol: its /proc/net/snmp and netstat."""
+        return bytes(self.request("statistics", ns=ns)[1])
+
     def socket(self, ns: int, family: int, kind: int, proto: int = 0) -> socket.socket:
         """A socket that lives in the namespace and belongs to the caller."""
         _, _, handle = self.request("socket", ns=ns, family=int(family), type=int(kind), proto=int(proto))

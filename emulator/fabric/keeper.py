@@ -4,9 +4,8 @@ Started with ``python -I -S keeper.py FD``, FD one end of a SOCK_SEQPACKET socke
 in a user namespace of its own. It holds the namespaces of all labs by descriptor: end of file on its socket ends it and
 the kernel takes everything back. It needs the standard library only and parses nothing of a guest.
 
-A request is one datagram, ``JSON NUL payload``, or over INLINE bytes a NUL and that as a memfd. The answer has the same
-form, with only its payload in the memfd: ``{"ok": {...}}`` or ``{"error": text, "errno": n}``. A namespace is the
-keeper's descriptor of it. What is no request is refused, and the keeper goes on.
+A request is one datagram, ``JSON NUL payload``, or over INLINE bytes a NUL and that as a memfd; so is the answer, with
+only its payload in the memfd: ``{"ok": {...}}`` or ``{"error": text, "errno": n}``. A namespace is its descriptor here.
 
 ==============================  ==================================================================================
 hello                           pid, whether it made a user namespace; the namespaces held with tags as JSON payload
@@ -16,6 +15,7 @@ netlink steps, settle + bytes   for each step [ns, protocol, start, end, n] send
                                 are complete; settle: wait until no packet is under way in the rules as they were
 nft ns + text                   run a ruleset text through libnftables
 sysctl ns, values               write /proc/sys/net/... of a namespace; a name that ends in ``?`` may be absent
+statistics ns                   its /proc/net/snmp and netstat
 socket ns, family, type, proto  open a socket there and hand it over
 file path + bytes               write a file in the keeper's private folder, where pods may bind it
 pod ns, argv                    start a sandbox whose init the keeper holds
@@ -146,6 +146,11 @@ class Keeper:
             with missing, open("/proc/sys/" + name.rstrip("?"), "w") as stream:
                 stream.write(str(value))
         return {}
+
+    def do_statistics(self, payload, ns):
+        self.enter(ns)
+        with open("/proc/self/net/snmp", "rb") as one, open("/proc/self/net/netstat", "rb") as other:
+            return {}, one.read() + other.read()
 
     def do_socket(self, payload, ns, family, type, proto):
         self.enter(ns)

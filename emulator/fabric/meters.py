@@ -9,6 +9,9 @@ packet pays for it. Dynamic sets count by interface what is dropped aside, where
     nowhere_by        packets to an address that nobody has
     expired_by        packets with a TTL of 0, which routing drops
     fragments         IP fragments, before they are put together
+    malformed_by      packets that end before their ports
+    uncounted_by      fragments, and datagrams made of them, that found no room in their sets
+    options_by        packets with IP options, some of which routing drops
 
 All of them count from the birth of the link and are only read when somebody asks.
 """
@@ -22,7 +25,17 @@ from dataclasses import dataclass
 from emulator.fabric import elements, netlink
 
 _ETHERNET = 14
-_SETS = ("arp_in", "arp_out", "spoofed_by", "nowhere_by", "expired_by", "fragments")
+_SETS = (
+    "arp_in",
+    "arp_out",
+    "spoofed_by",
+    "nowhere_by",
+    "expired_by",
+    "fragments",
+    "malformed_by",
+    "options_by",
+    "uncounted_by",
+)
 _ARP, _INET = 3, 1
 
 
@@ -64,6 +77,9 @@ class Meter:
     nowhere: Count = NONE
     expired: Count = NONE
     fragments: Count = NONE
+    malformed: Count = NONE
+    options: Count = NONE
+    uncounted: Count = NONE
 
     def __sub__(self, other: Meter) -> Meter:
         return Meter(*(mine - its for mine, its in zip(vars(self).values(), vars(other).values(), strict=True)))
@@ -108,6 +124,18 @@ def sets(answers: Sequence[memoryview]) -> dict[int, dict[str, Count]]:
                 size -= _ETHERNET * packets  # an ARP frame has its Ethernet header where the kernel makes it
             found.setdefault(index, {})[name.removesuffix("_by")] = Count(packets, size)
     return found
+
+
+def header_errors(statistics: bytes) -> int:
+    """Packets whose IP header the kernel took for damaged, before any rule saw them, or whose TTL had run out behind
+    the rules; from a namespace's /proc/net/snmp and netstat, where a line of names goes before each line of values."""
+    lines = [line.split() for line in statistics.splitlines() if line.startswith((b"Ip:", b"IpExt:"))]
+    found = {
+        name: value
+        for names, values in zip(lines[::2], lines[1::2], strict=True)
+        for name, value in zip(names, values, strict=False)
+    }
+    return sum(int(found[name]) for name in (b"InHdrErrors", b"InDiscards", b"InTruncatedPkts"))
 
 
 def joined(link: Meter, counts: Mapping[str, Count]) -> Meter:

@@ -4,8 +4,8 @@ One in-memory database serves the whole process. It holds nothing: a query bring
 only its own cursor sees, and takes it away again, so topics, labs and threads never meet. (A database for each lab
 would cost 36 ms to open and 5 ms to close; a lab fixture lives 80 ms.)
 
-DuckDB reads no file at all. Segments are read and checked by ``folder.py``, so the bytes that were hashed are the
-bytes that are searched, and no query can open another path, whatever slips through ``sql.py``.
+DuckDB reads no file but the segments of a folder, in a database of that folder's own, which cannot open another path,
+whatever slips through ``sql.py``; ``reader.py`` has compared each with its sha256 before.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from emulator.logs.scan import ROWS, Scan
+
 if TYPE_CHECKING:
     import duckdb
 
-ROWS = "vpclab rows"
-"""The name under which a query sees its Arrow table."""
-
-REQUIRED: dict[str, str | bool | int | float | list[str]] = {
+REQUIRED: dict[str, bool | int] = {
     "threads": 2,
     "enable_external_access": False,
     "autoinstall_known_extensions": False,
@@ -48,27 +48,26 @@ class Engine:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._connection: duckdb.DuckDBPyConnection | None = None
-        self._macros: set[str] = set()
+        self._connections: dict[Path | None, duckdb.DuckDBPyConnection] = {}
+        self._macros: dict[Path | None, set[str]] = {}
 
-    def integers(self, table: pa.Table, sql: str, parameters: Sequence[str]) -> npt.NDArray[np.int64]:
+    def integers(self, table: pa.Table | Scan, sql: str, parameters: Sequence[str]) -> npt.NDArray[np.int64]:
         """The one int64 column, without nulls, that ``sql`` answers; it knows ``table`` as ``"vpclab rows"``.
 
         Through numpy, for a small answer comes 2 ms sooner so than through Arrow.
         """
-        with self._cursor(table) as cursor:
+        with self._cursor(table, {}) as cursor:
             (values,) = cursor.execute(sql, list(parameters)).fetchnumpy().values()
             return np.asarray(values, np.int64)
 
     def table(
-        self, table: pa.Table, sql: str, parameters: Sequence[str], macros: Mapping[str, str] | None = None
+        self, table: pa.Table | Scan, sql: str, parameters: Sequence[str], macros: Mapping[str, str] | None = None
     ) -> pa.Table:
         """The answer of ``sql``, which knows ``table`` as ``"vpclab rows"``.
 
         ``macros`` are definitions of what it calls, by name, each behind those that it calls; they stay.
         """
-        with self._cursor(table) as cursor:
-            self._define(macros or {}, cursor)
+        with self._cursor(table, macros or {}) as cursor:
             answer = cursor.sql(sql, params=list(parameters))
             if any('MAP("NULL"' in str(kind) for kind in answer.types):
                 # Arrow ends the whole process over a map whose keys have no type.
@@ -88,16 +87,34 @@ class Engine:
     def after_fork(self) -> None:
         self._lock.release()
 
+    def forget(self, folder: Path) -> None:
+        """Close the database of a folder."""
+        with self._lock:
+            connection = self._connections.pop(folder, None)
+            if connection is not None:
+                connection.close()
+
     @contextmanager
-    def _cursor(self, table: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _cursor(self, table: pa.Table | Scan, macros: Mapping[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
         import duckdb
 
+        source = table.table if isinstance(table, Scan) else table
+        folder = table.folder if isinstance(table, Scan) else None
         with self._lock:
-            if self._connection is None:
-                self._connection = _opened()
-            cursor = self._connection.cursor()
+            if folder not in self._connections:
+                self._connections[folder] = _opened(folder)
+                self._macros[folder] = set()
+            cursor = self._connections[folder].cursor()
+            for name in macros:
+                if name not in self._macros[folder]:
+                    cursor.execute(macros[name])
+                    self._macros[folder].add(name)
         try:
-            cursor.register(ROWS, table)
+            if source is None:
+                assert isinstance(table, Scan)
+                cursor.execute(f'CREATE TEMP VIEW "{ROWS}" AS {table.relation()}')
+            else:
+                cursor.register(ROWS, source)
             yield cursor
         except duckdb.Error as refused:
             # What follows would show our SQL, or advise settings that are locked.
@@ -105,31 +122,30 @@ class Engine:
         finally:
             cursor.close()
 
-    def _define(self, macros: Mapping[str, str], cursor: duckdb.DuckDBPyConnection) -> None:
-        with self._lock:
-            for name, definition in macros.items():
-                if name not in self._macros:
-                    cursor.execute(definition)
-                    self._macros.add(name)
-
     def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-            self._macros.clear()
+        while self._connections:
+            self._connections.popitem()[1].close()
 
 
-def _opened() -> duckdb.DuckDBPyConnection:
+def _opened(folder: Path | None) -> duckdb.DuckDBPyConnection:
     import duckdb
 
-    connection = duckdb.connect(":memory:", config=REQUIRED)
+    connection = duckdb.connect(":memory:")
+    if folder is not None:
+        connection.execute(f"SET allowed_directories = [{_text(str(folder))}]")
+    for name, value in REQUIRED.items():
+        connection.execute(f"SET GLOBAL {name} = {value}")
     for name, value in OPTIONAL.items():
         try:
-            connection.execute(f"SET {name} = {value}")
+            connection.execute(f"SET GLOBAL {name} = {value}")
         except duckdb.CatalogException:
             continue
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
 ENGINE = Engine()

@@ -1,25 +1,25 @@
 """A query, understood: which columns DuckDB is to see, and what it is to say of them.
 
-Made and run in two steps, because between them somebody has to bring the columns: a topic its own, or the worker
-(``worker.py``) those that it is sent.
+Made and run in two steps, because a comparison tells in the first how far back the second has to look.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from emulator.errors import InvalidValue
-from emulator.logs.compile import compile_condition
+from emulator.logs.compile import compile_ages
 from emulator.logs.condition import All, Condition
-from emulator.logs.engine import ENGINE, ROWS, EngineRefused
-from emulator.logs.index import Index
+from emulator.logs.engine import ENGINE, EngineRefused
+from emulator.logs.index import Age
 from emulator.logs.query import QueryText
-from emulator.logs.records import TIME
 from emulator.logs.refusal import refuse
-from emulator.logs.view import Int64s, int64_array, int64_values
+from emulator.logs.scan import ORDER, ROWS, Scan, quoted
+from emulator.logs.view import int64_array
 
 LANGUAGES = ("lucene", "cql", "sls")
 
@@ -31,15 +31,15 @@ AT = "at"
 class Question:
     """A query with all that it takes to understand it.
 
-    ``schema``  of the topic's rows
+    ``schema``         of the topic's rows
     ``low``, ``high``  the first second asked for, and the first that is not; None for no bound
-    ``most``    how many rows of an answer are wanted, None for all
-    ``now_s``   what the clock says
+    ``most``           how many rows of an answer are wanted, None for all
+    ``now_s``          what the clock says
     """
 
     text: QueryText
     language: str
-    index: Index
+    ages: Sequence[Age]
     schema: pa.Schema
     now_s: float
     low: int | None = None
@@ -49,50 +49,62 @@ class Question:
 
 
 class RawPlan:
-    """A search without SQL: which rows the condition holds for.
-
-    ``columns``     of the topic that DuckDB is to see, in the order of their ``c0``, ``c1``, …
-    ``everything``  no row has to be looked at
-    """
+    """A search without SQL: which rows the condition holds for."""
 
     lookback_s = 0
 
     def __init__(self, question: Question, condition: Condition) -> None:
         self._question = question
-        self._where = compile_condition(condition, question.index, question.schema, question.text)
-        self.everything = isinstance(condition, All)
-        self.columns = self._where.columns or [TIME]
+        self._where = compile_ages(condition, question.ages, question.schema, question.text)
 
-    def run(self, seen: pa.Table) -> Int64s:
-        """The numbers of the rows that are found, in the order that is wanted."""
+    def answer(self, scan: Scan) -> pa.Table:
+        """The rows that are found, in the order that is wanted."""
         most, newest_first = self._question.most, self._question.newest_first
-        if self.everything or seen.num_rows == 0:
-            numbers = np.arange(seen.num_rows, dtype=np.int64)
-            return (numbers[::-1] if newest_first else numbers)[:most]
+        try:
+            if scan.table is None:
+                return self._from_files(scan, most, newest_first)
+            return self._from_table(scan.table, most, newest_first)
+        except EngineRefused as refused:
+            raise self._question.text.refuse(0, f"the search could not be run: {refused}") from None
+
+    def _from_table(self, rows: pa.Table, most: int | None, newest_first: bool) -> pa.Table:
+        if self._where.sql == "TRUE" or rows.num_rows == 0:
+            found = np.arange(rows.num_rows, dtype=np.int64)
+            return rows.take(int64_array((found[::-1] if newest_first else found)[:most]))
         # DuckDB says which rows, Arrow gathers them: only the columns of the condition pass through DuckDB.
-        seen = seen.append_column(AT, [int64_array(np.arange(seen.num_rows, dtype=np.int64))])
+        columns = self._where.columns
+        seen = rows.select(columns).rename_columns([f"c{at}" for at in range(len(columns))])
+        seen = seen.append_column(AT, [int64_array(np.arange(rows.num_rows, dtype=np.int64))])
         statement = f'SELECT "{AT}" FROM "{ROWS}" WHERE {self._where.sql}'
         if most is not None:
             statement += f' ORDER BY "{AT}" {"DESC" if newest_first else "ASC"} LIMIT {most}'
-        try:
-            found = np.sort(ENGINE.integers(seen, statement, self._where.parameters))
-        except EngineRefused as refused:
-            raise self._question.text.refuse(0, f"the search could not be run: {refused}") from None
-        return found[::-1] if newest_first else found
+        found = np.sort(ENGINE.integers(seen, statement, self._where.parameters))
+        return rows.take(int64_array(found[::-1] if newest_first else found))
 
-    def answer(self, seen: pa.Table) -> pa.Table:
-        """The same as a table of one column."""
-        return pa.table({AT: int64_array(np.ascontiguousarray(self.run(seen)))})
+    def _from_files(self, scan: Scan, most: int | None, newest_first: bool) -> pa.Table:
+        """From the near end of the time range on, for as long as there are too few."""
+        found = [scan.schema.empty_table()]
+        wanted = most
+        steps = [scan] if most is None else scan.steps(most, newest_first)
+        for step in steps:
+            found.append(ENGINE.table(step, self._statement(wanted, newest_first), self._where.parameters))
+            if wanted is not None:
+                wanted -= found[-1].num_rows
+                if wanted == 0:
+                    break
+        return pa.concat_tables(found)
 
-
-def seen_columns(rows: pa.Table, columns: list[str]) -> pa.Table:
-    """The columns that DuckDB is to see, under the names that its SQL has for them."""
-    return rows.select(columns).rename_columns([f"c{at}" for at in range(len(columns))])
-
-
-def numbers_of(answer: pa.Table) -> Int64s:
-    """The numbers of rows in an answer without SQL."""
-    return int64_values(answer[AT])
+    def _statement(self, most: int | None, newest_first: bool) -> str:
+        names = self._question.schema.names
+        inner = [f"{quoted(name)} AS r{at}" for at, name in enumerate(names)]
+        inner += [f"{quoted(name)} AS c{at}" for at, name in enumerate(self._where.columns)]
+        direction = "DESC" if newest_first else "ASC"
+        order = ", ".join(f"r{names.index(name)} {direction}" for name in ORDER)
+        return (
+            f"SELECT {', '.join(f'r{at} AS {quoted(name)}' for at, name in enumerate(names))}"
+            f' FROM (SELECT {", ".join(inner)} FROM "{ROWS}") WHERE {self._where.sql} ORDER BY {order}'
+            + ("" if most is None else f" LIMIT {most}")
+        )
 
 
 def parsed(query: QueryText, language: str) -> tuple[Condition, int | None]:

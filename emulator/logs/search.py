@@ -10,11 +10,10 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 from emulator.errors import InvalidValue, QueryError
-from emulator.logs.plan import Question, seen_columns
+from emulator.logs.plan import Question
 from emulator.logs.query import QueryText
 from emulator.logs.records import Records, computed_records, found_records
 from emulator.logs.refusal import refuse
-from emulator.logs.view import int64_array
 
 if TYPE_CHECKING:
     from emulator.logs.topic import Topic
@@ -62,13 +61,14 @@ def search(topic: Topic, wanted: Asked) -> Records:
     """The answer to ``wanted``."""
     from emulator.logs.analysis import SqlPlan, understood
 
+    ages, scan = topic.searchable(), topic.scan(wanted.low, wanted.high)
     # One more than wanted, to see whether the limit cuts.
     last = None if wanted.limit is None else wanted.offset + wanted.limit
     question = Question(
         text=wanted.text,
         language=wanted.language,
-        index=topic.searchable(),
-        schema=topic.schema(),
+        ages=ages,
+        schema=scan.schema,
         now_s=topic.now(),
         low=wanted.low,
         high=wanted.high,
@@ -79,14 +79,15 @@ def search(topic: Topic, wanted: Asked) -> Records:
     if isinstance(plan, SqlPlan) and (wanted.offset or wanted.newest_first):
         message = "SQL orders and pages by itself: order by, limit"
         raise refuse(InvalidValue, topic.profile, "limit.range", message, object=topic.id)
-    rows, columns = topic.rows(None if wanted.low is None else wanted.low - plan.lookback_s, wanted.high)
-    seen = seen_columns(rows, plan.columns)
-    if isinstance(plan, SqlPlan):
-        answer = plan.answer(seen)
-        return computed_records(answer.slice(0, last), last is None or answer.num_rows <= last)
-    found = plan.run(seen)
-    complete = last is None or len(found) <= last
-    return found_records(rows.take(int64_array(found[wanted.offset : last])), columns, complete)
+    if plan.lookback_s and wanted.low is not None:
+        scan = topic.scan(wanted.low - plan.lookback_s, wanted.high)
+    rows = plan.answer(scan)
+    complete = last is None or rows.num_rows <= last
+    rows = rows.slice(wanted.offset, wanted.limit)
+    computed = isinstance(plan, SqlPlan)
+    found = computed_records(rows, complete) if computed else found_records(rows, scan.shapes, complete)
+    topic.count_read(found.arrow().nbytes)
+    return found
 
 
 def _text(topic: Topic, query: object) -> QueryText:

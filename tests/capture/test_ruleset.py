@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Action, Rule
-from emulator.fabric import marks, ruleset
+from emulator.fabric import chains, marks, ruleset
 from emulator.fabric.decisions import Clause
 from emulator.providers import profile
 
@@ -40,7 +40,7 @@ DENY_OUT = Rule(8, "", "egress", "deny")
 
 
 def clauses(*rules: Rule) -> list[Clause]:
-    return [clause for rule in rules for clause in ruleset.clauses(rule)]
+    return [clause for rule in rules for clause in chains.clauses(rule)]
 
 
 def no_chain() -> str:
@@ -49,12 +49,12 @@ def no_chain() -> str:
 
 def test_a_list_of_groups_as_a_chain() -> None:
     rules = clauses(ACCEPT_IN, PING_IN, MEMBERS_IN, DENY_IN)
-    assert ruleset.group_chain("g1", "ingress", rules, {}, no_chain) == (GROUP_CHAIN, {})
+    assert chains.group_chain("g1", "ingress", rules, {}, no_chain) == (GROUP_CHAIN, {})
 
 
 def test_an_acl_as_a_chain_lets_its_own_subnet_pass() -> None:
     rules = clauses(DNS_OUT, DENY_OUT)
-    assert ruleset.acl_chain("l2", IPv4Network("10.16.0.0/24"), "egress", rules, {}, no_chain) == (ACL_CHAIN, {})
+    assert chains.acl_chain("l2", IPv4Network("10.16.0.0/24"), "egress", rules, {}, no_chain) == (ACL_CHAIN, {})
 
 
 LONG_CHAIN = """\
@@ -91,13 +91,13 @@ def test_a_long_list_becomes_a_few_lookups() -> None:
         rule(9, "deny", None),
     )
     subnet = IPv4Network("10.16.0.0/24")
-    text, chains = ruleset.acl_chain("l1", subnet, "ingress", rules, {}, lambda: next(names))
-    assert (text, list(chains.values())) == (LONG_CHAIN, ["d1", "d2"])
+    text, first = chains.acl_chain("l1", subnet, "ingress", rules, {}, lambda: next(names))
+    assert (text, list(first.values())) == (LONG_CHAIN, ["d1", "d2"])
     # What says the same stays; a change of one port writes its chain anew and what leads there.
     rules[1:2] = clauses(rule(10, "deny", 6, ssh, "10.0.0.0/23"))
-    text, changed = ruleset.acl_chain("l1", subnet, "ingress", rules, chains, lambda: next(names))
+    text, changed = chains.acl_chain("l1", subnet, "ingress", rules, first, lambda: next(names))
     assert list(changed.values()) == ["d3", "d4"]
-    text, again = ruleset.acl_chain("l1", subnet, "ingress", rules, changed, no_chain)
+    text, again = chains.acl_chain("l1", subnet, "ingress", rules, changed, no_chain)
     assert again == changed
     assert "add chain inet vpc d" not in text
 
@@ -113,9 +113,9 @@ def test_a_long_list_becomes_a_few_lookups() -> None:
 )
 def test_a_verdict_is_written_into_the_mark(rule: Rule, statement: str) -> None:
     name = f"r{rule.number}"
-    assert ruleset.verdict_chain(rule) == f"add chain inet vpc {name}\nadd rule inet vpc {name} {statement}\n"
+    assert chains.verdict_chain(rule) == f"add chain inet vpc {name}\nadd rule inet vpc {name} {statement}\n"
     if rule.action == "deny":
-        assert ruleset.denial_chain(rule) == ruleset.verdict_chain(rule)
+        assert chains.denial_chain(rule) == chains.verdict_chain(rule)
 
 
 @given(
@@ -124,7 +124,7 @@ def test_a_verdict_is_written_into_the_mark(rule: Rule, statement: str) -> None:
     action=st.sampled_from(["allow", "deny"]),
 )
 def test_direction_verdict_and_number_never_meet_in_the_mark(number: int, direction: str, action: str) -> None:
-    text = ruleset.verdict_chain(Rule(number, "", direction, action))  # type: ignore[arg-type]
+    text = chains.verdict_chain(Rule(number, "", direction, action))  # type: ignore[arg-type]
     mark = int(re.search(r"meta mark set (0x[0-9a-f]+)", text)[1], 16)  # type: ignore[index]
 
     assert mark & marks.RULE == number
@@ -184,7 +184,7 @@ def test_every_list_of_rules_ends_with_one_that_matches_all(name: str) -> None:
 
     for direction in ("ingress", "egress"):
         for rules in (cloud.group_rules(vpc.id, [group.id], direction), cloud.acl_rules(acl.id, direction)):
-            assert [ruleset.match(clause) for clause in ruleset.clauses(rules[-1])] == [""]
+            assert [chains.match(clause) for clause in chains.clauses(rules[-1])] == [""]
 
 
 # long changes ------------------------------------------------------------------------------------------

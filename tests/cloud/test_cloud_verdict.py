@@ -132,6 +132,14 @@ def test_acls_do_not_see_one_subnet():
     assert not judge(there.cloud, Packet(B, C, 1)).delivered
 
 
+def test_acls_do_not_see_what_is_sent_to_an_address_of_the_subnet_that_nobody_has():
+    there = open_world("tencent")
+    there.acl(A)
+    inside, outside = (judge(there.cloud, Packet(A, IPv4Address(to), 1)) for to in ("10.0.1.99", "10.0.2.99"))
+    assert (inside.at_source.action, outside.at_source.action) == ("allow", "deny")
+    assert [step.stage for step in inside.at_source.steps] == ["security group"]
+
+
 def test_established_passes_groups_and_not_acls():
     there = world("tencent")
     reply = Packet(B, A, 1)

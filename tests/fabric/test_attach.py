@@ -321,7 +321,8 @@ def test_many_come_at_once_from_many_threads(pair: Any) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert failed == []
+    for error in failed:
+        raise error
     assert len({cvm.id for cvm in made}) == 18
     assert pair.a.ping(pair.b).received == 1
 

@@ -16,7 +16,7 @@ from emulator.cloud.account import Cloud
 from emulator.cloud.model import PORTS_PROTOCOLS, Direction, Rule
 from emulator.cloud.rules import parse_ports
 from emulator.cloud.verdict import Packet, matches
-from emulator.fabric import ruleset
+from emulator.fabric import chains
 from emulator.fabric.decisions import GROWTH, Clause, Line, Steps, Table, Tree, decide
 from emulator.providers import profile
 
@@ -135,7 +135,7 @@ def first_match(rules: Sequence[Rule], protocol: int, port: int, address: int) -
 
 
 def clauses(rules: Sequence[Rule]) -> list[Clause]:
-    return [clause for rule in rules for clause in ruleset.clauses(rule)]
+    return [clause for rule in rules for clause in chains.clauses(rule)]
 
 
 @settings(max_examples=60)

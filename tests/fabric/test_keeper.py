@@ -93,6 +93,19 @@ def test_netns_makes_namespaces_with_sysctls_and_drop_closes_them(keeper: Keeper
 
 
 @pytest.mark.kernel
+def test_statistics_are_those_of_the_namespace(keeper: KeeperClient) -> None:
+    one, other = keeper.make_namespaces(2, "tag")
+    keeper.netlink([(one, 0, UP)])
+    with keeper.socket(one, socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"to nobody", ("127.0.0.1", 9))
+    sent = [line.split()[10] for line in keeper.statistics(one).splitlines() if line.startswith(b"Ip:")]
+    none = [line.split()[10] for line in keeper.statistics(other).splitlines() if line.startswith(b"Ip:")]
+    assert sent[0] == none[0] == b"OutRequests"
+    assert int(sent[1]) > int(none[1]) == 0
+    assert b"InTruncatedPkts" in keeper.statistics(one)
+
+
+@pytest.mark.kernel
 def test_netlink_carries_messages_and_stops_at_the_first_refusal(keeper: KeeperClient) -> None:
     one, other = keeper.make_namespaces(2, "tag")
     lo, missing = netlink.get_link(1), netlink.get_link(77)

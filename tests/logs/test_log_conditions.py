@@ -29,8 +29,10 @@ from emulator.logs.condition import (
     Wild,
     Words,
 )
-from emulator.logs.plan import Question, RawPlan, seen_columns
+from emulator.logs.index import Age
+from emulator.logs.plan import Question, RawPlan
 from emulator.logs.query import QueryText
+from emulator.logs.records import ROW
 from emulator.providers import profile
 
 INDEX = Index(
@@ -366,11 +368,10 @@ often = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCh
 @given(conditions(["any", "all", "phrase"], *empties, expressions))
 def test_the_engine_agrees_with_the_evaluator(topic_of: Callable[[str], Topic], condition: Condition) -> None:
     topic = topic_of("tencent")
-    rows, _ = topic.rows()
-    question = Question(QueryText("", profile("tencent")), "lucene", INDEX, rows.schema, now_s=0)
-    plan = RawPlan(question, condition)
-    found = plan.run(seen_columns(rows, plan.columns))
-    assert found.tolist() == [at for at, row in enumerate(ROWS) if holds(condition, row)]
+    scan = topic.scan()
+    question = Question(QueryText("", profile("tencent")), "lucene", [Age(INDEX, 0, None)], scan.schema, now_s=0)
+    found = RawPlan(question, condition).answer(scan)
+    assert found[ROW].to_pylist() == [at for at, row in enumerate(ROWS) if holds(condition, row)]
 
 
 @often

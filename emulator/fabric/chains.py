@@ -1,0 +1,262 @@
+"""The tenant's rules as chains of nftables text. Pure: no kernel, no state.
+
+A list of rules becomes a chain (``g…`` of security groups, ``l…`` of an ACL at a subnet), with chains for the decisions
+on the way through a long one (``d…``, see decisions.py) and one for each rule that decides (``r…``), which writes the
+rule's number into the packet's mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+
+from emulator.cloud.account import Cloud
+from emulator.cloud.model import Direction, Rule
+from emulator.cloud.templates import Service
+from emulator.fabric import marks
+from emulator.fabric.decisions import EVERY_ADDRESS, Branch, Clause, Interval, Line, Steps, Tree, decide
+from emulator.fabric.ruleset import TABLE
+
+_SHORT_TABLE = 5
+"""Addresses that are compared one by one: a thousand maps without a name take nft a third of a second."""
+
+
+def verdict_chain(rule: Rule) -> str:
+    """The chain of a security group's rule: it writes the verdict into the mark, an acceptance into the connection
+    too."""
+    mark = rule.number | (marks.IN if rule.direction == "ingress" else 0)
+    if rule.action == "deny":
+        return denial_chain(rule)
+    keep, put = (0xFFFF, rule.number << 16) if rule.direction == "ingress" else (0xFFFF0000, rule.number)
+    return (
+        f"add chain {TABLE} r{rule.number}\nadd rule {TABLE} r{rule.number} "
+        f"meta mark set {mark:#x} ct mark set ct mark & {keep:#x} | {put:#x}\n"
+    )
+
+
+def denial_chain(rule: Rule) -> str:
+    """The chain of a denying rule. Of ACLs there is no other: one that allows leaves the mark as it is."""
+    mark = rule.number | marks.REJECT | (marks.IN if rule.direction == "ingress" else 0)
+    return f"add chain {TABLE} r{rule.number}\nadd rule {TABLE} r{rule.number} meta mark set {mark:#x}\n"
+
+
+def clauses(rule: Rule, cloud: Cloud | None = None) -> Iterator[Clause]:
+    """What a rule is about, as the decisions want it; ``cloud`` knows the templates that it names."""
+    services: Iterable[Service] = [(rule.protocol, rule.ports)]
+    if rule.service is not None and cloud is not None:
+        services = cloud.services_of(rule.service)
+    for protocol, ports in services:
+        clause = Clause(rule, protocol, ports, source_ports=rule.source_ports, local=_ends(rule.local))
+        if rule.peer is None or isinstance(rule.peer, IPv4Network):
+            yield replace(clause, addresses=_ends(rule.peer))
+        elif cloud is not None and rule.peer in cloud.templates:
+            for first, last in cloud.addresses_of(rule.peer):
+                yield replace(clause, addresses=(int(first), int(last)))
+        else:
+            yield replace(clause, members=rule.peer)
+
+
+def _ends(network: IPv4Network | None) -> Interval | None:
+    return None if network is None else (int(network.network_address), int(network.broadcast_address))
+
+
+def match(clause: Clause, *, decided: bool = False) -> str:
+    """What a packet must look like, as nftables expressions, each with a space behind it; empty for any packet.
+
+    A group as peer stands for the set ``m_<group>`` of its members' addresses. ``decided``: protocol and port are known
+    to be right.
+    """
+    parts = []
+    if clause.protocol is not None and not decided:
+        parts.append(f"meta l4proto {clause.protocol} ")
+    if clause.members is not None:
+        parts.append(f"ip {_other_side(clause.rule)} @{members_set(clause.members)} ")
+    elif clause.addresses not in (None, EVERY_ADDRESS):
+        parts.append(f"ip {_other_side(clause.rule)} {_addresses(*clause.addresses)} ")
+    if clause.local not in (None, EVERY_ADDRESS):
+        parts.append(f"ip {_this_side(clause.rule)} {_addresses(*clause.local)} ")
+    if clause.source_ports is not None:
+        parts.append(f"th sport {_intervals(clause.source_ports)} ")
+    if clause.ports is not None and not decided:
+        parts.append(f"th dport {_intervals(clause.ports)} ")
+    return "".join(parts)
+
+
+def _other_side(rule: Rule) -> str:
+    return "saddr" if rule.direction == "ingress" else "daddr"
+
+
+def _this_side(rule: Rule) -> str:
+    return "daddr" if rule.direction == "ingress" else "saddr"
+
+
+def _intervals(intervals: Iterable[Interval]) -> str:
+    return "{ " + ", ".join(_interval(*interval) for interval in intervals) + " }"
+
+
+def _interval(low: object, high: object) -> str:
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _addresses(low: int, high: int) -> str:
+    size = high - low + 1
+    if size > 1 and size & (size - 1) == 0 and low % size == 0:
+        return f"{IPv4Address(low)}/{33 - size.bit_length()}"
+    return _interval(IPv4Address(low), IPv4Address(high))
+
+
+class Writing:
+    """The chain of a list of rules in the making, and the chains that it goes through.
+
+    ``kept`` are such chains by what they say, from when the list was last written: one that says the same still stands.
+    ``chains`` are all that are wanted now; ``fresh`` names new ones.
+    """
+
+    def __init__(self, name: str, direction: Direction, kept: Mapping[str, str], fresh: Callable[[], str]) -> None:
+        self._name, self._kept, self._fresh = name, kept, fresh
+        self._in = direction == "ingress"
+        self.chains: dict[str, str] = {}
+        self._rules: list[str] = []
+        self._steps_written: dict[int, str] = {}
+
+    def text(self) -> str:
+        new = {content: chain for content, chain in self.chains.items() if content not in self._kept}
+        lines = [f"add chain {TABLE} {name}\n" for name in (self._name, *new.values())]
+        lines.append(f"flush chain {TABLE} {self._name}\n")
+        lines += [_rule(chain, statement) for content, chain in new.items() for statement in content.splitlines()]
+        return "".join(lines) + "".join(_rule(self._name, statement) for statement in self._rules)
+
+    def add(self, statement: str) -> None:
+        self._rules.append(statement)
+
+    def decide(self, clauses: Sequence[Clause]) -> None:
+        """Go to the first of these clauses that matches."""
+        parts = decide(clauses)
+        for number, part in enumerate(parts):
+            if isinstance(part, Line):
+                self._rules += [match(clause) + self.verdict(clause.rule) for clause in part.clauses]
+            else:
+                self._tree(part, last=number + 1 == len(parts))
+
+    def verdict(self, rule: Rule) -> str:
+        return f"goto r{rule.number}"
+
+    def inner_verdict(self, rule: Rule) -> str:
+        """The verdict in a chain that this one jumps to, which comes back; ``decided`` tells then."""
+        return self.verdict(rule)
+
+    def decided(self) -> str:
+        """The statement after a jump that lets nothing pass that was decided."""
+        return f"meta mark & {marks.IN:#x} == {marks.IN:#x} return" if self._in else "meta mark != 0 return"
+
+    def _tree(self, tree: Tree, *, last: bool) -> None:
+        self._steps_written.clear()
+        how, verdict = ("goto", self.verdict) if last else ("jump", self.inner_verdict)
+        protocols = [(str(number), self._branch(branch, how, verdict)) for number, branch in tree.protocols.items()]
+        protocols = [(protocol, target) for protocol, target in protocols if target]
+        if protocols:
+            self.add(f"meta l4proto {_vmap(protocols)}")
+            if any(target.startswith("jump") for _, target in protocols):
+                self.add(self.decided())
+        self._rules += self._steps(tree.other, self.verdict)
+
+    def _branch(self, branch: Branch, how: str, verdict: Callable[[Rule], str]) -> str:
+        """Where a protocol's packets go; empty where nothing is said about them."""
+        if not branch.ports:
+            return self._target(branch.other, how, self.verdict, verdict)
+        ports = [
+            (_interval(low, high), self._target(steps, "goto", verdict, verdict)) for low, high, steps in branch.ports
+        ]
+        statements = [f"th dport {_vmap((key, target or 'return') for key, target in ports)}"]
+        return f"{how} {self._chain([*statements, *self._steps(branch.other, verdict)])}"
+
+    def _target(self, steps: Steps, how: str, verdict: Callable[[Rule], str], inner: Callable[[Rule], str]) -> str:
+        """A verdict that leads to these steps, empty where there are none."""
+        if not steps.steps:
+            return ""
+        first = steps.steps[0]
+        if isinstance(first, Clause) and first.anyone:
+            return verdict(first.rule)
+        if id(steps) not in self._steps_written:
+            self._steps_written[id(steps)] = self._chain(self._steps(steps, inner))
+        return f"{how} {self._steps_written[id(steps)]}"
+
+    def _steps(self, steps: Steps, verdict: Callable[[Rule], str]) -> list[str]:
+        statements = []
+        for step in steps.steps:
+            if isinstance(step, Clause):
+                statements.append(match(step, decided=True) + verdict(step.rule))
+                continue
+            side = _other_side(step.entries[0][2])
+            entries = [(_addresses(low, high), verdict(rule)) for low, high, rule in step.entries]
+            if len(entries) < _SHORT_TABLE:
+                statements += [f"ip {side} {key} {target}" for key, target in entries]
+            else:
+                statements.append(f"ip {side} {_vmap(entries)}")
+        return statements
+
+    def _chain(self, statements: Iterable[str]) -> str:
+        """A chain that says this."""
+        content = "\n".join(statements)
+        if content not in self.chains:
+            self.chains[content] = self._kept.get(content) or self._fresh()
+        return self.chains[content]
+
+
+class AclWriting(Writing):
+    """Of an ACL: a packet that is allowed keeps its mark, but for a bit on its way back from a jump."""
+
+    def verdict(self, rule: Rule) -> str:
+        return "return" if rule.action == "allow" else super().verdict(rule)
+
+    def inner_verdict(self, rule: Rule) -> str:
+        if rule.action == "deny":
+            return super().verdict(rule)
+        return f"goto {self._chain([f'meta mark set meta mark | {marks.PASSED:#x}'])}"
+
+    def decided(self) -> str:
+        done = self._chain([f"meta mark set meta mark & {0xFFFF_FFFF ^ marks.PASSED:#x}"])
+        return f"meta mark & {marks.PASSED | marks.REJECT:#x} != 0 goto {done}"
+
+
+def _rule(chain: str, statement: str) -> str:
+    return f"add rule {TABLE} {chain} {statement}\n"
+
+
+def _vmap(entries: Iterable[tuple[str, str]]) -> str:
+    return "vmap { " + ", ".join(f"{key} : {verdict}" for key, verdict in entries) + " }"
+
+
+def members_set(group_id: str) -> str:
+    return "m_" + group_id.replace("-", "_")
+
+
+def declare_members(group_id: str) -> str:
+    """The set of a group's member addresses, empty."""
+    return f"add set {TABLE} {members_set(group_id)} {{ type ipv4_addr; }}\n"
+
+
+def group_chain(
+    name: str, direction: Direction, clauses: Sequence[Clause], kept: Mapping[str, str], fresh: Callable[[], str]
+) -> tuple[str, dict[str, str]]:
+    """(Re)write the chain of one list of security groups for one direction: first match decides. Also the chains that
+    it goes through, by what they say; ``kept`` are those of before, ``fresh`` names new ones."""
+    writing = Writing(name, direction, kept, fresh)
+    writing.decide(clauses)
+    return writing.text(), writing.chains
+
+
+def acl_chain(
+    name: str,
+    subnet: object,
+    direction: Direction,
+    clauses: Sequence[Clause],
+    kept: Mapping[str, str],
+    fresh: Callable[[], str],
+) -> tuple[str, dict[str, str]]:
+    """The same of an ACL at one subnet and direction; traffic within the subnet passes by."""
+    writing = AclWriting(name, direction, kept, fresh)
+    writing.add(f"ip {'saddr' if direction == 'ingress' else 'daddr'} {subnet} return")
+    writing.decide(clauses)
+    return writing.text(), writing.chains

@@ -1,0 +1,214 @@
+"""A lab in which many packets are sent at once, and what was recorded of them is compared with the reference.
+
+CVMs answer nothing. Packets are frames put on the CVM's own link, so that nothing but the VPC has a say in them. The
+connection table is emptied before each volley, so that its packets begin connections.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
+
+from emulator.capture.windows import window_end
+from emulator.cloud.model import PORTS_PROTOCOLS, Eni, Rule
+from emulator.cloud.verdict import Judge, Judgement, Packet
+from emulator.fabric import netlink, wire
+
+TCP, UDP, ICMP = 6, 17, 1
+DEAF = "table inet deaf {\n chain input {\n  type filter hook input priority 0; policy drop;\n }\n}\n"
+FORGET_ALL = wire.message(1 << 8 | 2, wire.REQUEST | wire.ACK, 1, struct.pack("=BBH", 0, 0, 0))  # IPCTNL_MSG_CT_DELETE
+
+Key = tuple[int, str, str, str, int, str, int | None, str, int | None]
+"""(start of the window, ENI, direction, action, protocol, source, port, destination, port); of ICMP the identifier and
+type << 8 | code."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is said of a flow; ``rule`` is the number of the one that decided."""
+
+    rule: int
+    packets: int
+    bytes: int
+
+
+class Ground:
+    """A lab with one VPC: volleys of packets and windows follow each other, and :meth:`compare` looks at the records of
+    all of them, at the ENIs of what :meth:`record` was called for."""
+
+    def __init__(self, lab: Any) -> None:
+        self.lab = lab
+        self.vpc = lab.create_vpc("10.16.0.0/16", name="ground")
+        self.topic = lab.logs.create_topic("flows", logset="proof")
+        self.sent = 0
+        self._recorded: list[str] = []
+        self._links: dict[IPv4Address, tuple[socket.socket, bytes]] = {}
+        self._wanted: dict[Key, Counter[tuple[int, int]]] = {}
+        self._compared_to = 0
+        self._icmp_is_one = lab.profile.provider == "alibaba"
+
+    def close(self) -> None:
+        """Close the senders' sockets; the lab is another's."""
+        for link, _ in self._links.values():
+            link.close()
+
+    def record(self, resource: Any) -> None:
+        resource.create_flow_log(topic=self.topic)
+        self._recorded.append(resource.id)
+
+    @property
+    def enis(self) -> list[Eni]:
+        """Those at CVMs."""
+        return [eni for eni in self.lab.cloud.enis.values() if eni.cvm_id is not None]
+
+    def change(self, change: Callable[[Any], object]) -> None:
+        """Change rules of any security groups and ACLs, all in one transaction of the kernel."""
+        cloud = self.lab.cloud
+        self.lab._change(change, lambda fabric, _: fabric.rules_changed(*cloud.groups, *cloud.acls), self.vpc.id)
+
+    def volley(self, packets: Iterable[Packet]) -> None:
+        """Send packets, each the first of its connection, and answers to the datagrams among them that arrive."""
+        self._prepare()
+        ns = self.lab.fabric.vpcs[self.vpc.id].ns
+        netlink.send(self.lab.fabric.keeper, [(ns, netlink.NETFILTER, FORGET_ALL)], "forget all connections")
+        judge = Judge(self.lab.cloud)
+        for packet in packets:
+            verdict = judge.verdict(packet, vpc_id=self.vpc.id)
+            size = self._send(packet)
+            for end in (verdict.at_source, verdict.at_destination):
+                self._want(packet, size, end)
+            if packet.protocol == UDP and verdict.delivered:
+                answer = Packet(packet.dst, packet.src, UDP, packet.dst_port, packet.src_port)
+                back = judge.verdict(answer, established=True, vpc_id=self.vpc.id)
+                size = self._send(answer)
+                # The rule that let a connection through at an ENI is named for its answers there, too.
+                self._want(answer, size, back.at_source, verdict.at_destination)
+                self._want(answer, size, back.at_destination, verdict.at_source)
+
+    def pass_window(self) -> None:
+        self.lab.clock.advance(seconds=self.lab.profile.window_s)
+
+    def compare(self) -> None:
+        """Raise AssertionError where a record is not what the reference says, or the books do not balance."""
+        wanted, self._wanted = self._wanted, {}
+        found = self._found()
+        expected = {key: told(counts) for key, counts in wanted.items()}
+        if found != expected:
+            raise AssertionError(self._differences(expected, found))
+        self.lab.audit().check()
+
+    def _prepare(self) -> None:
+        """New CVMs become deaf, and get a socket at their link."""
+        fabric = self.lab.fabric
+        for eni in self.enis:
+            if eni.address not in self._links:
+                node = fabric.cvm(eni.cvm_id)
+                fabric.keeper.nft(node.ns, DEAF)
+                link = fabric.keeper.socket(node.ns, socket.AF_PACKET, socket.SOCK_RAW)
+                link.bind((f"eth{eni.device}", 0))
+                router = fabric.vpcs[eni.vpc_id].attached[eni.id].link.intf1.mac
+                self._links[eni.address] = link, bytes.fromhex((router + eni.mac).replace(":", ""))
+
+    def _send(self, packet: Packet) -> int:
+        """Put a packet on its sender's link; its IP total length."""
+        link, ethernet = self._links[packet.src]
+        data = ip_packet(packet)
+        link.send(ethernet + b"\x08\0" + data)
+        self.sent += 1
+        return len(data)
+
+    def _want(self, packet: Packet, size: int, end: Judgement | None, connection: Judgement | None = None) -> None:
+        if end is not None and self._is_recorded(end.eni_id):
+            start = window_end(self.lab.clock.now, self.lab.profile.window_s) - self.lab.profile.window_s
+            way = "out" if end.direction == "egress" else "in"
+            action = "ACCEPT" if end.action == "allow" else "REJECT"
+            counts = self._wanted.setdefault((start, end.eni_id, way, action, *self._flow(packet)), Counter())
+            counts[(end.rule or group_rule(connection)).number, size] += 1
+
+    def _is_recorded(self, eni_id: str) -> bool:
+        eni = self.lab.cloud.enis[eni_id]
+        return not {eni_id, eni.subnet_id, eni.vpc_id}.isdisjoint(self._recorded)
+
+    def _flow(self, packet: Packet) -> tuple[int, str, int | None, str, int | None]:
+        one: int | None = packet.src_port
+        two: int | None = packet.dst_port
+        if packet.protocol == ICMP:
+            one, two = (None, None) if self._icmp_is_one else (packet.src_port, 8 << 8)
+        elif packet.protocol not in PORTS_PROTOCOLS:
+            one = two = None
+        return packet.protocol, str(packet.src), one, str(packet.dst), two
+
+    def _found(self) -> dict[Key, Told]:
+        """What was recorded since the last comparison."""
+        lab = self.lab
+        self.pass_window()
+        lab.clock.advance(seconds=lab.profile.delay_s)
+        found: dict[Key, Told] = {}
+        for record in self.topic.search(start=self._compared_to):
+            self._compared_to = max(self._compared_to, record.time + 1)
+            if record["log-status"] == "OK":
+                fields = [record[name] for name in ("protocol", "srcaddr", "srcport", "dstaddr", "dstport")]
+                meta = record.meta
+                key = (record["start"], meta["eni_id"], meta["direction"], record["action"], *fields)
+                assert key not in found, f"two records of one flow: {key}"
+                found[key] = Told(meta["rule"], record["packets"], record["bytes"])
+        return found
+
+    def _differences(self, expected: dict[Key, Told], found: dict[Key, Told]) -> str:
+        """A few of the flows that differ, with the rules that are named."""
+        differing = [key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)]
+        lines = [f"{len(differing)} of {len(expected)} flows differ"]
+        for key in sorted(differing, key=str)[:5]:
+            lines.append(f"{key}:")
+            for who, says in (("the reference", expected.get(key)), ("the record", found.get(key))):
+                origin = says and self.lab.cloud.rule_origin(self.vpc.id, says.rule)
+                rule = origin and f"{origin.stage} {origin.owner_id}, priority {origin.rule.priority}: {origin.rule}"
+                lines.append(f"  {who}: {says} ({rule})")
+        return "\n".join(lines)
+
+
+def told(counts: Counter[tuple[int, int]]) -> Told:
+    """One record of what several rules decided alike: it names the one with the most packets, the smaller of equals."""
+    by_rule: Counter[int] = Counter()
+    for (rule, _), packets in counts.items():
+        by_rule[rule] += packets
+    rule = min(by_rule, key=lambda number: (-by_rule[number], number))
+    return Told(rule, counts.total(), sum(size * packets for (_, size), packets in counts.items()))
+
+
+def group_rule(judgement: Judgement | None) -> Rule:
+    """The rule of the groups that let a connection through."""
+    assert judgement is not None
+    return next(step.rule for step in judgement.steps if step.stage == "security group" and step.rule is not None)
+
+
+def ip_packet(packet: Packet) -> bytes:
+    """The packet as it is on the wire, with 8 bytes of data where there may be some."""
+    addresses = packet.src.packed + packet.dst.packed
+    ports = struct.pack(">HH", packet.src_port, packet.dst_port)
+    if packet.protocol == TCP:
+        body = ports + struct.pack(">IIBBHHH", 0, 0, 5 << 4, 2, 65_535, 0, 0)
+        body = body[:16] + checksum(addresses + struct.pack(">BBH", 0, TCP, len(body)) + body) + body[18:]
+    elif packet.protocol == UDP:
+        body = ports + struct.pack(">HH8x", 16, 0)
+    elif packet.protocol == ICMP:
+        body = struct.pack(">BBHHH8x", 8, 0, 0, packet.src_port, 1)
+        body = body[:2] + checksum(body) + body[4:]
+    elif packet.protocol in PORTS_PROTOCOLS:
+        body = ports + bytes(16)
+    else:
+        body = bytes(16)
+    head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0x4000, 64, packet.protocol, 0) + addresses
+    return head[:10] + checksum(head) + head[12:] + body
+
+
+def checksum(data: bytes) -> bytes:
+    """The Internet checksum (RFC 1071) of an even number of bytes."""
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total = (total & 0xFFFF) + (total >> 16)
+    return struct.pack(">H", ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF)
