@@ -52,6 +52,7 @@ class Profile:
     ``duplicate_rules_refused`` False: the same rule again in one group changes nothing
     ``idle_eni_refused``        no flow log on an ENI that is attached to no CVM
     ``tcp_flags``               records show TCP flags
+    ``logsets_deleted_empty``   a logset (project) that has topics is not deleted; else they go with it
     ``unique_flow_log_names``   two flow logs of a region may not share a name
     ``name_length``             most characters in the name of anything but a flow log
     ``flow_log_name_length``, ``flow_log_name_pattern``, ``description_length``  of flow logs; no description is fine
@@ -99,6 +100,7 @@ class Profile:
     duplicate_rules_refused: bool = False
     idle_eni_refused: bool = False
     tcp_flags: bool = False
+    logsets_deleted_empty: bool = False
     unique_flow_log_names: bool = False
     name_length: int = 60
     flow_log_name_length: tuple[int, int] = (1, 60)

@@ -10,7 +10,7 @@ text columns of 65,535 rows take 22 ms with it and 39 ms without.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from difflib import get_close_matches
@@ -34,8 +34,10 @@ from emulator.logs.condition import (
     number,
     split,
 )
-from emulator.logs.index import Field, Index
+from emulator.logs.index import Age, Field, Index
 from emulator.logs.query import QueryText
+from emulator.logs.records import SEGMENT
+from emulator.logs.scan import ROWS, quoted
 
 LONG_LIMIT = 1 << 63
 """Beyond it no long lies on either side; comparisons with larger numbers are answered by the limit."""
@@ -55,6 +57,12 @@ class Where:
     parameters: list[str] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
 
+    @property
+    def source(self) -> str:
+        """The rows as the SQL knows them, under these names."""
+        columns = ", ".join(f"{quoted(name)} AS c{at}" for at, name in enumerate(self.columns))
+        return f'(SELECT {columns} FROM "{ROWS}")'
+
     def column(self, name: str) -> str:
         """The SQL name of a column of the topic."""
         if name not in self.columns:
@@ -67,11 +75,31 @@ class Where:
         return f"${self.parameters.index(text) + 1}"
 
 
-def compile_condition(condition: Condition, index: Index, schema: pa.Schema, query: QueryText) -> Where:
-    """The WHERE of ``condition`` over a table of ``schema``; QueryError for what the index cannot answer."""
-    compiler = _Compiler(index, {name: schema.field(name).type for name in schema.names}, query)
-    compiler.where.sql = compiler.sql(condition)
-    return compiler.where
+def compile_ages(condition: Condition, ages: Sequence[Age], schema: pa.Schema, query: QueryText) -> Where:
+    """The WHERE of ``condition`` for rows that were written under several indexes, each judged by its own."""
+    where = Where()
+    stored = {name: schema.field(name).type for name in schema.names}
+    parts = []
+    for age in ages:
+        compiler = _Compiler(age.index, stored, query)
+        compiler.where = where
+        bounds = age_sql([age], where)
+        sql = compiler.sql(condition)
+        parts.append(sql if bounds == "TRUE" else bounds if sql == "TRUE" else f"({bounds} AND {sql})")
+    where.sql = parts[0] if len(parts) == 1 else f"({' OR '.join(parts)})"
+    return where
+
+
+def age_sql(ages: Sequence[Age], where: Where) -> str:
+    """SQL that is true of rows that were written under one of these indexes."""
+    parts = []
+    for age in ages:
+        bounds = [f"{where.column(SEGMENT)} >= {age.first}"] if age.first > 0 else []
+        bounds += [f"{where.column(SEGMENT)} < {age.end}"] if age.end is not None else []
+        if not bounds:
+            return "TRUE"
+        parts.append(" AND ".join(bounds))
+    return parts[0] if len(parts) == 1 else f"({' OR '.join(parts)})"
 
 
 def value_sql(column: str, stored: pa.DataType, kind: str) -> str:

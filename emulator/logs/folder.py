@@ -4,296 +4,291 @@
 
     folder/
       lock                      whose process holds the folder for writing
-      manifest.sqlite           topics, segments with their sha256, idempotency keys
-      segments/00000017.parquet one write each, by number
+      manifest.sqlite           what there is (manifest.py)
+      segments/00000017.parquet one write each, or several that were compacted, by number
 
 A segment is written beside its name, fsynced, renamed, its folder fsynced; then one transaction makes it visible and
 *is* the acknowledgement. A kill between any two of these steps leaves nothing, or a file that no row of the manifest
 names; the next open removes it. Files that are not named like ours are left alone. Other processes may read all of
-it at any time.
+it at any time (``FolderReader``).
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-import re
 import sqlite3
-import threading
-import warnings
+import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pyarrow as pa
-
 from emulator.errors import LabError
+from emulator.logs import manifest, older, segments
+from emulator.logs.compaction import Compactor, Replacement
+from emulator.logs.hold import hold, let_go_of, release
+from emulator.logs.reader import FolderReader, insert_segment
 from emulator.logs.records import TIME
-from emulator.logs.store import Damage, Segment, StoredTopic
+from emulator.logs.store import Batch, Segment, StoredTopic, Usage, expired_before, shape_of
 from emulator.logs.view import int64_values
 
-LAYOUT = 1
-"""Version of this layout, in the manifest's ``user_version``."""
-
-_OURS = re.compile(r"(\d{8,})\.parquet(\.part)?")
-
-_SEGMENT = "number, topic, rows, first_s, last_s"
-"""The columns of ``Segment``."""
-
-_TABLES = """
-CREATE TABLE topics (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, logset TEXT NOT NULL, fields TEXT,
-    report INTEGER NOT NULL DEFAULT 0, UNIQUE (logset, name));
-CREATE TABLE segments (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, topic INTEGER NOT NULL REFERENCES topics, rows INTEGER NOT NULL,
-    first_s INTEGER NOT NULL, last_s INTEGER NOT NULL, sha256 TEXT NOT NULL);
-CREATE INDEX segments_of_topic ON segments (topic, number);
-CREATE TABLE keys (topic INTEGER NOT NULL REFERENCES topics, key TEXT NOT NULL, PRIMARY KEY (topic, key)) WITHOUT ROWID;
-"""
+GRACE_S = 60.0
+"""Wall time for which a file that was replaced stays: no query of another process runs longer."""
 
 
-class FolderStore:
+class FolderStore(FolderReader):
     """A ``Store``; the only one that writes this folder, for as long as it is open.
 
     :raises LabError: the folder is in use (by whom is said), of a newer layout, or cannot be read or written
     """
 
     def __init__(self, folder: Path) -> None:
-        self.damaged: list[Damage] = []
-        self._folder = folder
-        self._segments = folder / "segments"
-        self._next = 1
-        self._mutex = threading.RLock()
+        super().__init__(folder)
+        self._compactor: Compactor | None = None
         with self._refusals("opened"):
-            self._segments.mkdir(parents=True, exist_ok=True)
-            self._lock = _hold(folder)
+            self.files.mkdir(parents=True, exist_ok=True)
+            self._lock = hold(folder)
             try:
-                self._manifest = self._open_manifest()
+                self._manifest, layout = manifest.open_for_writing(folder / "manifest.sqlite")
                 try:
+                    if layout < manifest.LAYOUT:
+                        older.carry_over(self._manifest, self.files, layout)
+                    self._next = self._last_number() + 1
                     self._clean_up()
                 except BaseException:
                     self._manifest.close()
                     raise
             except BaseException:
-                _let_go_of(self._lock)
+                let_go_of(self._lock)
                 raise
         self._give_up = weakref.finalize(self, _release, self._manifest, self._lock, os.getpid())
 
-    def topics(self) -> list[StoredTopic]:
-        with self._mutex, self._refusals("read"):
-            rows = self._manifest.execute("SELECT number, name, logset, fields, report FROM topics ORDER BY number")
-            return [
-                StoredTopic(number, name, logset, index, bool(report)) for number, name, logset, index, report in rows
-            ]
+    def add_logset(self, name: str) -> None:
+        with self._transaction() as changed:
+            changed.execute("INSERT OR IGNORE INTO logsets (name) VALUES (?)", (name,))
 
-    def add_topic(self, name: str, logset: str) -> StoredTopic:
-        with self._transaction() as manifest:
-            added = manifest.execute("INSERT INTO topics (name, logset) VALUES (?, ?)", (name, logset))
+    def remove_logset(self, name: str) -> None:
+        with self._transaction() as changed:
+            changed.execute("DELETE FROM logsets WHERE name = ?", (name,))
+
+    def add_topic(self, name: str, logset: str, days: int) -> StoredTopic:
+        with self._transaction() as changed:
+            changed.execute("INSERT OR IGNORE INTO logsets (name) VALUES (?)", (logset,))
+            added = changed.execute("INSERT INTO topics (name, logset, days) VALUES (?, ?, ?)", (name, logset, days))
+            changed.execute("INSERT INTO usage (topic) VALUES (?)", (added.lastrowid,))
         assert added.lastrowid is not None
-        return StoredTopic(added.lastrowid, name, logset)
+        return StoredTopic(added.lastrowid, name, logset, days)
 
-    def set_index(self, topic: int, index: str | None, report: bool) -> None:
-        with self._transaction() as manifest:
-            manifest.execute("UPDATE topics SET fields = ?, report = ? WHERE number = ?", (index, report, topic))
+    def set_topic(self, topic: int, *, days: int | None = None, report: bool | None = None) -> None:
+        with self._transaction() as changed:
+            for column, value in (("days", days), ("report", report)):
+                if value is not None:
+                    changed.execute(f"UPDATE topics SET {column} = ? WHERE number = ?", (int(value), topic))
+
+    def set_index(self, topic: int, index: str | None) -> None:
+        with self._transaction() as changed:
+            changed.execute("INSERT OR REPLACE INTO indexes VALUES (?, ?, ?)", (topic, self._next, index))
+
+    def reindex(self, topic: int) -> None:
+        with self._transaction() as changed:
+            last = "(SELECT max(first) FROM indexes WHERE topic = ?)"
+            changed.execute(f"DELETE FROM indexes WHERE topic = ? AND first < {last}", (topic, topic))
+            changed.execute("UPDATE indexes SET first = 0 WHERE topic = ?", (topic,))
 
     def remove_topic(self, topic: int) -> None:
-        with self._transaction() as manifest:
-            numbers = manifest.execute("SELECT number FROM segments WHERE topic = ?", (topic,)).fetchall()
-            for table, column in (("keys", "topic"), ("segments", "topic"), ("topics", "number")):
-                manifest.execute(f"DELETE FROM {table} WHERE {column} = ?", (topic,))
-        for (number,) in numbers:
-            with suppress(OSError):
-                self._path(number).unlink()
+        with self._transaction() as changed:
+            numbers = changed.execute("SELECT number FROM segments WHERE topic = ?", (topic,)).fetchall()
+            for table in ("keys", "segments", "indexes", "usage"):
+                changed.execute(f"DELETE FROM {table} WHERE topic = ?", (topic,))
+            changed.execute("DELETE FROM topics WHERE number = ?", (topic,))
+        self._unlink(number for (number,) in numbers)
 
-    def append(self, topic: int, rows: pa.Table, key: str | None) -> bool:
-        data = _parquet(rows)
-        times = int64_values(rows[TIME])
-        facts = (topic, rows.num_rows, int(times.min()), int(times.max()), hashlib.sha256(data).hexdigest())
+    def append(self, topic: int, batch: Batch, now_s: float) -> bool:
+        shape = self._shape(shape_of(batch.rows))
+        times = int64_values(batch.rows[TIME])
+        kinds = segments.characters(batch.rows)
         with self._mutex:
-            if key is not None and self._known(topic, key):
+            if batch.key is not None and self._known(topic, batch.key):
                 return False
             number, self._next = self._next, self._next + 1
-            path = self._path(number)
-            with self._refusals("written"):
-                try:
-                    _write_durably(path, data)
-                    with self._transaction() as manifest:
-                        manifest.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?)", (number, *facts))
-                        if key is not None:
-                            manifest.execute("INSERT INTO keys VALUES (?, ?)", (topic, key))
-                except BaseException:
-                    # An interrupt may come when the transaction is through: then the segment is there to stay.
-                    with suppress(OSError, sqlite3.Error):
-                        if self._sha256(number) is None:
-                            path.unlink(missing_ok=True)
-                    raise
-            return True
+        data = segments.parquet(segments.numbered(batch.rows, number, shape))
+        segment = Segment(
+            number, topic, batch.rows.num_rows, int(times.min()), int(times.max()), number, number, (shape,), kinds,
+            batch.usage.written, len(data), segments.sha256(data),
+        )  # fmt: skip
+        path = self.path(number)
+        with self._refusals("written"):
+            try:
+                segments.write_durably(path, data)
+                with self._transaction() as changed:
+                    if batch.key is not None:
+                        changed.execute("INSERT INTO keys VALUES (?, ?)", (topic, batch.key))
+                    insert_segment(changed, segment)
+                    self._count(topic, batch.usage, now_s)
+            except BaseException as error:
+                # An interrupt may come when the transaction is through: then the segment is there to stay.
+                with suppress(OSError, sqlite3.Error, LabError):
+                    if self.segment(number) is None:
+                        path.unlink(missing_ok=True)
+                if isinstance(error.__cause__, sqlite3.IntegrityError) and self._known(topic, batch.key or ""):
+                    return False  # the same key, written by another thread meanwhile
+                raise
+        self._verified.add(number)
+        self._compact(topic)
+        return True
 
-    def segments(self, topic: int, after: int) -> list[Segment]:
-        with self._mutex, self._refusals("read"):
-            wanted = f"SELECT {_SEGMENT} FROM segments WHERE topic = ? AND number > ? ORDER BY number"
-            return [Segment(*row) for row in self._manifest.execute(wanted, (topic, after))]
+    def expire(self, now_s: float) -> None:
+        gone: list[int] = []
+        with self._transaction() as changed:
+            for topic in self.topics():
+                before = expired_before(topic.days, now_s)
+                if before is None:
+                    continue
+                over = "topic = ? AND last_s < ?"
+                found = changed.execute(f"SELECT number FROM segments WHERE {over}", (topic.number, before))
+                gone += [number for (number,) in found]
+                self._count(topic.number, Usage(), now_s)
+                changed.execute(f"DELETE FROM segments WHERE {over}", (topic.number, before))
+                changed.execute(
+                    "UPDATE topics SET expired_s = max(coalesce(expired_s, ?), ?) WHERE number = ?",
+                    (before, before, topic.number),
+                )
+            self._retire(gone)
+        self._clear_away()
 
-    def read(self, segment: Segment) -> pa.Table | None:
-        """The rows, from the very bytes whose sha256 was compared with the manifest's.
+    def replace(self, replaced: Sequence[Segment], by: Replacement) -> bool:
+        """Put one segment in the place of several; False if one of those is gone meanwhile."""
+        numbers = [segment.number for segment in replaced]
+        path = self.path(by.segment.number)
+        with self._refusals("written"):
+            try:
+                segments.write_durably(path, by.data)
+                with self._transaction() as changed:
+                    marks = ", ".join("?" * len(numbers))
+                    found = changed.execute(f"DELETE FROM segments WHERE number IN ({marks})", numbers)
+                    if found.rowcount < len(numbers):
+                        raise _Gone
+                    insert_segment(changed, by.segment)
+                    self._retire(numbers)
+            except BaseException as error:
+                with suppress(OSError, sqlite3.Error, LabError):
+                    if self.segment(by.segment.number) is None:
+                        path.unlink(missing_ok=True)
+                if isinstance(error, _Gone):
+                    return False
+                raise
+        self._verified.add(by.segment.number)
+        self._clear_away()
+        return True
 
-        DuckDB and Parquet itself do not notice a flipped byte in a page; sums are then silently wrong.
-        """
-        import pyarrow.parquet
+    def new_number(self) -> int:
+        """A number for a segment that is to replace others."""
+        with self._mutex:
+            number, self._next = self._next, self._next + 1
+            return number
 
-        path = self._path(segment.number)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            self._report(segment, f"cannot be read: {error.strerror}")
-            return None
-        with self._mutex, self._refusals("read"):
-            if hashlib.sha256(data).hexdigest() != self._sha256(segment.number):
-                self._report(segment, "is not what was written: its sha256 is another")
-                return None
-        rows = pyarrow.parquet.read_table(pa.BufferReader(data), use_threads=False)
-        return rows.replace_schema_metadata(None)
+    def compacted(self) -> None:
+        """Wait until there is nothing left to compact."""
+        if self._compactor is not None:
+            self._compactor.wait()
 
     def close(self) -> None:
         """Give up the folder; a second close does nothing."""
+        if self._compactor is not None:
+            self._compactor.close()
+            self._compactor = None
         with self._mutex:
-            self._give_up()
+            if self._give_up.alive:
+                with suppress(LabError):
+                    if self._read:
+                        with self._transaction():
+                            self._count_reads()
+                super().close()
+                self._give_up()
 
-    def _path(self, number: int) -> Path:
-        return self._segments / f"{number:08}.parquet"
+    def _compact(self, topic: int) -> None:
+        if self._compactor is None:
+            self._compactor = Compactor(self)
+        self._compactor.look_at(topic)
+
+    def _shape(self, columns: str) -> int:
+        """The number of a shape, which is noted where it is new."""
+        with self._mutex:
+            known = self._shape_numbers.get(columns)
+            if known is None:
+                with self._transaction() as changed:
+                    changed.execute("INSERT OR IGNORE INTO shapes (columns) VALUES (?)", (columns,))
+                self._load_shapes()
+                known = self._shape_numbers[columns]
+            return known
 
     def _known(self, topic: int, key: str) -> bool:
-        with self._refusals("read"):
-            found = self._manifest.execute("SELECT 1 FROM keys WHERE topic = ? AND key = ?", (topic, key)).fetchone()
-            return found is not None
+        return self._one("SELECT 1 FROM keys WHERE topic = ? AND key = ?", topic, key) is not None
 
-    def _sha256(self, number: int) -> str | None:
-        """The sum of an acknowledged segment, None of any other."""
-        found = self._manifest.execute("SELECT sha256 FROM segments WHERE number = ?", (number,)).fetchone()
-        return None if found is None else str(found[0])
+    def _count(self, topic: int, more: Usage, now_s: float) -> None:
+        """Within a transaction, before the segments change: what lay there until now, and what is new."""
+        self._count_reads()
+        lay = self.usage(topic, now_s)
+        self._manifest.execute(
+            "UPDATE usage SET byte_days = ?, at_s = max(at_s, ?), collected = collected + ?, written = written + ?,"
+            " indexed = indexed + ? WHERE topic = ?",
+            (lay.byte_days, now_s, more.collected, more.written, more.indexed, topic),
+        )
 
-    def _report(self, segment: Segment, found: str) -> None:
-        if all(known.segment != segment for known in self.damaged):
-            path = self._path(segment.number)
-            self.damaged.append(Damage(segment, str(path), found))
-            warnings.warn(f"{path} {found}; its {segment.rows} records are left out", stacklevel=3)
+    def _count_reads(self) -> None:
+        for topic, size in self._read.items():
+            self._manifest.execute("UPDATE usage SET read = read + ? WHERE topic = ?", (size, topic))
+        self._read.clear()
 
-    def _open_manifest(self) -> sqlite3.Connection:
-        manifest = sqlite3.connect(self._folder / "manifest.sqlite", isolation_level=None, check_same_thread=False)
-        try:
-            manifest.execute("PRAGMA journal_mode = WAL")
-            manifest.execute("PRAGMA synchronous = FULL")
-            (layout,) = manifest.execute("PRAGMA user_version").fetchone()
-            if layout > LAYOUT:
-                raise LabError(f"{self._folder} is of a newer vpclab: its layout is {layout}, this one knows {LAYOUT}")
-            if layout == 0:
-                manifest.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;")
-            return manifest
-        except BaseException:
-            manifest.close()
-            raise
+    def _retire(self, numbers: Sequence[int]) -> None:
+        """Within a transaction: these files are no longer named, and go when no reader can be at them."""
+        rows = [(number, time.time()) for number in numbers]
+        self._manifest.executemany("INSERT INTO retired VALUES (?, ?)", rows)
+
+    def _clear_away(self, grace_s: float = GRACE_S) -> None:
+        """Remove files that were retired long enough ago."""
+        with self._mutex, self._refusals("written"):
+            over = time.time() - grace_s
+            found = self._manifest.execute("SELECT number FROM retired WHERE wall_s <= ?", (over,)).fetchall()
+            if found:
+                self._unlink(number for (number,) in found)
+                self._manifest.execute("DELETE FROM retired WHERE wall_s <= ?", (over,))
+
+    def _unlink(self, numbers: Iterator[int]) -> None:
+        for number in numbers:
+            with suppress(OSError):
+                self.path(number).unlink()
+
+    def _last_number(self) -> int:
+        found = self._one("SELECT seq FROM sqlite_sequence WHERE name = 'segments'")
+        return 0 if found is None else int(found[0])
 
     def _clean_up(self) -> None:
-        """Remove segments that were never acknowledged; report those that are gone."""
-        known = {row[0]: Segment(*row) for row in self._manifest.execute(f"SELECT {_SEGMENT} FROM segments")}
-        found = {path: ours for path in self._segments.iterdir() if (ours := _OURS.fullmatch(path.name))}
+        """Remove files that were never acknowledged or long replaced; report those that are gone."""
+        self._load_shapes()
+        self._clear_away()
+        retired = {number for (number,) in self._manifest.execute("SELECT number FROM retired")}
+        known = {segment.number: segment for segment in self.all_segments()}
+        found = {path: ours for path in self.files.iterdir() if (ours := segments.NAME.fullmatch(path.name))}
         for path, ours in found.items():
-            if ours[2] or int(ours[1]) not in known:
+            if ours[2] or int(ours[1]) not in known.keys() | retired:
                 path.unlink()
         for number in known.keys() - {int(ours[1]) for ours in found.values()}:
-            self._report(known[number], "is gone")
-        last = self._manifest.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'segments'").fetchone()[0]
-        self._next = (last or 0) + 1
+            self.report(known[number], "is gone")
+        for topic in self.topics():
+            self._compact(topic.number)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._mutex, self._refusals("written"):
-            self._manifest.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._manifest
-                self._manifest.execute("COMMIT")
-            except BaseException:
-                if self._manifest.in_transaction:
-                    self._manifest.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _refusals(self, what: str) -> Iterator[None]:
-        """Errors of the file system and of SQLite, as ours."""
-        try:
-            yield
-        except (OSError, sqlite3.Error) as error:
-            raise LabError(f"the log store in {self._folder} cannot be {what}: {error}") from error
+        with self._mutex, self._refusals("written"), manifest.transaction(self._manifest) as changed:
+            yield changed
 
 
-def _hold(folder: Path) -> int:
-    """A descriptor that holds the folder's lock; the lock ends with this process, however that ends."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        _held.add(descriptor)
-        return descriptor
-    except BlockingIOError:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-        os.close(descriptor)
-        who = "this process" if holder == str(os.getpid()) else f"process {holder or '(unknown)'}"
-        raise LabError(f"{folder} is in use by {who}; one lab at a time writes a folder") from None
-    except BaseException:
-        os.close(descriptor)
-        raise
+class _Gone(Exception):
+    """A segment was removed while it was being replaced."""
 
 
-def _release(manifest: sqlite3.Connection, lock: int, owner: int) -> None:
+def _release(opened: sqlite3.Connection, lock: int, owner: int) -> None:
     if os.getpid() == owner:
-        manifest.close()
-        fcntl.flock(lock, fcntl.LOCK_UN)  # also for a child that was forked a moment ago and has not closed its own yet
-        _let_go_of(lock)
-
-
-_held: set[int] = set()
-
-
-def _let_go_of(lock: int) -> None:
-    _held.discard(lock)
-    os.close(lock)
-
-
-def _forked() -> None:
-    """A child shares the locks by their descriptors, and must not outlive its parent with them."""
-    for lock in list(_held):
-        _let_go_of(lock)
-
-
-os.register_at_fork(after_in_child=_forked)
-
-
-def _parquet(rows: pa.Table) -> memoryview:
-    import pyarrow.parquet
-
-    sink = pa.BufferOutputStream()
-    pyarrow.parquet.write_table(rows, sink, compression="zstd")
-    return memoryview(sink.getvalue())
-
-
-def _write_durably(path: Path, data: memoryview) -> None:
-    """The whole file under its name, on disk, or none."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "wb", buffering=0) as file:
-            written = 0
-            while written < len(data):
-                written += file.write(data[written:])
-            os.fsync(file.fileno())
-        part.rename(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        opened.close()
+        release(lock)

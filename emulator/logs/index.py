@@ -13,6 +13,10 @@ from typing import Literal, cast
 
 import pyarrow as pa
 
+from emulator.cloud.profile import Profile
+from emulator.errors import InvalidValue, QuotaExceeded
+from emulator.logs.refusal import refuse
+
 Kind = Literal["text", "long", "double"]
 KINDS: tuple[Kind, ...] = ("text", "long", "double")
 
@@ -26,6 +30,10 @@ FLOW_DELIMITERS = "@&?|#()='\",;<>[]{}/ \n\t\r"
 """Keeps addresses, IPv6 ones included, and ids whole: no ``.``, no ``-``, no ``:``."""
 
 
+KEYS_MOST = 300
+"""Keys of one index, as CLS has it (tencent.md §5.1)."""
+
+
 @dataclass(frozen=True)
 class Field:
     """How one key is indexed. ``sql`` is the statistics switch: whether SQL may use the key."""
@@ -37,17 +45,78 @@ class Field:
 
 
 @dataclass(frozen=True)
+class FullText:
+    """How the values of all keys are indexed together, for words that name no key."""
+
+    delimiters: str
+    case_sensitive: bool = False
+
+
+@dataclass(frozen=True)
 class Index:
-    """The keys that can be searched, in their order."""
+    """The keys that can be searched, in their order, and whether words are looked for in all values."""
 
     fields: Mapping[str, Field]
+    full_text: FullText | None = None
 
     def to_json(self) -> str:
-        return json.dumps({name: asdict(field) for name, field in self.fields.items()})
+        fields = {name: asdict(field) for name, field in self.fields.items()}
+        return json.dumps({"fields": fields, "full_text": self.full_text and asdict(self.full_text)})
 
     @classmethod
     def from_json(cls, text: str) -> Index:
-        return cls({name: Field(**field) for name, field in json.loads(text).items()})
+        told = json.loads(text)
+        full_text = told.get("full_text")
+        fields = {name: Field(**field) for name, field in told["fields"].items()}
+        return cls(fields, None if full_text is None else FullText(**full_text))
+
+
+@dataclass(frozen=True)
+class Age:
+    """An index and the batches that it holds for, ``first`` included, ``end`` not (None: all that come)."""
+
+    index: Index
+    first: int
+    end: int | None
+
+
+def ages(indexes: Mapping[int, str | None]) -> list[Age]:
+    """Which index holds for which batches, by what a store keeps; a change holds from then on.
+
+    What was written while there was none is in no age, and in no answer.
+    """
+    firsts = sorted(indexes)
+    ends: list[int | None] = [*firsts[1:], None]
+    found: list[Age] = []
+    for first, end in zip(firsts, ends, strict=False):
+        told = indexes[first]
+        if told is None or first == end:
+            continue
+        index = Index.from_json(told)
+        if found and found[-1].end == first and found[-1].index == index:
+            found[-1] = Age(index, found[-1].first, end)
+        else:
+            found.append(Age(index, first, end))
+    return found
+
+
+def index_now(indexes: Mapping[int, str | None]) -> Index | None:
+    """The index for what comes, by what a store keeps."""
+    told = indexes[max(indexes)] if indexes else None
+    return None if told is None else Index.from_json(told)
+
+
+def check_keys(kinds: object, profile: Profile, topic_id: str, *, needed: bool) -> None:
+    """Refuse what cannot be the keys of an index; none at all where full text is not there to be enough."""
+    good = isinstance(kinds, Mapping) and all(
+        isinstance(key, str) and key and not key.startswith("_") and kind in KINDS for key, kind in kinds.items()
+    )
+    if not good or (needed and not kinds):
+        message = f"an index maps keys to {', '.join(KINDS)}; keys do not start with _; this is {kinds!r}"
+        raise refuse(InvalidValue, profile, "write.key", message, object=topic_id, value=kinds)
+    if len(kinds) > KEYS_MOST:  # type: ignore[arg-type]
+        message = f"an index has at most {KEYS_MOST} keys, not {len(kinds)}"  # type: ignore[arg-type]
+        raise refuse(QuotaExceeded, profile, "index.keys", message, object=topic_id, value=KEYS_MOST)
 
 
 def index_of(kinds: Mapping[str, str], delimiters: str) -> Index:

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
-from itertools import count, takewhile
+from dataclasses import dataclass, field, replace
+from itertools import count
 
 import pyarrow as pa
 
-from emulator.logs.records import TIME
-from emulator.logs.store import Damage, Segment, StoredTopic
-from emulator.logs.view import int64_values
+from emulator.logs.scan import Scan
+from emulator.logs.segments import numbered
+from emulator.logs.store import KEPT, Batch, Damage, StoredTopic, Usage, expired_before, shape_of, types_of
+from emulator.logs.view import View
+
+
+@dataclass
+class _Kept:
+    """One topic; ``at_s`` is when the meter last counted."""
+
+    topic: StoredTopic
+    view: View = field(default_factory=View)
+    shapes: dict[int, str] = field(default_factory=dict)
+    keys: set[str] = field(default_factory=set)
+    expired_s: int | None = None
+    usage: Usage = field(default_factory=Usage)
+    at_s: float = 0.0
 
 
 class MemoryStore:
@@ -18,54 +32,124 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.damaged: list[Damage] = []
-        self._lock = threading.Lock()
-        self._topics: dict[int, StoredTopic] = {}
-        self._segments: dict[int, dict[int, tuple[Segment, pa.Table]]] = {}
-        self._keys: set[tuple[int, str]] = set()
-        self._topic_numbers = count(1)
-        self._segment_numbers = count(1)
+        self._lock = threading.RLock()
+        self._logsets: dict[str, None] = {}
+        self._kept: dict[int, _Kept] = {}
+        self._shapes: dict[str, int] = {}
+        self._topics = count(1)
+        self._next = 1
+
+    def logsets(self) -> list[str]:
+        with self._lock:
+            return list(self._logsets)
+
+    def add_logset(self, name: str) -> None:
+        with self._lock:
+            self._logsets[name] = None
+
+    def remove_logset(self, name: str) -> None:
+        with self._lock:
+            del self._logsets[name]
 
     def topics(self) -> list[StoredTopic]:
         with self._lock:
-            return list(self._topics.values())
+            return [kept.topic for kept in self._kept.values()]
 
-    def add_topic(self, name: str, logset: str) -> StoredTopic:
+    def topic(self, number: int) -> StoredTopic | None:
         with self._lock:
-            topic = StoredTopic(next(self._topic_numbers), name, logset)
-            self._topics[topic.number] = topic
-            self._segments[topic.number] = {}
+            return self._kept[number].topic if number in self._kept else None
+
+    def add_topic(self, name: str, logset: str, days: int) -> StoredTopic:
+        with self._lock:
+            self._logsets[logset] = None
+            topic = StoredTopic(next(self._topics), name, logset, days)
+            self._kept[topic.number] = _Kept(topic)
             return topic
 
-    def set_index(self, topic: int, index: str | None, report: bool) -> None:
+    def set_topic(self, topic: int, *, days: int | None = None, report: bool | None = None) -> None:
         with self._lock:
-            self._topics[topic] = replace(self._topics[topic], index=index, report=report)
+            kept = self._kept[topic]
+            kept.topic = replace(
+                kept.topic,
+                days=kept.topic.days if days is None else days,
+                report=kept.topic.report if report is None else report,
+            )
+
+    def set_index(self, topic: int, index: str | None) -> None:
+        with self._lock:
+            kept = self._kept[topic]
+            kept.topic = replace(kept.topic, indexes={**kept.topic.indexes, self._next: index})
+
+    def reindex(self, topic: int) -> None:
+        with self._lock:
+            kept = self._kept[topic]
+            last = max(kept.topic.indexes)
+            kept.topic = replace(kept.topic, indexes={0: kept.topic.indexes[last]})
 
     def remove_topic(self, topic: int) -> None:
         with self._lock:
-            del self._topics[topic], self._segments[topic]
-            self._keys = {known for known in self._keys if known[0] != topic}
+            del self._kept[topic]
 
-    def append(self, topic: int, rows: pa.Table, key: str | None) -> bool:
-        times = int64_values(rows[TIME])
+    def append(self, topic: int, batch: Batch, now_s: float) -> bool:
+        shape = shape_of(batch.rows)
         with self._lock:
-            if key is not None:
-                if (topic, key) in self._keys:
+            kept = self._kept[topic]
+            if batch.key is not None:
+                if batch.key in kept.keys:
                     return False
-                self._keys.add((topic, key))
-            segment = Segment(next(self._segment_numbers), topic, rows.num_rows, int(times.min()), int(times.max()))
-            self._segments[topic][segment.number] = (segment, rows)
+                kept.keys.add(batch.key)
+            number = self._shapes.setdefault(shape, len(self._shapes) + 1)
+            kept.shapes[number] = shape
+            kept.usage = self._usage(kept, now_s)
+            kept.at_s = max(kept.at_s, now_s)
+            kept.usage = replace(
+                kept.usage,
+                collected=kept.usage.collected + batch.usage.collected,
+                written=kept.usage.written + batch.usage.written,
+                stored=kept.usage.stored + batch.usage.written,
+                indexed=kept.usage.indexed + batch.usage.indexed,
+            )
+            kept.view.add(numbered(batch.rows, self._next, number))
+            self._next += 1
             return True
 
-    def segments(self, topic: int, after: int) -> list[Segment]:
+    def types(self, topic: int) -> dict[str, pa.DataType]:
         with self._lock:
-            kept = self._segments.get(topic, {})
-            new = takewhile(lambda number: number > after, reversed(kept))
-            return [kept[number][0] for number in new][::-1]
+            return types_of(list(self._kept[topic].shapes.values()))
 
-    def read(self, segment: Segment) -> pa.Table | None:
+    def scan(self, topic: int, low: int | None, high: int | None) -> Scan:
         with self._lock:
-            return self._segments[segment.topic][segment.number][1]
+            kept = self._kept[topic]
+            if kept.expired_s is not None:
+                low = max(low, kept.expired_s) if low is not None else kept.expired_s
+            table = kept.view.rows(low, high)
+            types = {**{column.name: column.type for column in KEPT}, **types_of(list(kept.shapes.values()))}
+            shapes = {number: tuple(types_of([shape])) for number, shape in kept.shapes.items()}
+            return Scan(types, shapes, low, high, table=table)
+
+    def expire(self, now_s: float) -> None:
+        with self._lock:
+            for kept in self._kept.values():
+                before = expired_before(kept.topic.days, now_s)
+                if before is not None and before > (kept.expired_s or 0):
+                    kept.usage, kept.at_s = self._usage(kept, now_s), now_s
+                    share = kept.view.forget(before)
+                    kept.usage = replace(kept.usage, stored=round(kept.usage.stored * share))
+                    kept.expired_s = before
+
+    def usage(self, topic: int, now_s: float) -> Usage:
+        with self._lock:
+            return self._usage(self._kept[topic], now_s)
+
+    def count_read(self, topic: int, size: int) -> None:
+        with self._lock:
+            kept = self._kept[topic]
+            kept.usage = replace(kept.usage, read=kept.usage.read + size)
 
     def close(self) -> None:
         with self._lock:
-            self._segments.clear()
+            self._kept.clear()
+
+    def _usage(self, kept: _Kept, now_s: float) -> Usage:
+        lay_s = max(0.0, now_s - kept.at_s) if kept.at_s else 0.0
+        return replace(kept.usage, byte_days=kept.usage.byte_days + kept.usage.stored * lay_s / 86_400)

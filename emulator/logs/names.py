@@ -7,6 +7,7 @@ import re
 from emulator.cloud.profile import Profile
 from emulator.errors import InvalidValue
 from emulator.logs.refusal import refuse
+from emulator.logs.store import FOREVER
 
 DEFAULT_LOGSET = "default"
 """Where a topic goes whose logset (or project) is not said."""
@@ -22,12 +23,35 @@ _CLS_RULE = "1 to 255 characters without |, and none that the service keeps for 
 def check_names(name: object, logset: object, profile: Profile) -> None:
     """Refuse a topic's or a logset's name as the provider would (tencent.md §5.1, alibaba.md §2.2)."""
     if profile.provider == "alibaba":
-        rules = ("Logstore", _SLS_LOGSTORE), ("project", _SLS_PROJECT)
-        rule = _SLS_RULE
+        _check(name, "Logstore", _SLS_LOGSTORE, _SLS_RULE, "topic.name", profile)
     else:
-        rules = ("topic", _CLS_TOPIC), ("logset", _CLS_LOGSET)
-        rule = _CLS_RULE
-    for (what, pattern), value, reason in zip(rules, (name, logset), ("topic.name", "logset.name"), strict=True):
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            message = f"{value!r} cannot be the name of a {what}: {rule}"
-            raise refuse(InvalidValue, profile, reason, message, value=value)
+        _check(name, "topic", _CLS_TOPIC, _CLS_RULE, "topic.name", profile)
+    check_logset(logset, profile)
+
+
+def check_logset(name: object, profile: Profile) -> None:
+    """Refuse the name of a logset or project as the provider would."""
+    if profile.provider == "alibaba":
+        _check(name, "project", _SLS_PROJECT, _SLS_RULE, "logset.name", profile)
+    else:
+        _check(name, "logset", _CLS_LOGSET, _CLS_RULE, "logset.name", profile)
+
+
+def _check(name: object, what: str, pattern: re.Pattern[str], rule: str, reason: str, profile: Profile) -> None:
+    if not isinstance(name, str) or not pattern.fullmatch(name):
+        message = f"{name!r} cannot be the name of a {what}: {rule}"
+        raise refuse(InvalidValue, profile, reason, message, value=name)
+
+
+DAYS_MOST = 3_600
+"""Days for which rows can be kept (tencent.md §5.1)."""
+
+
+def check_days(days: object, profile: Profile, topic: str) -> int:
+    """How long rows are kept, None for ever, as the store has it."""
+    if days is None:
+        return FOREVER
+    if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= DAYS_MOST:
+        message = f"{topic}: rows are kept for 1 to {DAYS_MOST} days, or for ever (None), not {days!r}"
+        raise refuse(InvalidValue, profile, "topic.days", message, object=topic, value=days)
+    return days

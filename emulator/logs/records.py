@@ -22,7 +22,10 @@ HIDDEN = "_vpclab_"
 TIME = "__time__"
 SEGMENT = HIDDEN + "segment"
 ROW = HIDDEN + "row"
-"""A row's place, given when it is stored; together its id."""
+"""A row's batch and its place in it, given when it is stored; together its id."""
+
+SHAPE = HIDDEN + "shape"
+"""The number of the shape, that is of the columns that its batch was written with."""
 
 
 class Record(dict[str, Any]):
@@ -113,21 +116,21 @@ class Records(list[Record]):
         return Records, (list(self), self._table, self.complete)
 
 
-def found_records(rows: pa.Table, columns: Mapping[int, tuple[str, ...]], complete: bool = True) -> Records:
+def found_records(rows: pa.Table, shapes: Mapping[int, tuple[str, ...]], complete: bool = True) -> Records:
     """Records of stored rows: a table with ``__time__``, the place of each row, and hidden columns.
 
-    ``columns`` says what each segment was written with: a record has the fields of its own source, not those of others
-    that write into the same topic.
+    ``shapes`` says which columns a batch was written with: a record has the fields of its own source, not those of
+    others that write into the same topic.
     """
     values = {name: column.to_pylist() for name, column in zip(rows.column_names, rows.columns, strict=True)}
-    segments = values[SEGMENT]
-    own = {segment: [name for name in columns[segment] if name != TIME] for segment in set(segments)}
-    shown = {segment: tuple(name for name in names if not name.startswith(HIDDEN)) for segment, names in own.items()}
-    hidden = {segment: tuple(name for name in names if name.startswith(HIDDEN)) for segment, names in own.items()}
-    parts = zip(_dicts(shown, values), segments, values[ROW], values[TIME], _dicts(hidden, values), strict=True)
+    own = {shape: [name for name in shapes[shape] if name != TIME] for shape in set(values[SHAPE])}
+    shown = {shape: tuple(name for name in names if not name.startswith(HIDDEN)) for shape, names in own.items()}
+    hidden = {shape: tuple(name for name in names if name.startswith(HIDDEN)) for shape, names in own.items()}
+    places = zip(values[SEGMENT], values[ROW], strict=True)
+    parts = zip(_dicts(shown, values), places, values[TIME], _dicts(hidden, values), strict=True)
     visible = [name for name in rows.column_names if name != TIME and not name.startswith(HIDDEN)]
     return Records(
-        (Record(fields, f"{segment}-{row}", time, meta) for fields, segment, row, time, meta in parts),
+        (Record(fields, f"{batch}-{row}", time, meta) for fields, (batch, row), time, meta in parts),
         rows.select(visible),
         complete,
     )
@@ -139,15 +142,15 @@ def _json(value: object) -> str:
 
 
 def _dicts(names: Mapping[int, tuple[str, ...]], values: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
-    """A dict for each row, with the columns that ``names`` has for its segment, without the prefix of hidden ones."""
+    """A dict for each row, with the columns that ``names`` has for its shape, without the prefix of hidden ones."""
     if len(set(names.values())) == 1:
         (same,) = set(names.values())
         keys = [name.removeprefix(HIDDEN) for name in same]
         if not keys:
-            return ({} for _ in values[SEGMENT])
+            return ({} for _ in values[SHAPE])
         return (dict(zip(keys, row, strict=True)) for row in zip(*[values[name] for name in same], strict=True))
-    pairs = {segment: [(name.removeprefix(HIDDEN), values[name]) for name in own] for segment, own in names.items()}
-    return ({key: column[at] for key, column in pairs[segment]} for at, segment in enumerate(values[SEGMENT]))
+    pairs = {shape: [(name.removeprefix(HIDDEN), values[name]) for name in own] for shape, own in names.items()}
+    return ({key: column[at] for key, column in pairs[shape]} for at, shape in enumerate(values[SHAPE]))
 
 
 def computed_records(table: pa.Table, complete: bool = True) -> Records:

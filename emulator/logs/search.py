@@ -14,7 +14,6 @@ from emulator.logs.plan import RawPlan, parsed
 from emulator.logs.query import QueryText
 from emulator.logs.records import Records, found_records
 from emulator.logs.refusal import refuse
-from emulator.logs.view import int64_array
 
 if TYPE_CHECKING:
     from emulator.logs.topic import Topic
@@ -60,21 +59,25 @@ def asked(
 
 def search(topic: Topic, wanted: Asked) -> Records:
     """The answer to ``wanted``."""
-    index = topic.searchable()
+    ages = topic.searchable()
     condition, bar = parsed(wanted.text, wanted.language, topic.profile)
-    rows, columns = topic.rows(wanted.low, wanted.high)
+    scan = topic.scan(wanted.low, wanted.high)
     if bar is not None:
         from emulator.logs.analysis import search_sql
 
         if wanted.offset or wanted.newest_first:
             message = "SQL orders and pages by itself: order by, limit"
             raise refuse(InvalidValue, topic.profile, "limit.range", message, object=topic.id)
-        return search_sql(rows, index, condition, wanted.text, bar, wanted.limit)
-    last = None if wanted.limit is None else wanted.offset + wanted.limit
-    plan = RawPlan(wanted.text, condition, index, rows.schema)
-    found = plan.run(rows, None if last is None else last + 1, wanted.newest_first)
-    complete = last is None or len(found) <= last
-    return found_records(rows.take(int64_array(found[wanted.offset : last])), columns, complete)
+        found = search_sql(scan, ages, condition, wanted.text, bar, wanted.limit)
+    else:
+        last = None if wanted.limit is None else wanted.offset + wanted.limit
+        plan = RawPlan(wanted.text, condition, ages, scan)
+        rows = plan.run(None if last is None else last + 1, wanted.newest_first)
+        complete = last is None or rows.num_rows <= last
+        rows = rows.slice(wanted.offset, wanted.limit)
+        found = found_records(rows, scan.shapes, complete)
+    topic.count_read(found.arrow().nbytes)
+    return found
 
 
 def _text(topic: Topic, query: object) -> QueryText:

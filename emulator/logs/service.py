@@ -19,27 +19,36 @@ from pathlib import Path
 from types import TracebackType
 
 from emulator.cloud.profile import Profile
-from emulator.errors import AlreadyExists, InvalidValue, LabClosed, NotFound
+from emulator.errors import AlreadyExists, InUse, InvalidValue, LabClosed, LabError, NotFound
 from emulator.logs.index import Index
 from emulator.logs.memory import MemoryStore
-from emulator.logs.names import DEFAULT_LOGSET, check_names
+from emulator.logs.names import DEFAULT_LOGSET, check_days, check_logset, check_names
 from emulator.logs.refusal import refuse
-from emulator.logs.store import Damage, Store, StoredTopic
+from emulator.logs.store import Damage, ReadStore, Store, StoredTopic
 from emulator.logs.topic import Topic
 
 
 class LogService:
     """Topics by logset (Alibaba: Logstores by project). Thread-safe.
 
-    Rows are kept in memory, or in ``folder``, which one service at a time may write. ``now`` gives lab time in unix
-    seconds.
+    Rows are kept in memory, or in ``folder``, which one service at a time may write; with ``read_only`` it reads what
+    another process writes there. ``now`` gives lab time in unix seconds.
     """
 
-    def __init__(self, *, profile: Profile, now: Callable[[], float], folder: Path | None = None) -> None:
+    def __init__(
+        self, *, profile: Profile, now: Callable[[], float], folder: Path | None = None, read_only: bool = False
+    ) -> None:
         self.profile = profile
         self.now = now
         self.closed = False
-        self.store: Store = _store(folder)
+        self.read_only = read_only
+        self.store: ReadStore
+        if read_only and folder is not None:
+            from emulator.logs.reader import FolderReader
+
+            self.store = FolderReader.opened(folder)
+        else:
+            self.store = self._writable = _store(folder)
         self._lock = threading.RLock()
         self._topics = {stored.number: Topic(self, stored) for stored in self.store.topics()}
 
@@ -56,23 +65,59 @@ class LogService:
         """Segments that were found damaged and are left out of every answer."""
         return list(self.store.damaged)
 
-    def create_topic(
-        self, name: str, logset: str | None = None, index: Index | Mapping[str, str] | None = None
-    ) -> Topic:
-        """A new topic, in a logset that is made where there is none of this name."""
-        logset = DEFAULT_LOGSET if logset is None else logset
-        check_names(name, logset, self.profile)
+    def create_logset(self, name: str) -> str:
+        """A new logset (Alibaba: project) without topics; its name."""
+        check_logset(name, self.profile)
+        with self._lock:
+            store = self.writable()
+            if name in store.logsets():
+                message = f"there is a logset {name} already"
+                raise refuse(AlreadyExists, self.profile, "logset.duplicate", message, object=name, value=name)
+            store.add_logset(name)
+            return name
+
+    def logsets(self) -> list[str]:
+        """The names of all logsets, in the order in which they were made."""
         with self._lock:
             self._check_open()
+            return self.store.logsets()
+
+    def delete_logset(self, name: str) -> None:
+        """Delete a logset; where the provider wants it empty, one with topics is refused, else they go with it."""
+        with self._lock:
+            store = self.writable()
+            self._check_logset(name)
+            topics = [topic for topic in self.topics() if topic.logset == name]
+            if topics and self.profile.logsets_deleted_empty:
+                message = f"logset {name} has {len(topics)} topics, {topics[0].name} among them: delete these first"
+                raise refuse(InUse, self.profile, "logset.in_use", message, object=name, value=name)
+            for topic in topics:
+                self.delete_topic(topic)
+            store.remove_logset(name)
+
+    def create_topic(
+        self,
+        name: str,
+        logset: str | None = None,
+        index: Index | Mapping[str, str] | None = None,
+        *,
+        retention_days: int | None = None,
+    ) -> Topic:
+        """A new topic, in a logset that is made where there is none of this name; None keeps its rows for ever."""
+        logset = DEFAULT_LOGSET if logset is None else logset
+        check_names(name, logset, self.profile)
+        days = check_days(retention_days, self.profile, name)
+        with self._lock:
+            store = self.writable()
             if any((topic.name, topic.logset) == (name, logset) for topic in self._topics.values()):
                 message = f"{logset} has a topic {name} already"
                 raise refuse(AlreadyExists, self.profile, "topic.duplicate", message, object=name, value=name)
-            topic = Topic(self, self.store.add_topic(name, logset))
+            topic = Topic(self, store.add_topic(name, logset, days))
             try:
                 if index is not None:
                     topic.enable_index(index)
             except BaseException:
-                self.store.remove_topic(topic.number)
+                store.remove_topic(topic.number)
                 raise
             self._topics[topic.number] = topic
             return topic
@@ -81,10 +126,8 @@ class LogService:
         """The topic of this name; ``logset`` may be left out where only one logset has it."""
         with self._lock:
             topics = self.topics()
-            logsets = sorted({topic.logset for topic in topics})
-            if logset is not None and logset not in logsets:
-                message = f"there is no logset {logset!r}{_nearest(logset, logsets)}"
-                raise refuse(NotFound, self.profile, "logset.missing", message, object=logset, value=logset)
+            if logset is not None:
+                self._check_logset(logset)
             found = [topic for topic in topics if topic.name == name and logset in (None, topic.logset)]
             if not found:
                 names = [topic.name for topic in topics if logset in (None, topic.logset)]
@@ -108,17 +151,24 @@ class LogService:
         """All topics, in the order in which they were made."""
         with self._lock:
             self._check_open()
+            if self.read_only:
+                self._share()
             return list(self._topics.values())
 
     def delete_topic(self, topic: Topic) -> None:
-        """Delete a topic with all its rows."""
+        """Delete a topic with all its rows; its logset stays."""
         with self._lock:
-            self._check_open()
+            self.writable()
             if topic not in self._topics.values():
                 message = f"{topic!r} is no topic of this log service; give one of its topics()"
                 raise refuse(NotFound, self.profile, "topic.missing", message, value=topic)
             topic.remove()
             del self._topics[topic.number]
+
+    def expire(self) -> None:
+        """Let go of rows that are older than their topics keep them, at this moment of lab time."""
+        with self._lock:
+            self.writable().expire(self.now())
 
     def close(self) -> None:
         """Give up the store; a second close does nothing."""
@@ -136,6 +186,24 @@ class LogService:
     def _check_open(self) -> None:
         if self.closed:
             raise LabClosed("the log service is closed")
+
+    def writable(self) -> Store:
+        """The store, for a change."""
+        self._check_open()
+        if self.read_only:
+            raise LabError("this log service was opened to read what another process writes")
+        return self._writable
+
+    def _check_logset(self, name: str) -> None:
+        logsets = self.store.logsets()
+        if name not in logsets:
+            message = f"there is no logset {name!r}{_nearest(name, logsets)}"
+            raise refuse(NotFound, self.profile, "logset.missing", message, object=name, value=name)
+
+    def _share(self) -> None:
+        """The topics that another process has by now."""
+        stored = {one.number: one for one in self.store.topics()}
+        self._topics = {number: self._topics.get(number) or Topic(self, one) for number, one in stored.items()}
 
 
 def _store(folder: Path | None) -> Store:

@@ -1,37 +1,88 @@
-"""What a store keeps, whichever way: topics, and their rows as segments that never change.
+"""What a store keeps, whichever way: logsets, topics, and their rows as segments that never change.
 
-A segment is what one write brought. Its number is unique in its store and grows; a row's id is made from it, so numbers
-and the order of rows within a segment outlive every reorganisation.
+One write is one batch. Its number is unique in its store and grows; each of its rows keeps that number and its place in
+the batch in hidden columns, so a row's id and its order outlive every reorganisation.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
 
+from emulator.logs.records import ROW, SEGMENT, SHAPE, TIME
+from emulator.logs.scan import Scan
+from emulator.logs.view import common
+
+KEPT = pa.schema([(TIME, pa.int64()), (SEGMENT, pa.int64()), (ROW, pa.int64()), (SHAPE, pa.int64())])
+"""The columns that every stored row has."""
+
+FOREVER = 0
+"""As ``days``: rows are never expired."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Bytes since a topic was made, by what providers bill; ``stored`` is what lies there now.
+
+    All are bytes of logs as they are uploaded, keys and values as text, uncompressed: what lies on disk is a fraction.
+
+    ``collected``  of what flow logs wrote, which is a part of ``written``
+    ``byte_days``  of ``stored``, each byte for the lab time that it lay there
+    """
+
+    collected: int = 0
+    written: int = 0
+    stored: int = 0
+    indexed: int = 0
+    read: int = 0
+    byte_days: float = 0.0
+
 
 @dataclass(frozen=True)
 class StoredTopic:
-    """``number`` is never used again in its store; ``index`` is JSON, None while there is none."""
+    """``number`` is never used again in its store.
+
+    ``days``     how long rows are kept, ``FOREVER`` or 1 to 3,600
+    ``indexes``  the index in JSON, by the number of the first batch that it holds for; None where it was switched off
+    ``report``   whether the flow-log report is on
+    """
 
     number: int
     name: str
     logset: str
-    index: str | None = None
+    days: int
+    indexes: Mapping[int, str | None] = field(default_factory=dict)
     report: bool = False
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Times are those of its oldest and newest row, unix seconds, both included."""
+    """Rows that are kept together.
+
+    ``first_s``, ``last_s``  times of its oldest and newest row, unix seconds, both included
+    ``lowest``, ``highest``  numbers of the first and the last batch in it
+    ``shapes``               the shapes that occur in it
+    ``written``              bytes as the meter counts them; ``size`` is that of the file
+    ``characters``           for each text key all characters that its values are made of, each code point beyond
+                             ASCII as U+0080; what is not told is not known
+    """
 
     number: int
     topic: int
     rows: int
     first_s: int
     last_s: int
+    lowest: int
+    highest: int
+    shapes: tuple[int, ...]
+    characters: Mapping[str, str]
+    written: int
+    size: int = 0
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,26 +94,80 @@ class Damage:
     found: str
 
 
-class Store(Protocol):
-    """Thread-safe. Every change is durable when its call returns."""
+@dataclass(frozen=True)
+class Batch:
+    """What one write brings: ``rows`` (some) of stored types with ``__time__``, and what the meter is to count."""
+
+    rows: pa.Table
+    key: str | None = None
+    usage: Usage = field(default_factory=Usage)
+
+
+class ReadStore(Protocol):
+    """What can be read of a store. Thread-safe."""
 
     damaged: list[Damage]
 
+    def logsets(self) -> list[str]: ...
+
     def topics(self) -> list[StoredTopic]: ...
 
-    def add_topic(self, name: str, logset: str) -> StoredTopic: ...
+    def topic(self, number: int) -> StoredTopic | None: ...
 
-    def set_index(self, topic: int, index: str | None, report: bool) -> None: ...
+    def types(self, topic: int) -> dict[str, pa.DataType]:
+        """The keys that rows of the topic have, each in the one type that holds all its values."""
+
+    def scan(self, topic: int, low: int | None, high: int | None) -> Scan:
+        """The rows with ``low`` <= time < ``high``, as of now, but for what is damaged or expired."""
+
+    def usage(self, topic: int, now_s: float) -> Usage: ...
+
+    def count_read(self, topic: int, size: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Store(ReadStore, Protocol):
+    """Every change is durable when its call returns."""
+
+    def add_logset(self, name: str) -> None: ...
+
+    def remove_logset(self, name: str) -> None:
+        """Remove it; its topics are gone already."""
+
+    def add_topic(self, name: str, logset: str, days: int) -> StoredTopic: ...
+
+    def set_topic(self, topic: int, *, days: int | None = None, report: bool | None = None) -> None: ...
+
+    def set_index(self, topic: int, index: str | None) -> None:
+        """The index for every batch from now on."""
+
+    def reindex(self, topic: int) -> None:
+        """The index of now for the batches that are there already, too."""
 
     def remove_topic(self, topic: int) -> None: ...
 
-    def append(self, topic: int, rows: pa.Table, key: str | None) -> bool:
-        """Keep ``rows`` (some, with ``__time__``) as one segment; False if this topic was given ``key`` before."""
+    def append(self, topic: int, batch: Batch, now_s: float) -> bool:
+        """Keep the rows as one segment; False if this topic was given their key before."""
 
-    def segments(self, topic: int, after: int) -> list[Segment]:
-        """The segments of a topic with a number greater than ``after``, by number."""
+    def expire(self, now_s: float) -> None:
+        """Let go of rows that are older than their topic keeps them."""
 
-    def read(self, segment: Segment) -> pa.Table | None:
-        """The rows of a segment; None if it is damaged, which is then in ``damaged``."""
 
-    def close(self) -> None: ...
+def shape_of(rows: pa.Table) -> str:
+    """The keys of a batch with their types, in order, as JSON; ``__time__`` and the batch's own columns left out."""
+    return json.dumps([[column.name, str(column.type)] for column in rows.schema if column.name not in KEPT.names])
+
+
+def types_of(shapes: list[str]) -> dict[str, pa.DataType]:
+    """The columns of several shapes, each in the one type that can hold all its values."""
+    types: dict[str, pa.DataType] = {}
+    for shape in shapes:
+        for name, kind in json.loads(shape):
+            types[name] = common(types.get(name, pa.null()), pa.type_for_alias(kind))
+    return types
+
+
+def expired_before(days: int, now_s: float) -> int | None:
+    """Rows whose time is before this are expired; None where they are kept for ever."""
+    return None if days == FOREVER else int(now_s) - days * 86_400

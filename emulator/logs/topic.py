@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from emulator.errors import AlreadyExists, InvalidValue, LabClosed, NotFound
-from emulator.logs.index import DEFAULT_DELIMITERS, FLOW_DELIMITERS, KINDS, Index, index_of
+from emulator.logs.index import (
+    DEFAULT_DELIMITERS,
+    FLOW_DELIMITERS,
+    Age,
+    FullText,
+    Index,
+    ages,
+    check_keys,
+    index_now,
+    index_of,
+)
+from emulator.logs.meter import measured
+from emulator.logs.names import check_days
 from emulator.logs.records import Records
 from emulator.logs.refusal import refuse
+from emulator.logs.report import REPORT_DASHBOARDS, REPORT_DAYS
 from emulator.logs.rows import stored_rows
+from emulator.logs.scan import Scan
 from emulator.logs.search import asked, search
-from emulator.logs.store import StoredTopic
-from emulator.logs.view import View
+from emulator.logs.store import FOREVER, Batch, StoredTopic, Usage, expired_before
 
 if TYPE_CHECKING:
     from emulator.logs.service import LogService
@@ -28,33 +42,100 @@ class Topic:
         self.id = service.topic_id(stored)
         self.name = stored.name
         self.logset = stored.logset
-        self.index = None if stored.index is None else Index.from_json(stored.index)
-        self.report = stored.report
         self.number = stored.number
         self.removed = False
-        self._service = service
         self.profile = service.profile
+        self._service = service
         self._lock = threading.RLock()
-        self._view = View()
-        self._read_until = 0
+        self._stored = stored
+        self._sources: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Topic {self.logset}/{self.name}>"
 
-    def enable_index(self, keys: Index | Mapping[str, str], report: bool = False) -> None:
-        """Make ``keys`` searchable, rows that are already there included.
+    @property
+    def index(self) -> Index | None:
+        """What of a row that is written now can be searched; None while there is no index."""
+        return index_now(self._stored.indexes)
 
-        ``keys`` maps each to ``text``, ``long`` or ``double``. With ``report``, the provider's flow-log report, text is
-        cut so that addresses and ids stay whole; without it by the provider's default tokens.
+    @property
+    def report(self) -> bool:
+        """Whether the provider's flow-log report is on: its index, and its dashboards."""
+        return self._stored.report
+
+    @property
+    def dashboards(self) -> tuple[str, ...]:
+        """The names of the topic's dashboards."""
+        names = REPORT_DASHBOARDS[self.profile.provider] if self.report else ()
+        return tuple(name.format(topic=self.name) for name in names)
+
+    @property
+    def retention_days(self) -> int | None:
+        """How long rows are kept, in lab time; None for ever."""
+        return None if self._stored.days == FOREVER else self._stored.days
+
+    @retention_days.setter
+    def retention_days(self, days: int | None) -> None:
+        kept = check_days(days, self.profile, self.id)
+        with self._lock:
+            self._check_there()
+            self._change(days=kept)
+            self._service.expire()
+
+    @property
+    def usage(self) -> Usage:
+        """Bytes collected, written, stored, indexed and read, as the provider's meter counts them."""
+        with self._lock:
+            self._check_there()
+            return self._service.store.usage(self.number, self._service.now())
+
+    def enable_index(
+        self, keys: Index | Mapping[str, str], report: bool = False, *, full_text: bool | FullText = False
+    ) -> None:
+        """Make ``keys`` searchable in what is written from now on (:meth:`reindex` for what is there already).
+
+        ``keys`` maps each to ``text``, ``long`` or ``double``, or is a whole ``Index``. ``full_text`` looks for words
+        that name no key in all values. With ``report``, the provider's flow-log report, which is offered where it is
+        off: text is cut so that addresses and ids stay whole, and the dashboards come with it; without it by the
+        provider's default tokens.
         """
         with self._lock:
             self._check_there()
-            if self.index is not None:
-                message = f"{self.name} has an index already: {', '.join(self.index.fields)}"
+            known = self.index
+            if known is not None and (self.report or not report):
+                message = f"{self.name} has an index already: {', '.join(known.fields)}; modify_index(...) changes it"
                 raise refuse(AlreadyExists, self.profile, "index.duplicate", message, object=self.id)
-            index = self._index_of(keys, report)
-            self._service.store.set_index(self.number, index.to_json(), report)
-            self.index, self.report = index, report
+            index = self._index_of(keys, report, full_text)
+            if known is not None:
+                index = Index({**known.fields, **index.fields}, known.full_text or index.full_text)
+            self._service.writable().set_index(self.number, index.to_json())
+            if report:
+                self._change(report=True, days=REPORT_DAYS.get(self.profile.provider))
+            self._reload()
+
+    def modify_index(self, keys: Index | Mapping[str, str], *, full_text: bool | FullText = False) -> None:
+        """Another index for what is written from now on."""
+        with self._lock:
+            self._check_there()
+            self._index()
+            self._service.writable().set_index(self.number, self._index_of(keys, self.report, full_text).to_json())
+            self._reload()
+
+    def disable_index(self) -> None:
+        """What is written from now on cannot be searched; the report goes with the index."""
+        with self._lock:
+            self._check_there()
+            self._index()
+            self._service.writable().set_index(self.number, None)
+            self._change(report=False)
+
+    def reindex(self) -> None:
+        """Let the index hold for everything that is there, as if it had been on from the beginning."""
+        with self._lock:
+            self._check_there()
+            self._index()
+            self._service.writable().reindex(self.number)
+            self._reload()
 
     def write(self, rows: object, key: str | None = None) -> int:
         """Write ``rows``, dicts or an Arrow table, and return how many once they are durable and searchable.
@@ -67,7 +148,7 @@ class Topic:
         with self._lock:
             self._check_there()
             self._check_types(table.schema)
-            return table.num_rows if self._append(table, key) else 0
+            return table.num_rows if self._append(table, key, collected=False) else 0
 
     def append(self, table: pa.Table, *, key: str) -> bool:
         """Write a window's records, once for each ``key``; False if they were there already.
@@ -77,7 +158,7 @@ class Topic:
         table = stored_rows(table, self._service.now(), self.profile, hidden=True)
         with self._lock:
             self._check_there()
-            return self._append(table, key)
+            return self._append(table, key, collected=True)
 
     def search(
         self,
@@ -100,68 +181,93 @@ class Topic:
         """
         return search(self, asked(self, query, start, end, limit, language, offset, newest_first))
 
-    def searchable(self) -> Index:
-        """The index, for a search; refused where there is none."""
+    def searchable(self) -> list[Age]:
+        """The indexes that a search is answered by, each for the batches that were written under it."""
         with self._lock:
             self._check_there()
-            return self._index()
+            self._index()
+            return ages(self._stored.indexes)
 
-    def rows(self, start: int | None = None, end: int | None = None) -> tuple[pa.Table, Mapping[int, tuple[str, ...]]]:
-        """Stored rows with ``start`` <= time < ``end`` in their order, and the columns of each segment's own source."""
+    def scan(self, start: int | None = None, end: int | None = None) -> Scan:
+        """Stored rows with ``start`` <= time < ``end``."""
         with self._lock:
             self._check_there()
-            view = self._refresh()
-            return view.rows(start, end), view.columns
+            expired = expired_before(self._stored.days, self._service.now())
+            start = expired if start is None else start if expired is None else max(start, expired)
+            return self._service.store.scan(self.number, start, end)
+
+    def count_read(self, size: int) -> None:
+        """Tell the meter how many bytes an answer had."""
+        self._service.store.count_read(self.number, size)
 
     def remove(self) -> None:
         """Delete the topic with all its rows; what still holds it is told so when it asks."""
         with self._lock:
             self._check_there()
-            self._service.store.remove_topic(self.number)
+            self._service.writable().remove_topic(self.number)
             self.removed = True
-            self._view = View()
 
-    def _refresh(self) -> View:
-        """The view with every segment that was acknowledged by now."""
-        for segment in self._service.store.segments(self.number, self._read_until):
-            rows = self._service.store.read(segment)
-            if rows is not None:
-                self._view.add(segment.number, rows)
-            self._read_until = segment.number
-        return self._view
+    def _change(self, *, days: int | None = None, report: bool | None = None) -> None:
+        self._service.writable().set_topic(self.number, days=days, report=report)
+        self._reload()
 
-    def _append(self, table: pa.Table, key: str | None) -> bool:
-        return table.num_rows > 0 and self._service.store.append(self.number, table, key)
+    def _reload(self) -> None:
+        stored = self._service.store.topic(self.number)
+        if stored is not None:
+            self._stored = stored
+
+    def _append(self, table: pa.Table, key: str | None, *, collected: bool) -> bool:
+        if table.num_rows == 0:
+            return False
+        self._note_source(collected)
+        batch = Batch(table, key, measured(table, self.index, collected=collected))
+        return self._service.writable().append(self.number, batch, self._service.now())
+
+    def _note_source(self, collected: bool) -> None:
+        """Flow records and other logs in one topic are taken, with a warning: the providers want one source."""
+        self._sources.add("flow records" if collected else "other logs")
+        if len(self._sources) > 1 and "warned" not in self._sources:
+            self._sources.add("warned")
+            warnings.warn(
+                f"{self.name} has flow records and other logs: the provider advises a topic for flow records alone",
+                stacklevel=4,
+            )
 
     def _check_there(self) -> None:
         if self._service.closed:
             raise LabClosed(f"{self.name}: the log service is closed")
+        if self._service.read_only:
+            self._reload_shared()
         if self.removed:
             raise refuse(NotFound, self.profile, "topic.missing", f"{self.name} was deleted", object=self.id)
 
+    def _reload_shared(self) -> None:
+        """What another process made of the topic meanwhile."""
+        stored = self._service.store.topic(self.number)
+        self.removed = stored is None
+        if stored is not None:
+            self._stored = stored
+
     def _check_types(self, schema: pa.Schema) -> None:
         """A key keeps its type over writes: text stays text, numbers stay numbers."""
-        known = self._refresh().rows().schema
+        known = self._service.store.types(self.number)
         for column in schema:
-            at = known.get_field_index(column.name)
-            if at >= 0 and (known.field(at).type == pa.string()) != (column.type == pa.string()):
-                message = f"{column.name} is {column.type}, but {self.name} has it as {known.field(at).type}"
+            there = known.get(column.name)
+            if there is not None and (there == pa.string()) != (column.type == pa.string()):
+                message = f"{column.name} is {column.type}, but {self.name} has it as {there}"
                 raise refuse(InvalidValue, self.profile, "write.value", message, object=self.id, value=column.name)
 
     def _index(self) -> Index:
-        if self.index is None:
+        index = self.index
+        if index is None:
             message = f"{self.name} has no index, so nothing in it can be searched: enable_index(...)"
             raise refuse(NotFound, self.profile, "index.missing", message, object=self.id)
-        return self.index
+        return index
 
-    def _index_of(self, keys: Index | Mapping[str, str], report: bool) -> Index:
+    def _index_of(self, keys: Index | Mapping[str, str], report: bool, full_text: bool | FullText) -> Index:
+        delimiters = FLOW_DELIMITERS if report else DEFAULT_DELIMITERS[self.profile.provider]
+        words = FullText(delimiters) if full_text is True else full_text or None
         kinds = {key: field.kind for key, field in keys.fields.items()} if isinstance(keys, Index) else keys
-        good = isinstance(kinds, Mapping) and all(
-            isinstance(key, str) and key and not key.startswith("_") and kind in KINDS for key, kind in kinds.items()
-        )
-        if not good or not kinds:
-            message = f"an index maps keys to {', '.join(KINDS)}; keys do not start with _; this is {kinds!r}"
-            raise refuse(InvalidValue, self.profile, "write.key", message, object=self.id, value=keys)
-        if isinstance(keys, Index):
-            return keys
-        return index_of(keys, FLOW_DELIMITERS if report else DEFAULT_DELIMITERS[self.profile.provider])
+        words = keys.full_text or words if isinstance(keys, Index) else words
+        check_keys(kinds, self.profile, self.id, needed=words is None)
+        return Index(keys.fields if isinstance(keys, Index) else index_of(keys, delimiters).fields, words)

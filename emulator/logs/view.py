@@ -1,6 +1,6 @@
-"""The rows of one topic as one Arrow table in order of time, kept up as segments come.
+"""The rows of one topic as one Arrow table in order of time, kept up as batches come.
 
-Segments are added as they are, without a copy. Neighbours are joined by size classes, each row log n times, so that
+Batches are added as they are, without a copy. Neighbours are joined by size classes, each row log n times, so that
 hundreds of windows with a few rows each cost a search no more than one window with as many.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from emulator.logs.records import ROW, SEGMENT, TIME
+from emulator.logs.records import ROW, SEGMENT, SHAPE, TIME
 
 JOIN_ROWS = 1 << 16
 """Parts are not joined into larger ones than this."""
@@ -30,33 +30,40 @@ class _Part:
 
 
 class View:
-    """Not thread-safe: the topic holds its lock around it.
-
-    ``columns``  the columns that each segment was written with, for the table has those of all of them
-    """
+    """Not thread-safe: the store holds its lock around it."""
 
     def __init__(self) -> None:
-        self.columns: dict[int, tuple[str, ...]] = {}
         self._parts: list[_Part] = []
         self._whole: _Part | None = None
 
-    def add(self, segment: int, rows: pa.Table) -> None:
-        """Add the rows of a segment, which has some; segments come in the order of their numbers."""
-        self.columns[segment] = tuple(rows.column_names)
-        rows = rows.append_column(SEGMENT, [int64_array(np.full(rows.num_rows, segment, np.int64))])
-        rows = rows.append_column(ROW, [int64_array(np.arange(rows.num_rows, dtype=np.int64))])
+    def add(self, rows: pa.Table) -> None:
+        """Add the rows of a batch, which has some; batches come in the order of their numbers."""
         self._parts.append(_part(rows))
         self._whole = None
 
     def rows(self, start: int | None = None, end: int | None = None) -> pa.Table:
-        """Rows with ``start`` <= time < ``end``, by time and then by insertion, with ``__time__``, segment and row."""
-        if self._whole is None:
-            self._join()
-            self._whole = _joined(self._parts)
-        table, times = self._whole.table, self._whole.times
+        """Rows with ``start`` <= time < ``end``, by time and then by insertion."""
+        table, times = self._all().table, self._all().times
         low = 0 if start is None else int(np.searchsorted(times, start, "left"))
         high = table.num_rows if end is None else int(np.searchsorted(times, end, "left"))
         return table.slice(low, high - low)
+
+    def forget(self, before: int) -> float:
+        """Let go of rows with a time before this; the share of rows that stays."""
+        whole = self._all()
+        first = int(np.searchsorted(whole.times, before, "left"))
+        if first == 0:
+            return 1.0
+        kept = whole.table.slice(first)
+        self._parts = [_Part(kept.take(int64_array(np.arange(kept.num_rows))), whole.times[first:].copy())]
+        self._whole = None
+        return float(kept.num_rows / whole.table.num_rows)
+
+    def _all(self) -> _Part:
+        if self._whole is None:
+            self._join()
+            self._whole = _joined(self._parts)
+        return self._whole
 
     def _join(self) -> None:
         """Join neighbours until each part is larger than what came after it, or too large to copy."""
@@ -86,8 +93,32 @@ def int64_values(column: pa.ChunkedArray) -> Int64s:
     return chunks[0] if len(chunks) == 1 else np.concatenate([np.empty(0, np.int64), *chunks])
 
 
+def common(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """The one type that holds the values of both."""
+    if one.equals(other) or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    return pa.string() if pa.string() in (one, other) else pa.float64()
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Rows of several tables in order: by time, then by batch and row, which is the order of insertion.
+
+    Each column gets the one type that can hold all its values.
+    """
+    if not tables or any(not table.schema.equals(tables[0].schema) for table in tables):
+        types: dict[str, pa.DataType] = dict.fromkeys((TIME, SEGMENT, ROW, SHAPE), pa.int64())
+        for table in tables:
+            for column in table.schema:
+                types[column.name] = common(types.get(column.name, pa.null()), column.type)
+        whole = pa.schema(list(types.items()))
+        tables = [table.cast(pa.schema([whole.field(name) for name in table.column_names])) for table in tables]
+        tables = [whole.empty_table(), *tables]
+    return _part(pa.concat_tables(tables, promote_options="default")).table
+
+
 def _part(table: pa.Table) -> _Part:
-    """The rows in order: by time, then by segment and row, which is the order of insertion."""
     times = int64_values(table[TIME])
     if bool(np.all(times[1:] >= times[:-1])):
         return _Part(table, times)
@@ -96,22 +127,5 @@ def _part(table: pa.Table) -> _Part:
 
 
 def _joined(parts: Sequence[_Part]) -> _Part:
-    """All rows as one part, each column in the one type that can hold all its values."""
-    tables = [part.table for part in parts]
-    if not tables or any(not table.schema.equals(tables[0].schema) for table in tables):
-        types: dict[str, pa.DataType] = {TIME: pa.int64(), SEGMENT: pa.int64(), ROW: pa.int64()}
-        for table in tables:
-            for column in table.schema:
-                types[column.name] = _common(types.get(column.name, pa.null()), column.type)
-        whole = pa.schema(list(types.items()))
-        tables = [table.cast(pa.schema([whole.field(name) for name in table.column_names])) for table in tables]
-        tables = [whole.empty_table(), *tables]
-    return _part(pa.concat_tables(tables, promote_options="default"))
-
-
-def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    if one.equals(other) or pa.types.is_null(other):
-        return one
-    if pa.types.is_null(one):
-        return other
-    return pa.string() if pa.string() in (one, other) else pa.float64()
+    table = joined([part.table for part in parts])
+    return _Part(table, int64_values(table[TIME]))

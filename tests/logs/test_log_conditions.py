@@ -26,8 +26,10 @@ from emulator.logs.condition import (
     Wild,
     Words,
 )
+from emulator.logs.index import Age
 from emulator.logs.plan import RawPlan
 from emulator.logs.query import QueryText
+from emulator.logs.records import ROW
 from emulator.providers import profile
 
 INDEX = Index(
@@ -304,9 +306,8 @@ often = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCh
 @given(conditions(["any", "all", "phrase"]))
 def test_the_engine_agrees_with_the_evaluator(topic_of: Callable[[str], Topic], condition: Condition) -> None:
     topic = topic_of("tencent")
-    rows, _ = topic.rows()
-    found = RawPlan(QueryText("", profile("tencent")), condition, INDEX, rows.schema).run(rows)
-    assert found.tolist() == [at for at, row in enumerate(ROWS) if holds(condition, row)]
+    found = RawPlan(QueryText("", profile("tencent")), condition, [Age(INDEX, 0, None)], topic.scan()).run()
+    assert found[ROW].to_pylist() == [at for at, row in enumerate(ROWS) if holds(condition, row)]
 
 
 @often

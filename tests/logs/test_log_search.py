@@ -207,6 +207,9 @@ def test_without_an_index_nothing_can_be_searched(service: LogService, profile: 
             topic.search(query)
         assert (refused.value.reason, refused.value.code) == ("index.missing", profile.code("index.missing"))
     topic.enable_index({"a": "text"})
+    topic.write([{"a": "c"}])
+    assert topic.search() == [{"a": "c"}]
+    topic.reindex()
     assert topic.search("b") == [{"a": "b"}]
 
 
@@ -221,7 +224,8 @@ def test_an_empty_topic_answers_and_still_refuses(service: LogService) -> None:
 
 
 def test_a_record_has_the_fields_of_its_own_source(flows: Topic) -> None:
-    flows.write([{"note": "by hand", "__time__": W2 + 1}])
+    with pytest.warns(UserWarning, match="accept has flow records and other logs"):
+        flows.write([{"note": "by hand", "__time__": W2 + 1}])
     assert flows.search()[-1] == {"note": "by hand"}
     assert "note" not in flows.search()[0]
     assert flows.search("NOT version:2") == [{"note": "by hand"}]
@@ -242,7 +246,6 @@ def test_many_small_windows_are_searched_as_fast_as_one(service: LogService) -> 
             assert len(topic.search("a:x")) == window + 1
     assert [record.time for record in topic.search("a:x")] == [window * 60 for window in range(300)]
     assert topic.search("a:217")[0].id == "218-2"
-    assert len(topic._view._parts) < 12
 
 
 def test_only_text_fields_are_searched_for_a_bare_word(service: LogService) -> None:

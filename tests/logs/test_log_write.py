@@ -52,6 +52,7 @@ def test_arrow_and_numpy_are_brought_to_the_stored_types(topic: Topic, rows: Any
     assert topic.search("n:2 AND NOT a:*", language="lucene") == [{"a": None, "n": 2, "d": None}]
 
 
+@pytest.mark.filterwarnings("ignore:app has flow records and other logs")
 def test_the_same_key_writes_once(topic: Topic) -> None:
     assert topic.write([{"a": "x"}], key="k1") == 1
     assert topic.write([{"a": "x"}], key="k1") == 0

@@ -1,0 +1,139 @@
+"""What one query reads: the rows of a topic within a time range, as Parquet files or as a table.
+
+The engine shows a scan as the relation ``"vpclab rows"``, with ``__time__``, the keys, and the hidden columns; who runs
+queries in another process sends it ``files``, which never change and stay for a minute after they were replaced.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from emulator.logs.records import ROW, SEGMENT, SHAPE, TIME
+
+ORDER = (TIME, SEGMENT, ROW)
+"""The order of rows: by time, then by insertion."""
+
+ROWS = "vpclab rows"
+"""The name under which the engine shows a scan, or a table."""
+
+_EVERYWHERE = {TIME, SEGMENT, ROW, SHAPE}
+_SQL = {pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.string(): "VARCHAR"}
+
+FIRST_STEP = 4
+"""How many times the rows that are wanted the first step of a limited search looks at, and the next steps of the one
+before."""
+
+
+@dataclass(frozen=True)
+class ScannedFile:
+    """A verified Parquet file; times are those of its oldest and newest row, batches those of its rows."""
+
+    path: Path
+    rows: int
+    first_s: int
+    last_s: int
+    lowest: int
+    highest: int
+    shapes: tuple[int, ...]
+    characters: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Rows with ``low`` <= time < ``high``; None is no bound.
+
+    ``types``   columns → types: ``__time__``, keys, hidden ones
+    ``shapes``  by number, the columns that a source wrote, in order
+    ``table``   the rows in ``ORDER``, where the store has them in memory
+    ``files``   else: files that hold them, and others beside them
+    """
+
+    types: Mapping[str, pa.DataType]
+    shapes: Mapping[int, tuple[str, ...]]
+    low: int | None
+    high: int | None
+    table: pa.Table | None = None
+    files: tuple[ScannedFile, ...] = ()
+
+    @functools.cached_property
+    def schema(self) -> pa.Schema:
+        return pa.schema(list(self.types.items()))
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the files are."""
+        return self.files[0].path.parent if self.files else None
+
+    @functools.cached_property
+    def characters(self) -> dict[str, str]:
+        """For each text key all characters that its values are made of, where every file tells (see ``Segment``)."""
+        if not self.files:
+            return {}
+        told = [file.characters for file in self.files]
+        kept = {}
+        for name, kind in self.types.items():
+            # A file that was written without the key has no value of it.
+            if kind == pa.string() and all(name in one or not one for one in told):
+                kept[name] = "".join(sorted(set().union(*(one.get(name, "") for one in told))))
+        return kept
+
+    def relation(self) -> str:
+        """The rows as SQL, with all columns, where the store has them in files."""
+        names = ", ".join("'" + str(file.path).replace("'", "''") + "'" for file in self.files)
+        there = _EVERYWHERE | {name for file in self.files for shape in file.shapes for name in self.shapes[shape]}
+        columns = ", ".join(
+            f"CAST({quoted(name) if name in there else 'NULL'} AS {_SQL[kind]}) AS {quoted(name)}"
+            for name, kind in self.types.items()
+        )
+        bounds = [f'"{TIME}" >= {self.low}'] if self.low is not None else []
+        bounds += [f'"{TIME}" < {self.high}'] if self.high is not None else []
+        where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
+        differ = str(len({file.shapes for file in self.files}) > 1).lower()
+        return f"SELECT {columns} FROM read_parquet([{names}], union_by_name = {differ}){where}"
+
+    def within(self, low: int | None, high: int | None) -> Scan:
+        """The same for a part of the time range; only of files."""
+        files = [
+            file for file in self.files if (low is None or file.last_s >= low) and (high is None or file.first_s < high)
+        ]
+        return replace(self, low=low, high=high, files=tuple(files))
+
+    def steps(self, most: int, newest_first: bool) -> Iterator[Scan]:
+        """The scan cut by time into parts that grow, so that a search for a few rows reads a few."""
+        files = self.files
+        oldest, newest = min(file.first_s for file in files), max(file.last_s for file in files)
+        low = oldest if self.low is None else max(self.low, oldest)
+        high = newest + 1 if self.high is None else min(self.high, newest + 1)
+        wanted = most * FIRST_STEP
+        while low < high:
+            cut = _cut(files, low, high, wanted, newest_first)
+            yield self.within(cut, high) if newest_first else self.within(low, cut)
+            low, high = (low, cut) if newest_first else (cut, high)
+            wanted *= FIRST_STEP * 2
+
+
+def _cut(files: Sequence[ScannedFile], low: int, high: int, wanted: int, newest_first: bool) -> int:
+    """Where about ``wanted`` rows lie between the near end of the time range and here, were each file's spread
+    evenly."""
+    bounds = {bound for file in files for bound in (file.first_s, file.last_s + 1)}
+    spans = list(itertools.pairwise(sorted({low, high, *(bound for bound in bounds if low < bound < high)})))
+    counted = 0.0
+    for begin, end in reversed(spans) if newest_first else spans:
+        there = [file for file in files if file.first_s < end and file.last_s >= begin]
+        density = sum(file.rows / (file.last_s + 1 - file.first_s) for file in there)
+        if density and counted + density * (end - begin) >= wanted:
+            seconds = max(1, round((wanted - counted) / density))
+            return max(begin, end - seconds) if newest_first else min(end, begin + seconds)
+        counted += density * (end - begin)
+    return low if newest_first else high
+
+
+def quoted(name: str) -> str:
+    """A column's name in SQL."""
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,117 @@
+"""The Parquet files of a folder: written durably, never changed, and what is known of their content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from emulator.logs.records import HIDDEN, ROW, SEGMENT, SHAPE
+from emulator.logs.view import int64_array
+
+NAME = re.compile(r"(\d{8,})\.parquet(\.part)?")
+
+ROW_GROUP = 122_880
+"""Rows of a row group: DuckDB's own number, so that it works on several at once and skips by time."""
+
+_DISTINCT = 30_000
+_FALSE_POSITIVES = 0.05
+"""Of a Bloom filter: 23 KB for a column of a row group, that is 0.2 bytes a record; one search in twenty for a value
+that never occurred reads a row group in vain."""
+
+_ASCII = 128
+
+
+def path_of(folder: Path, number: int) -> Path:
+    return folder / f"{number:08}.parquet"
+
+
+def numbered(rows: pa.Table, batch: int, shape: int) -> pa.Table:
+    """``rows`` with the columns that tell where they came from."""
+    count = rows.num_rows
+    for name, values in (
+        (SEGMENT, np.full(count, batch, np.int64)),
+        (ROW, np.arange(count, dtype=np.int64)),
+        (SHAPE, np.full(count, shape, np.int64)),
+    ):
+        rows = rows.append_column(name, [int64_array(values)])
+    return rows
+
+
+def parquet(rows: pa.Table, *, final: bool = False) -> memoryview:
+    """``rows`` as the bytes of a Parquet file; ``final`` with Bloom filters, for one that many searches will meet."""
+    import pyarrow.parquet
+
+    texts = [column.name for column in rows.schema if column.type == pa.string() and not column.name.startswith("_")]
+    sink = pa.BufferOutputStream()
+    pyarrow.parquet.write_table(
+        rows,
+        sink,
+        compression="zstd",
+        row_group_size=ROW_GROUP,
+        store_schema=False,
+        # A row's number within its batch is one more than the one before: by its difference it costs next to nothing.
+        use_dictionary=[name for name in rows.column_names if name != ROW],
+        column_encoding={ROW: "DELTA_BINARY_PACKED"},
+        bloom_filter_options={name: {"ndv": _DISTINCT, "fpp": _FALSE_POSITIVES} for name in texts} if final else None,
+    )
+    return memoryview(sink.getvalue())
+
+
+def read(data: bytes | memoryview) -> pa.Table:
+    """The rows of a Parquet file."""
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_table(pa.BufferReader(data), use_threads=False).replace_schema_metadata(None)
+
+
+def sha256(data: bytes | memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_durably(path: Path, data: memoryview) -> None:
+    """The whole file under its name, on disk, or none."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with open(part, "wb", buffering=0) as file:
+            written = 0
+            while written < len(data):
+                written += file.write(data[written:])
+            os.fsync(file.fileno())
+        part.rename(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def characters(rows: pa.Table) -> dict[str, str]:
+    """Of what characters the values of each text key are made; every code point beyond ASCII as U+0080.
+
+    With it a search knows that a value holds no delimiter, so that its only word is the value.
+    """
+    return {
+        column.name: _characters(rows[column.name])
+        for column in rows.schema
+        if column.type == pa.string() and not column.name.startswith(HIDDEN)
+    }
+
+
+def _characters(column: pa.ChunkedArray) -> str:
+    seen = np.zeros(256, bool)
+    for chunk in column.chunks:
+        _, offsets, values = chunk.buffers()
+        if values is None or len(chunk) == 0:
+            continue
+        bounds = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+        seen[np.frombuffer(values, np.uint8)[bounds[0] : bounds[-1]]] = True
+    found = [chr(code) for code in np.flatnonzero(seen[:_ASCII])]
+    return "".join(found) + ("\x80" if seen[_ASCII:].any() else "")
