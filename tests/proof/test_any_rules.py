@@ -1,4 +1,4 @@
-"""Whatever rules, whatever packets: the kernel judges as the reference does. Of a failure the smallest case is shown."""
+"""Whatever rules, whatever packets: the kernel judges as the reference does; a failure shows the smallest case."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Corner:
 
 
 @pytest.fixture(scope="module")
-def corners(open_module_lab: Callable[..., Any]) -> Iterator[dict[str, Corner]]:
+def corners(open_module_lab: Callable[..., Any], wire: Any) -> Iterator[dict[str, Corner]]:
     corners = {}
     for profile in PROFILES:
-        here = Ground(open_module_lab(profile))
+        here = Ground(open_module_lab(profile), wire.drain)
         here.record(here.vpc)
         common = here.vpc.create_security_group()
         owners = [common.id]
