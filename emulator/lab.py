@@ -33,6 +33,7 @@ from emulator.errors import ClockError, InvalidValue, LabClosed, LabError, NotFo
 from emulator.explain import Explanation, explain, explain_packet, packet_in, packet_of
 from emulator.providers import profile as find_profile
 from emulator.resources.base import id_in
+from emulator.traffic.ears import Ears
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,6 +114,7 @@ class Lab:
             raise
         self.captures: list[tuple[str, str]] = []
         """ENI and file of each capture that was begun."""
+        self.ears = Ears()
         self._closed = False
         LABS.add(self)
 
@@ -157,6 +159,7 @@ class Lab:
         finally:
             try:
                 with self._lock:
+                    self.ears.close_all()
                     self._collector.close()
                     self.fabric.close()
             finally:
@@ -374,6 +377,7 @@ class Lab:
 
     def _terminate(self, cvm_id: str) -> None:
         cvm = resources.Cvm(self, cvm_id).model
+        self.ears.close_all(cvm_id)
         enis = [eni for eni in self.cloud.enis.values() if eni.cvm_id == cvm_id]
         self._change(
             lambda cloud: cloud.delete_cvm(cvm_id),

@@ -204,6 +204,7 @@ def test_tencents_log_of_a_ccn_tells_what_passes_between_regions(joined: Joined)
     assert joined.got(0, 2, 7) == 7
     ccn.set_bandwidth(regions[2], regions[0], 1)
     arrived = joined.got(2, 0, 300, 1000)
+    assert joined.got(0, 2, 1, 4000) == 1
     joined.cvms[0].ping(joined.cvms[2], count=2)
     lab.audit().check()
     lab.clock.advance(minutes=6)
@@ -212,6 +213,7 @@ def test_tencents_log_of_a_ccn_tells_what_passes_between_regions(joined: Joined)
     names = ("srcaddr", "dstaddr", "protocol", "packets", "bytes", "action", "srcregionid", "dstregionid")
     expected = [
         (here, there, 17, 7, 7 * 29, "ACCEPT", regions[0], regions[2]),
+        (here, there, 17, 1, 4028, "ACCEPT", regions[0], regions[2]),  # three fragments count as their datagram
         (there, here, 17, arrived, arrived * 1028, "ACCEPT", regions[2], regions[0]),
         (there, here, 17, 300 - arrived, (300 - arrived) * 1028, "REJECT", regions[2], regions[0]),
         (here, there, 1, 2, 168, "ACCEPT", regions[0], regions[2]),

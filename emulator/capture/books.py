@@ -55,6 +55,9 @@ class EniBooks:
     rejected_in: Count = NONE
     excluded_out: Count = NONE
     excluded_in: Count = NONE
+    forged: Count = NONE
+    joined: Count = NONE  # fragments that became a datagram
+    pieces_in: int = 0
     skipped: Count = NONE
     skipped_accept: Count = NONE
     skipped_reject: Count = NONE
@@ -77,11 +80,20 @@ class EniBooks:
     @property
     def counted_out(self) -> Count:
         recorded = self.accepted_out + self.rejected_out + self.excluded_out
-        return recorded + self.skipped - self.skipped_in + self.meter.spoofed + self.meter.malformed
+        return recorded + self.skipped - self.skipped_in + self.spoofed + self.meter.malformed + self.incomplete
 
     @property
     def counted_in(self) -> Count:
         return self.accepted_in + self.excluded_in + self.skipped_accept
+
+    @property
+    def spoofed(self) -> Count:
+        return self.meter.spoofed + self.forged
+
+    @property
+    def incomplete(self) -> Count:
+        """Fragments that did not become a datagram."""
+        return self.meter.fragments - self.joined - self.forged
 
     @property
     def padding(self) -> int:
@@ -92,15 +104,21 @@ class EniBooks:
 
     def enter(self, harvest: Harvest, unrecorded: Sequence[Unrecorded] = ()) -> None:
         """Add what a cut gave."""
-        aside = excluded(harvest.flows, unrecorded)
-        accept, reject = _verdicts(harvest.flows[aside])
+        flows = harvest.on_the_wire
+        aside = excluded(flows, unrecorded)
+        accept, reject = _verdicts(flows[aside])
         self.excluded_out += accept[0] + reject[0]
         self.excluded_in += accept[1]
-        accept, reject = _verdicts(harvest.flows[~aside])
+        accept, reject = _verdicts(flows[~aside])
         self.accepted_out += accept[0]
         self.accepted_in += accept[1]
         self.rejected_out += reject[0]
         self.rejected_in += reject[1]
+        joined = flows[(flows["mark"] & marks.FRAGMENTED) != 0]
+        accept_joined, reject_joined = _verdicts(joined)
+        self.joined += accept_joined[0] + reject_joined[0]
+        self.pieces_in += accept_joined[1].packets
+        self.forged += harvest.forged
         self.skipped += Count(harvest.skipped, harvest.skipped_bytes)
         self.skipped_accept += harvest.skipped_accept
         self.skipped_reject += harvest.skipped_reject
@@ -119,34 +137,28 @@ class EniBooks:
         """What does not agree, one line each; the VPC lost ``dropped`` packets to a full connection table and
         ``malformed`` ones before any rule.
 
-        Frames may be longer than their packets (Ethernet pads short ones), never shorter.
-
-        A datagram in fragments is counted whole, as it passes the rules, and the link counts its pieces: each further
-        one is a packet and 20 bytes of IP header more.
+        Frames may be longer than their packets (Ethernet pads short ones), never shorter. Fragments of odd lengths may
+        be handed over as fewer or more.
         """
         meter, found = self.meter, []
         slack = UNDER_WAY if self.busy else 0
         taken = meter.taken - meter.arp_in
         gap = taken - self.counted_out
-        most, least = meter.unheard + dropped + malformed, 0
-        if meter.fragments.packets:
-            gap -= meter.fragments
-            least = -(meter.fragments.packets // 2)
+        most, least = meter.unheard + dropped + malformed, -meter.uncounted.packets
         wrong = not least - slack <= gap.packets <= most + slack
-        if not slack and gap.packets <= 0:
-            pieces = meter.fragments.packets + gap.packets
-            headers = meter.fragments.bytes - 20 * pieces if gap.packets else 0
-            wrong |= gap.bytes < -headers
+        if not slack and not least and gap.packets == 0:
+            wrong |= gap.bytes < 0
         if wrong:
             found.append(
                 f"out: its link took in {taken}; counted were {self.counted_out} (ACCEPT {self.accepted_out.packets}, "
                 f"REJECT {self.rejected_out.packets}, skipped {(self.skipped - self.skipped_in).packets}, spoofed "
-                f"{meter.spoofed.packets}" + (f", fragments {meter.fragments.packets}" if least else "") + ")"
+                f"{self.spoofed.packets}, malformed {meter.malformed.packets}, incomplete {self.incomplete.packets})"
             )
         handed = meter.handed - meter.arp_out
         gap = handed - self.counted_in
-        wrong = gap.packets < -meter.undelivered - dropped - slack
-        if gap.packets >= 0 and not meter.undelivered:
+        odd = self.pieces_in + slack
+        wrong = not -odd - meter.undelivered - dropped <= gap.packets <= odd
+        if not meter.undelivered and not dropped:
             wrong |= abs(gap.bytes - 20 * gap.packets) > slack * 1500
         if wrong:
             found.append(

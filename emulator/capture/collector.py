@@ -179,8 +179,8 @@ class Collector:
             for eni_id in enis:
                 watch = self._watches[eni_id]
                 harvest = harvests[watch.index]
-                flows = recorded(harvest.flows, self._cloud.profile.unrecorded)
-                harvest = Harvest(flows, harvest.skipped + self._lost.pop(eni_id, 0))
+                flows = recorded(harvest.on_the_wire, self._cloud.profile.unrecorded)
+                harvest = Harvest(flows, harvest.skipped + harvest.uncounted + self._lost.pop(eni_id, 0))
                 watch.ledger.parts.append(Part(harvest, watch.ledger.flow_logs))
 
     def _books(self, fabric: VpcFabric) -> VpcBooks:

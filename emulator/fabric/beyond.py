@@ -100,7 +100,7 @@ class Beyond:
                 router.open(self._keeper)
                 if name in plan.joints:
                     self._keeper.nft(ns, transits.base())
-                    self.accounts[name] = Accounts(self._keeper, ns, metered=False)
+                    self.accounts[name] = Accounts(self._keeper, ns, in_vpc=False)
         for vpc_id in plan.vpcs:
             if vpc_id not in self._routers:
                 self._routers[vpc_id] = router = Router(vpc_id, self._vpcs[vpc_id].ns)

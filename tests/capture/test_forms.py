@@ -170,6 +170,8 @@ def test_stored_rows_carry_their_windows_end_and_what_explain_needs(form: str) -
         "_vpclab_eni_id": "eni-1",
         "_vpclab_rule": 4,
         "_vpclab_skipped": None,
+        "_vpclab_src_region": "ap-hongkong",
+        "_vpclab_dst_region": "ap-seoul",
     }
 
 
