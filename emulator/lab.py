@@ -33,6 +33,7 @@ from emulator.errors import ClockError, InvalidValue, LabClosed, LabError, NotFo
 from emulator.explain import Explanation, explain, explain_packet, packet_in, packet_of
 from emulator.providers import profile as find_profile
 from emulator.resources.base import id_in
+from emulator.traffic.ears import Ears
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -116,6 +117,7 @@ class Lab:
             raise
         self.captures: list[tuple[str, str]] = []
         """ENI and file of each capture that was begun."""
+        self.ears = Ears()
         self._closed = False
         LABS.add(self)
 
@@ -160,6 +162,7 @@ class Lab:
         finally:
             try:
                 with self._lock:
+                    self.ears.close_all()
                     self._collector.close()
                     self._desk.close()
                     self.fabric.close()
@@ -378,6 +381,7 @@ class Lab:
 
     def _terminate(self, cvm_id: str) -> None:
         cvm = resources.Cvm(self, cvm_id).model
+        self.ears.close_all(cvm_id)
         enis = [eni for eni in self.cloud.enis.values() if eni.cvm_id == cvm_id]
         self._change(
             lambda cloud: cloud.delete_cvm(cvm_id),
@@ -417,7 +421,9 @@ class Lab:
         if report and found.index is None:
             from emulator.capture.forms import index_keys
 
-            found.enable_index(index_keys(self.profile.record_form), report=True)
+            of_ccn = log.resource_type == "ccn"
+            form = self.profile.ccn_form if of_ccn else self.profile.record_form
+            found.enable_index(index_keys(form), report=True)
         return resources.FlowLog(self, log.id)
 
     def _topic(self, resource_id: str, topic: Topic | str) -> Topic:

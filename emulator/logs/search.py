@@ -10,9 +10,9 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 from emulator.errors import InvalidValue, QueryError
-from emulator.logs.plan import RawPlan, parsed
+from emulator.logs.plan import Question
 from emulator.logs.query import QueryText
-from emulator.logs.records import Records, found_records
+from emulator.logs.records import Records, computed_records, found_records
 from emulator.logs.refusal import refuse
 
 if TYPE_CHECKING:
@@ -59,23 +59,33 @@ def asked(
 
 def search(topic: Topic, wanted: Asked) -> Records:
     """The answer to ``wanted``."""
-    ages = topic.searchable()
-    condition, bar = parsed(wanted.text, wanted.language, topic.profile)
-    scan = topic.scan(wanted.low, wanted.high)
-    if bar is not None:
-        from emulator.logs.analysis import search_sql
+    from emulator.logs.analysis import SqlPlan, understood
 
-        if wanted.offset or wanted.newest_first:
-            message = "SQL orders and pages by itself: order by, limit"
-            raise refuse(InvalidValue, topic.profile, "limit.range", message, object=topic.id)
-        found = search_sql(scan, ages, condition, wanted.text, bar, wanted.limit)
-    else:
-        last = None if wanted.limit is None else wanted.offset + wanted.limit
-        plan = RawPlan(wanted.text, condition, ages, scan)
-        rows = plan.run(None if last is None else last + 1, wanted.newest_first)
-        complete = last is None or rows.num_rows <= last
-        rows = rows.slice(wanted.offset, wanted.limit)
-        found = found_records(rows, scan.shapes, complete)
+    ages, scan = topic.searchable(), topic.scan(wanted.low, wanted.high)
+    # One more than wanted, to see whether the limit cuts.
+    last = None if wanted.limit is None else wanted.offset + wanted.limit
+    question = Question(
+        text=wanted.text,
+        language=wanted.language,
+        ages=ages,
+        schema=scan.schema,
+        now_s=topic.now(),
+        low=wanted.low,
+        high=wanted.high,
+        most=None if last is None else last + 1,
+        newest_first=wanted.newest_first,
+    )
+    plan = understood(question)
+    if isinstance(plan, SqlPlan) and (wanted.offset or wanted.newest_first):
+        message = "SQL orders and pages by itself: order by, limit"
+        raise refuse(InvalidValue, topic.profile, "limit.range", message, object=topic.id)
+    if plan.lookback_s and wanted.low is not None:
+        scan = topic.scan(wanted.low - plan.lookback_s, wanted.high)
+    rows = plan.answer(scan)
+    complete = last is None or rows.num_rows <= last
+    rows = rows.slice(wanted.offset, wanted.limit)
+    computed = isinstance(plan, SqlPlan)
+    found = computed_records(rows, complete) if computed else found_records(rows, scan.shapes, complete)
     topic.count_read(found.arrow().nbytes)
     return found
 

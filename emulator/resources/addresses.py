@@ -29,6 +29,11 @@ class Eip(Addressed[beyond.Eip]):
         private = self.model.private
         return None if private is None else str(private)
 
+    @property
+    def machine(self) -> Cvm | None:
+        target = self.model.target_id
+        return Eni(self._lab, target).cvm if target in self._lab.cloud.enis else None
+
     def associate(self, target: Cvm | Eni | NatGateway, private_ip: str | IPv4Address | None = None) -> None:
         """Bind it to a private address of an ENI (of a CVM's primary ENI; the primary address where left out), or to a
         NAT gateway."""

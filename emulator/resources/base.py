@@ -13,6 +13,7 @@ from emulator.resources.ways import End
 if TYPE_CHECKING:
     from emulator.lab import Lab
     from emulator.logs.topic import Topic
+    from emulator.resources.machine import Machine
 
 _M = TypeVar(
     "_M",
@@ -84,6 +85,11 @@ class Addressed(Resource[_M], End):
     def ips(self) -> list[str]:
         """All its addresses."""
         return [self.ip]
+
+    @property
+    def machine(self) -> Machine[Any] | None:
+        """The CVM or host of the internet that answers there, if there is one."""
+        return None
 
 
 class FlowLog(Resource[model.FlowLog]):

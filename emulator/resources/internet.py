@@ -53,6 +53,7 @@ class InternetHost(Machine[beyond.InternetHost]):
 
     def delete(self) -> None:
         """End it and what runs there."""
+        self._lab.ears.close_all(self.id)
         self._lab._change(lambda cloud: cloud.delete_internet_host(self.id))
 
     def _node(self) -> CvmHost:

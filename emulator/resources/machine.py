@@ -16,6 +16,7 @@ from emulator.fabric.calls import call_in
 from emulator.fabric.guests import let_ping
 from emulator.fabric.processes import GuestProcess
 from emulator.resources.base import Addressed
+from emulator.resources.talk import Talk
 
 if TYPE_CHECKING:
     from emulator.fabric.nodes import CvmHost
@@ -33,8 +34,12 @@ class PingResult:
     stdout: str
 
 
-class Machine(Addressed[_M]):
+class Machine(Addressed[_M], Talk):
     """A network namespace with a sandbox around what runs in it."""
+
+    @property
+    def machine(self) -> Machine[Any]:
+        return self
 
     def popen(self, args: Sequence[str] | str, *, net_admin: bool = False, **options: Any) -> GuestProcess:
         """Start a command in the CVM: a list is executed, a string goes to ``sh -c``; ``options`` as for

@@ -61,6 +61,10 @@ class Eni(Addressed[model.Eni], Loggable[model.Eni]):
         return None if cvm_id is None else Cvm(self._lab, cvm_id)
 
     @property
+    def machine(self) -> Cvm | None:
+        return self.cvm
+
+    @property
     def security_groups(self) -> list[SecurityGroup]:
         return [SecurityGroup(self._lab, group_id) for group_id in self.model.groups]
 

@@ -21,8 +21,8 @@ class End:
 
 @dataclass(frozen=True)
 class Way:
-    """From ``source`` to ``destination``: a CVM, ENI, EIP or host of the internet (all its addresses), or an address or network as
-    text."""
+    """From ``source`` to ``destination``: a CVM, ENI, EIP or host of the internet (all its addresses), or an address or
+    network as text."""
 
     source: End | str
     destination: End | str
