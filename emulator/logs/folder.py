@@ -7,9 +7,9 @@
       manifest.sqlite           what there is (manifest.py)
       segments/00000017.parquet one write each, or several that were compacted, by number
 
-A segment is written beside its name, fsynced, renamed, its folder fsynced; then one transaction makes it visible and
-*is* the acknowledgement. A kill between any two of these steps leaves nothing, or a file that no row of the manifest
-names; the next open removes it. Files that are not named like ours are left alone. Other processes may read all of
+A segment is written and fsynced, its folder fsynced; then one transaction makes it visible and *is* the
+acknowledgement. A kill between any two of these steps leaves nothing, or a file that no row of the manifest names; the
+next open removes it. Files that are not named like ours are left alone. Other processes may read all of
 it at any time (``FolderReader``).
 """
 
@@ -271,7 +271,7 @@ class FolderStore(FolderReader):
         known = {segment.number: segment for segment in self.all_segments()}
         found = {path: ours for path in self.files.iterdir() if (ours := segments.NAME.fullmatch(path.name))}
         for path, ours in found.items():
-            if ours[2] or int(ours[1]) not in known.keys() | retired:
+            if int(ours[1]) not in known.keys() | retired:
                 path.unlink()
         for number in known.keys() - {int(ours[1]) for ours in found.values()}:
             self.report(known[number], "is gone")
