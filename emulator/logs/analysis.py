@@ -24,7 +24,7 @@ def search_sql(
     """What the SQL behind ``bar`` computes of the rows for which the condition holds."""
     time_name, time_unit = ("__time__", 1) if query.profile.provider == "alibaba" else ("__TIMESTAMP__", 1000)
     fields = {name: field.kind for name, field in ages[-1].index.fields.items() if field.sql}
-    where = compile_ages(condition, ages, scan.schema, query)
+    where = compile_ages(condition, ages, scan, query)
     sql = Sql(query, bar, [*fields, time_name], None if limit is None else limit + 1)
     columns = {
         name: _value(name, kind, ages, where, scan) if name in scan.types else _NULLS[kind]

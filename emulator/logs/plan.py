@@ -34,7 +34,7 @@ class RawPlan:
     def __init__(self, query: QueryText, condition: Condition, ages: Sequence[Age], scan: Scan) -> None:
         self._query = query
         self._scan = scan
-        self._where = compile_ages(condition, ages, scan.schema, query)
+        self._where = compile_ages(condition, ages, scan, query)
 
     def run(self, most: int | None = None, newest_first: bool = False) -> pa.Table:
         """The first or last ``most`` rows that are found, in this order."""

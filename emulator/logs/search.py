@@ -10,6 +10,7 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 from emulator.errors import InvalidValue, QueryError
+from emulator.logs.index import holding
 from emulator.logs.plan import RawPlan, parsed
 from emulator.logs.query import QueryText
 from emulator.logs.records import Records, found_records
@@ -62,6 +63,7 @@ def search(topic: Topic, wanted: Asked) -> Records:
     ages = topic.searchable()
     condition, bar = parsed(wanted.text, wanted.language, topic.profile)
     scan = topic.scan(wanted.low, wanted.high)
+    ages = holding(ages, scan.lowest, scan.highest)
     if bar is not None:
         from emulator.logs.analysis import search_sql
 
