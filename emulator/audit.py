@@ -33,6 +33,7 @@ class EniAudit:
     excluded_out: int
     spoofed: int
     malformed: int
+    incomplete: int
     arp_out: int
     handed: int
     accepted_in: int
@@ -132,8 +133,9 @@ def _eni(books: EniBooks, name: str | None, *, ok: bool) -> EniAudit:
         books.rejected_out.packets,
         (books.skipped - books.skipped_in).packets,
         books.excluded_out.packets,
-        meter.spoofed.packets,
+        books.spoofed.packets,
         meter.malformed.packets,
+        books.incomplete.packets,
         meter.arp_in.packets,
         (meter.handed - meter.arp_out).packets,
         books.accepted_in.packets,

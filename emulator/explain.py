@@ -261,7 +261,7 @@ def _list(cloud: Cloud, eni: Eni, stage: Stage, way: Direction) -> Sequence[Rule
 def _difference(cloud: Cloud, found: Explanation, packet: Packet, eni: Eni, other: Sequence[Look]) -> str:
     """Why the other side's record says something else, or why there is none."""
     far = packet.dst if found.direction == "out" else packet.src
-    there = any(one.address == far and one.vpc_id == eni.vpc_id and one.cvm_id for one in cloud.enis.values())
+    there = any(far in one.addresses and one.vpc_id == eni.vpc_id and one.cvm_id for one in cloud.enis.values())
     if not there:
         return f"no ENI in VPC {eni.vpc_id} has {far} now, so there is no record of another side"
     if found.direction == "out" and found.action == "REJECT":

@@ -33,6 +33,7 @@ from emulator.errors import ClockError, InvalidValue, LabClosed, LabError, NotFo
 from emulator.explain import Explanation, explain, explain_packet, packet_in, packet_of
 from emulator.providers import profile as find_profile
 from emulator.resources.base import id_in
+from emulator.traffic.ears import Ears
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,16 +46,6 @@ _T = TypeVar("_T")
 _numbers = itertools.count(1)
 LABS: weakref.WeakSet[Lab] = weakref.WeakSet()
 """The labs of this process that someone still holds, closed ones included: failing assertions ask them why."""
-_HANDLES: dict[type, type[resources.Resource[Any]]] = {
-    model.Vpc: resources.Vpc,
-    model.Subnet: resources.Subnet,
-    model.Cvm: resources.Cvm,
-    model.Eni: resources.Eni,
-    model.SecurityGroup: resources.SecurityGroup,
-    model.NetworkAcl: resources.NetworkAcl,
-    model.Template: resources.Template,
-    model.FlowLog: resources.FlowLog,
-}
 
 
 class Lab:
@@ -123,6 +114,7 @@ class Lab:
             raise
         self.captures: list[tuple[str, str]] = []
         """ENI and file of each capture that was begun."""
+        self.ears = Ears()
         self._closed = False
         LABS.add(self)
 
@@ -130,6 +122,11 @@ class Lab:
     def net(self) -> CloudNet:
         """The lab as a Mininet network: ``net.get("A").cmd("ip a")``, ``pingAll``, ``CLI(lab.net)``."""
         return self.fabric.net
+
+    @property
+    def internet(self) -> resources.Internet:
+        """The lab's own internet: ``internet.host("visitor", region="ap-singapore")`` is a machine on it."""
+        return resources.Internet(self)
 
     @property
     def closed(self) -> bool:
@@ -162,6 +159,7 @@ class Lab:
         finally:
             try:
                 with self._lock:
+                    self.ears.close_all()
                     self._collector.close()
                     self.fabric.close()
             finally:
@@ -190,6 +188,18 @@ class Lab:
             undo=lambda made: self.fabric.remove_vpc(made.id),
         )
         return resources.Vpc(self, vpc.id)
+
+    def allocate_address(self, name: str | None = None, *, region: str | None = None) -> resources.Eip:
+        """An EIP, a public address of a region, bound to nothing yet."""
+        eip = self._change(lambda cloud: cloud.allocate_eip(name=name, region=region))
+        return resources.Eip(self, eip.id)
+
+    def create_ccn(self, name: str | None = None) -> resources.Ccn:
+        """Tencent's CCN, Alibaba's CEN: joins VPCs of any regions once they are attached."""
+        ccn = self._change(lambda cloud: cloud.create_ccn(name=name))
+        return resources.Ccn(self, ccn.id)
+
+    create_cen = create_ccn
 
     def create_prefix_list(self, name: str | None = None, *, entries: Sequence[str] = ()) -> resources.Template:
         """Alibaba: networks that rules of security groups name as one, ``cidr=list``."""
@@ -231,7 +241,7 @@ class Lab:
         """Any object of the account: by id always, by name where only one has it."""
         self._check_open()
         found = self.cloud.find(name_or_id)
-        return _HANDLES[type(found)](self, found.id)
+        return resources.HANDLES[type(found)](self, found.id)
 
     def describe_flow_logs(self, **filters: Any) -> tuple[list[resources.FlowLog], int]:
         """Flow logs that match all filters, and how many there are before paging.
@@ -307,6 +317,7 @@ class Lab:
                     realise(self.fabric.vpcs[vpc_id], result)
                 if then is not None:
                     then(result)
+                self.fabric.beyond.follow()
             except BaseException as error:
                 self._take_back(saved, error)
                 raise
@@ -330,6 +341,8 @@ class Lab:
         for fabric in self.fabric.vpcs.values():
             with contextlib.suppress(LabError):
                 fabric.members_changed()
+        with contextlib.suppress(LabError):
+            self.fabric.beyond.follow()
         with contextlib.suppress(LabError):
             self._collector.follow(self.clock.now)
 
@@ -364,6 +377,7 @@ class Lab:
 
     def _terminate(self, cvm_id: str) -> None:
         cvm = resources.Cvm(self, cvm_id).model
+        self.ears.close_all(cvm_id)
         enis = [eni for eni in self.cloud.enis.values() if eni.cvm_id == cvm_id]
         self._change(
             lambda cloud: cloud.delete_cvm(cvm_id),

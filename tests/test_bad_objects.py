@@ -33,6 +33,13 @@ def furnish(site: Any) -> dict[str, Any]:
         "acl": site.vpc.create_network_acl("acl"),
         "list": lists("list", entries=["10.16.9.0/24"]),
         "log": site.a.eni.create_flow_log("log", topic=site.topic),
+        "internet": lab.internet,
+        "host": lab.internet.host("visitor"),
+        "eip": lab.allocate_address("eip"),
+        "nat": site.vpc.create_nat_gateway("nat"),
+        "table": site.vpc.create_route_table("table"),
+        "peering": site.vpc.create_peering(lab.create_vpc("10.17.0.0/16", name="far"), "peering"),
+        "ccn": lab.create_ccn("ccn"),
     }
 
 
@@ -49,10 +56,14 @@ def pairs(
 
 def tables(there: dict[str, Any]) -> list[dict[str, Any]]:
     cloud = there["lab"].cloud
-    return [
-        dict(table)
-        for table in (cloud.vpcs, cloud.subnets, cloud.cvms, cloud.enis, cloud.groups, cloud.acls, cloud.templates)
-    ] + [dict(cloud.flow_logs), {topic.id: topic for topic in there["logs"].topics()}]
+    return (
+        [
+            dict(table)
+            for table in (cloud.vpcs, cloud.subnets, cloud.cvms, cloud.enis, cloud.groups, cloud.acls, cloud.templates)
+        ]
+        + [dict(table) for table in (cloud.eips, cloud.nat_gateways, cloud.route_tables, cloud.peerings, cloud.ccns)]
+        + [dict(cloud.flow_logs), {topic.id: topic for topic in there["logs"].topics()}]
+    )
 
 
 # what is asked of an object here, with something there; what the refusal is about
@@ -71,6 +82,18 @@ STRANGERS: dict[str, tuple[Callable[[dict[str, Any], dict[str, Any]], Any], str]
     "a list in a list": (lambda here, there: here["list"].add(there["list"]), "list"),
     "a list out of a list": (lambda here, there: here["list"].remove(there["list"]), "list"),
     "a list of lists": (lambda here, there: here["lab"].create_address_group(templates=[there["list"]]), "list"),
+    "a CVM for an EIP": (lambda here, there: here["eip"].associate(there["cvm"]), "cvm"),
+    "a NAT gateway for an EIP": (lambda here, there: here["eip"].associate(there["nat"]), "nat"),
+    "an EIP for a port": (lambda here, there: here["nat"].forward_port("tcp", there["eip"], 80, "10.16.0.22"), "eip"),
+    "an EIP for a subnet": (lambda here, there: here["nat"].add_snat("10.16.0.0/24", [there["eip"]]), "eip"),
+    "a subnet for a NAT gateway": (lambda here, there: here["nat"].add_snat(there["subnet"]), "subnet"),
+    "a subnet for a route table": (lambda here, there: here["table"].associate(there["subnet"]), "subnet"),
+    "a subnet off a route table": (lambda here, there: here["table"].disassociate(there["subnet"]), "subnet"),
+    "a gateway for a route": (lambda here, there: here["table"].add_route("9.0.0.0/8", there["nat"]), "nat"),
+    "a VPC for a peering": (lambda here, there: here["vpc"].create_peering(there["vpc"]), "vpc"),
+    "a VPC for a CCN": (lambda here, there: here["ccn"].attach(there["vpc"]), "vpc"),
+    "a VPC off a CCN": (lambda here, there: here["ccn"].detach(there["vpc"]), "vpc"),
+    "a ping of a host": (lambda here, there: here["host"].ping(there["host"]), "host"),
     "a ping of a CVM": (lambda here, there: here["cvm"].ping(there["cvm"]), "cvm"),
     "a ping of an ENI": (lambda here, there: here["cvm"].ping(there["eni"]), "eni"),
 }

@@ -46,7 +46,7 @@ class EniBooks:
     """
 
     eni_id: str
-    address: IPv4Address
+    addresses: tuple[IPv4Address, ...]
     opened: tuple[Meter, Meter] = (ZERO, ZERO)
     last: tuple[Meter, Meter] = (ZERO, ZERO)
     accepted_out: Count = NONE
@@ -55,6 +55,9 @@ class EniBooks:
     rejected_in: Count = NONE
     excluded_out: Count = NONE
     excluded_in: Count = NONE
+    forged: Count = NONE
+    joined: Count = NONE  # fragments that became a datagram
+    pieces_in: int = 0
     skipped: Count = NONE
     skipped_accept: Count = NONE
     skipped_reject: Count = NONE
@@ -77,11 +80,20 @@ class EniBooks:
     @property
     def counted_out(self) -> Count:
         recorded = self.accepted_out + self.rejected_out + self.excluded_out
-        return recorded + self.skipped - self.skipped_in + self.meter.spoofed + self.meter.malformed
+        return recorded + self.skipped - self.skipped_in + self.spoofed + self.meter.malformed + self.incomplete
 
     @property
     def counted_in(self) -> Count:
         return self.accepted_in + self.excluded_in + self.skipped_accept
+
+    @property
+    def spoofed(self) -> Count:
+        return self.meter.spoofed + self.forged
+
+    @property
+    def incomplete(self) -> Count:
+        """Fragments that did not become a datagram."""
+        return self.meter.fragments - self.joined - self.forged
 
     @property
     def padding(self) -> int:
@@ -92,15 +104,21 @@ class EniBooks:
 
     def enter(self, harvest: Harvest, unrecorded: Sequence[Unrecorded] = ()) -> None:
         """Add what a cut gave."""
-        aside = excluded(harvest.flows, unrecorded)
-        accept, reject = _verdicts(harvest.flows[aside])
+        flows = harvest.on_the_wire
+        aside = excluded(flows, unrecorded)
+        accept, reject = _verdicts(flows[aside])
         self.excluded_out += accept[0] + reject[0]
         self.excluded_in += accept[1]
-        accept, reject = _verdicts(harvest.flows[~aside])
+        accept, reject = _verdicts(flows[~aside])
         self.accepted_out += accept[0]
         self.accepted_in += accept[1]
         self.rejected_out += reject[0]
         self.rejected_in += reject[1]
+        joined = flows[(flows["mark"] & marks.FRAGMENTED) != 0]
+        accept_joined, reject_joined = _verdicts(joined)
+        self.joined += accept_joined[0] + reject_joined[0]
+        self.pieces_in += accept_joined[1].packets
+        self.forged += harvest.forged
         self.skipped += Count(harvest.skipped, harvest.skipped_bytes)
         self.skipped_accept += harvest.skipped_accept
         self.skipped_reject += harvest.skipped_reject
@@ -119,34 +137,28 @@ class EniBooks:
         """What does not agree, one line each; the VPC lost ``dropped`` packets to a full connection table and
         ``malformed`` ones before any rule.
 
-        Frames may be longer than their packets (Ethernet pads short ones), never shorter.
-
-        A datagram in fragments is counted whole, as it passes the rules, and the link counts its pieces: each further
-        one is a packet and 20 bytes of IP header more.
+        Frames may be longer than their packets (Ethernet pads short ones), never shorter. Fragments of odd lengths may
+        be handed over as fewer or more.
         """
         meter, found = self.meter, []
         slack = UNDER_WAY if self.busy else 0
         taken = meter.taken - meter.arp_in
         gap = taken - self.counted_out
-        most, least = meter.unheard + dropped + malformed, 0
-        if meter.fragments.packets:
-            gap -= meter.fragments
-            least = -(meter.fragments.packets // 2)
+        most, least = meter.unheard + dropped + malformed, -meter.uncounted.packets
         wrong = not least - slack <= gap.packets <= most + slack
-        if not slack and gap.packets <= 0:
-            pieces = meter.fragments.packets + gap.packets
-            headers = meter.fragments.bytes - 20 * pieces if gap.packets else 0
-            wrong |= gap.bytes < -headers
+        if not slack and not least and gap.packets == 0:
+            wrong |= gap.bytes < 0
         if wrong:
             found.append(
                 f"out: its link took in {taken}; counted were {self.counted_out} (ACCEPT {self.accepted_out.packets}, "
                 f"REJECT {self.rejected_out.packets}, skipped {(self.skipped - self.skipped_in).packets}, spoofed "
-                f"{meter.spoofed.packets}" + (f", fragments {meter.fragments.packets}" if least else "") + ")"
+                f"{self.spoofed.packets}, malformed {meter.malformed.packets}, incomplete {self.incomplete.packets})"
             )
         handed = meter.handed - meter.arp_out
         gap = handed - self.counted_in
-        wrong = gap.packets < -meter.undelivered - dropped - slack
-        if gap.packets >= 0 and not meter.undelivered:
+        odd = self.pieces_in + slack
+        wrong = not -odd - meter.undelivered - dropped <= gap.packets <= odd
+        if not meter.undelivered and not dropped:
             wrong |= abs(gap.bytes - 20 * gap.packets) > slack * 1500
         if wrong:
             found.append(
@@ -176,7 +188,9 @@ class VpcBooks:
     _allowed: int = 0  # of packets to nobody, those that may have been meant for an ENI that came or went
     _differences: list[tuple[Window, np.void]] = field(default_factory=list)  # with their first window
 
-    def open(self, enis: Iterable[tuple[str, IPv4Address, Meter, Meter]], malformed: int, *, fresh: bool) -> None:
+    def open(
+        self, enis: Iterable[tuple[str, tuple[IPv4Address, ...], Meter, Meter]], malformed: int, *, fresh: bool
+    ) -> None:
         """These ENIs are counted from here on, with their meters before and after; ``fresh``: they were not plugged in
         before. ``malformed`` is what the VPC has lost so until now."""
         first = not self.enis
@@ -184,12 +198,19 @@ class VpcBooks:
             self._malformed = malformed
         if first:
             self._pieces, self._addresses, self._partly = [], set(), set()
-        for eni_id, address, before, after in enis:
-            self.enis[eni_id] = EniBooks(eni_id, address, (before, after), (before, after))
-            self._addresses.add(int(address))
+        for eni_id, addresses, before, after in enis:
+            self.enis[eni_id] = EniBooks(eni_id, addresses, (before, after), (before, after))
+            self._addresses.update(map(int, addresses))
             if not first and not fresh:
-                self._partly.add(int(address))
+                self._partly.update(map(int, addresses))
         self._moved |= fresh
+
+    def readdress(self, eni_id: str, addresses: tuple[IPv4Address, ...]) -> None:
+        """These are an ENI's addresses from here on; one that came was nobody's before."""
+        books = self.enis[eni_id]
+        if books.addresses != addresses:
+            books.addresses, self._moved = addresses, True
+            self._addresses.update(map(int, addresses))
 
     def forget(self, eni_id: str) -> None:
         """An ENI that was opened could not be plugged in."""
@@ -220,7 +241,7 @@ class VpcBooks:
                 if unplugged:
                     self._moved = True
                 else:
-                    self._partly.add(int(books.address))
+                    self._partly.update(map(int, books.addresses))
 
     @property
     def all(self) -> list[EniBooks]:
@@ -256,7 +277,7 @@ class VpcBooks:
             found = _difference(ours, theirs, carried)
             self._differences = [(before.get(_tuple(flow), window), flow) for flow in found]
         self._pieces, self._partly, self._moved, self._nowhere = [], set(), False, nowhere
-        self._addresses = {int(books.address) for books in self.enis.values()}
+        self._addresses = {int(address) for books in self.enis.values() for address in books.addresses}
 
     def between(self) -> list[tuple[Window, str]]:
         """5-tuples that do not agree at their two ends, beyond what the path dropped."""
@@ -271,7 +292,7 @@ class VpcBooks:
         uneven = any(flow["packets"] == 0 for _, flow in self._differences)
         if lost <= may_lose and found <= skipped - skipped_in + slack and not uneven:
             return []
-        owners = {int(books.address): books.eni_id for books in self.all}
+        owners = {int(address): books.eni_id for books in self.all for address in books.addresses}
         return [(since, _told(flow, owners)) for since, flow in self._differences]
 
 

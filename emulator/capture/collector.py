@@ -108,6 +108,8 @@ class Collector:
             unplugged = place is None or place.index != watch.index
             self._books(watch.fabric).close([eni_id], unplugged=unplugged)
             self._left.append(watch.ledger)
+        for eni_id in wanted.keys() & self._watches.keys():
+            self._books(self._watches[eni_id].fabric).readdress(eni_id, self._cloud.enis[eni_id].addresses)
         for eni_id in changed:
             watch = self._watches[eni_id]
             logs, window_s = wanted[eni_id]
@@ -125,7 +127,7 @@ class Collector:
             fabric.accounts.open(places.values())
             after = fabric.accounts.measure() if there else {}
             begun = [
-                (eni_id, self._cloud.enis[eni_id].address, before.get(index, ZERO), after.get(index, ZERO))
+                (eni_id, self._cloud.enis[eni_id].addresses, before.get(index, ZERO), after.get(index, ZERO))
                 for eni_id, index in places.items()
             ]
             self._books(fabric).open(begun, fabric.accounts.malformed(), fresh=not there)
@@ -175,8 +177,8 @@ class Collector:
             for eni_id in enis:
                 watch = self._watches[eni_id]
                 harvest = harvests[watch.index]
-                flows = recorded(harvest.flows, self._cloud.profile.unrecorded)
-                harvest = Harvest(flows, harvest.skipped + self._lost.pop(eni_id, 0))
+                flows = recorded(harvest.on_the_wire, self._cloud.profile.unrecorded)
+                harvest = Harvest(flows, harvest.skipped + harvest.uncounted + self._lost.pop(eni_id, 0))
                 watch.ledger.parts.append(Part(harvest, watch.ledger.flow_logs))
 
     def _books(self, fabric: VpcFabric) -> VpcBooks:

@@ -118,7 +118,7 @@ def _ledger(
         with contextlib.suppress(KernelRefused):  # it was unplugged meanwhile
             accounts = Accounts(keeper, window["ns"], {window["index"]: 0}, tcp_flags=tcp_flags)
             for harvest in accounts.read_all(window["index"]):
-                harvest = Harvest(recorded(harvest.flows, unrecorded), harvest.skipped)
+                harvest = Harvest(recorded(harvest.on_the_wire, unrecorded), harvest.skipped)
                 parts.append(Part(harvest, frozenset(window["flow_logs"])))
     return Ledger(
         window["eni_id"], window["start"], window["end"], window["constants"], frozenset(window["flow_logs"]), parts

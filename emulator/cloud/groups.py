@@ -79,7 +79,7 @@ class Groups(RuleBook):
     def group_members(self, group_id: str) -> tuple[IPv4Address, ...]:
         """Addresses of the ENIs bound to a group, attached or not, in the order of creation."""
         self._group(group_id)
-        return tuple(eni.address for eni in self.enis.values() if group_id in eni.groups)
+        return tuple(address for eni in self.enis.values() if group_id in eni.groups for address in eni.addresses)
 
     def _new_group(
         self,

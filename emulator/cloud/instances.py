@@ -7,13 +7,14 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from emulator.cloud.addresses import claim_address
+from emulator.cloud.eips import Eips
 from emulator.cloud.groups import Groups
 from emulator.cloud.model import Cvm, Eni, Subnet
 from emulator.cloud.names import check_name
 from emulator.errors import InUse, InvalidValue
 
 
-class Instances(Groups):
+class Instances(Groups, Eips):
     def create_cvm(
         self,
         subnet_id: str,
@@ -59,11 +60,12 @@ class Instances(Groups):
         return cvm, eni
 
     def delete_cvm(self, cvm_id: str) -> None:
-        """Its primary ENI goes with it, and the flow logs on that; other ENIs are detached and stay."""
+        """Its primary ENI goes with it, and the flow logs on that, its EIPs stay; other ENIs are detached and stay."""
         self._cvm(cvm_id)
         for eni in [eni for eni in self.enis.values() if eni.cvm_id == cvm_id]:
             if eni.primary:
                 self._drop_flow_logs(eni.id)
+                self._unbind_eips(eni.id)
                 del self.enis[eni.id]
             else:
                 self.enis[eni.id] = replace(eni, cvm_id=None, device=None)
@@ -130,7 +132,7 @@ class Instances(Groups):
         return eni
 
     def delete_eni(self, eni_id: str) -> None:
-        """Refused while attached; flow logs on the ENI go with it."""
+        """Refused while attached; flow logs on the ENI go with it, EIPs stay."""
         eni = self._eni(eni_id)
         if eni.cvm_id is not None:
             raise self.profile.refusal(
@@ -142,6 +144,7 @@ class Instances(Groups):
                 value=eni.cvm_id,
             )
         self._drop_flow_logs(eni_id)
+        self._unbind_eips(eni_id)
         del self.enis[eni_id]
 
     def _place(
@@ -151,7 +154,7 @@ class Instances(Groups):
         default = (self._vpc(subnet.vpc_id).default_group_id,)
         bound = self._check_groups(subnet.vpc_id, default if groups is None else groups, what)
         there = [eni for eni in self.enis.values() if eni.vpc_id == subnet.vpc_id]
-        taken = {eni.number for eni in there if eni.subnet_id == subnet.id}
+        taken = {number for eni in there if eni.subnet_id == subnet.id for number in eni.numbers}
         address = claim_address(self.profile, subnet, private_ip, taken)
         self._check_quota("enis", len(there), "eni.quota", f"VPC {self._vpc(subnet.vpc_id).name}")
         return address, bound

@@ -79,6 +79,8 @@ class Subnet:
     cidr: IPv4Network
     gateway: IPv4Address
     acl_id: str | None = None
+    route_table_id: str | None = None
+    """None: the VPC's default route table."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,18 @@ class Eni:
     cvm_id: str | None = None
     device: int | None = None
     primary: bool = False
+    secondary: tuple[IPv4Address, ...] = ()
+    """Private addresses beside the first, in the order assigned."""
 
     @cached_property
-    def number(self) -> int:
-        """The address as an integer."""
-        return int(self.address)
+    def addresses(self) -> tuple[IPv4Address, ...]:
+        """All its private addresses, the primary one first."""
+        return (self.address, *self.secondary)
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """The addresses as integers."""
+        return tuple(map(int, self.addresses))
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ from emulator.cloud.addresses import check_subnet_network, check_vpc_network, pa
 from emulator.cloud.groups import Groups
 from emulator.cloud.model import Subnet, Vpc
 from emulator.cloud.names import check_name
+from emulator.cloud.routes import RouteTables
 from emulator.cloud.rulebook import implied
 from emulator.errors import InUse
 
 
-class Networks(Groups):
+class Networks(Groups, RouteTables):
     def create_vpc(self, cidr: str | IPv4Network, *, name: str | None = None, region: str | None = None) -> Vpc:
-        """A VPC with its default security group. VPCs may overlap: they do not see each other."""
+        """A VPC with its default security group and route table. VPCs may overlap: they do not see each other."""
         where = self.region if region is None else self._check_region(region)
         network = parse_network(self.profile, cidr, "VPC")
         check_vpc_network(self.profile, network)
@@ -32,10 +33,11 @@ class Networks(Groups):
         )
         vpc = replace(vpc, default_group_id=self._new_default_group(vpc).id)
         self.vpcs[vpc_id] = vpc
+        self._new_route_table(vpc_id, "default", default=True)
         return vpc
 
     def delete_vpc(self, vpc_id: str) -> None:
-        """Refused while anything but the default group is in it; flow logs on the VPC go with it."""
+        """Refused while anything but the default group and route table is in it; flow logs on the VPC go with it."""
         vpc = self._vpc(vpc_id)
         inside = [f"subnet {subnet.name}" for subnet in self.subnets.values() if subnet.vpc_id == vpc_id]
         inside += [f"network ACL {acl.name}" for acl in self.acls.values() if acl.vpc_id == vpc_id]
@@ -44,6 +46,7 @@ class Networks(Groups):
             for group in self.groups.values()
             if group.vpc_id == vpc_id and not group.default
         ]
+        inside += self._in_vpc(vpc_id)
         if inside:
             raise self.profile.refusal(
                 InUse,
@@ -56,6 +59,7 @@ class Networks(Groups):
         del self.groups[vpc.default_group_id]
         self._implied.pop(vpc.default_group_id, None)
         del self._implied[vpc_id]
+        del self.route_tables[self.default_route_table(vpc_id).id]
         del self.vpcs[vpc_id]
 
     def create_subnet(self, vpc_id: str, cidr: str | IPv4Network, *, name: str | None = None) -> Subnet:

@@ -38,7 +38,10 @@ class Profile:
                          ``acls`` per VPC; ``group_rules`` and ``acl_rules`` per direction of one; ``groups_per_eni``
                          ``eni_rules`` both directions over all groups of an ENI, templates written out;
                          ``templates`` of a kind per account, ``template_entries`` of one, ``expanded_rules`` of a
-                         security group with the entries of its templates written out
+                         security group with the entries of its templates written out; ``addresses_per_eni``,
+                         ``eips`` per region, ``route_tables`` per VPC, ``routes`` of one, ``nat_gateways`` per VPC,
+                         ``eips_per_nat_gateway``, ``snat_entries``, ``port_forwards``, ``peerings`` per VPC, ``ccns``
+                         per account, ``ccn_vpcs`` of one
     ``template_kinds``   lists that rules may name, see ``cloud/templates.py``
     ``id_prefixes``      kind of object (``vpc``, ``eni``, ``group_rule``, ...) → what its ids begin with
     ``refused_families`` instance families whose ENIs cannot be logged
@@ -57,6 +60,12 @@ class Profile:
     ``name_length``             most characters in the name of anything but a flow log
     ``flow_log_name_length``, ``flow_log_name_pattern``, ``description_length``  of flow logs; no description is fine
     ``name_prefixes_refused``, ``tag_key_prefixes_refused``  what these may not begin with
+    ``internet_gateways``       a VPC may have an IPv4 gateway, which then decides who uses an EIP
+    ``eip_before_nat``          an ENI with an EIP uses it also where its subnet's default route leads to a NAT gateway
+    ``snat_needs_entry``        a NAT gateway lets nothing out that no SNAT entry of it names
+    ``nat_routes_itself``       a NAT gateway's birth adds a default route by it
+    ``peering_overlap_refused`` no peering of VPCs whose blocks overlap
+    ``peer_routes_inside``      a route to a peering lies inside the peer's block
     ``mac_prefix``              first three octets of every ENI's MAC
     """
 
@@ -111,6 +120,12 @@ class Profile:
     tag_key_length: int = 127
     tag_value_length: int = 255
     tag_key_prefixes_refused: tuple[str, ...] = ()
+    internet_gateways: bool = False
+    eip_before_nat: bool = False
+    snat_needs_entry: bool = False
+    nat_routes_itself: bool = False
+    peering_overlap_refused: bool = False
+    peer_routes_inside: bool = False
     mac_prefix: str = "02:00:00"
 
     def code(self, reason: str) -> str:

@@ -6,6 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from emulator.cloud.beyond import (
+    Ccn,
+    Eip,
+    InternetGateway,
+    InternetHost,
+    NatGateway,
+    Outside,
+    Peering,
+    RouteTable,
+)
 from emulator.cloud.ids import Ids
 from emulator.cloud.model import Cvm, Eni, FlowLog, NetworkAcl, Rule, SecurityGroup, Subnet, Template, Vpc
 from emulator.cloud.names import nearest
@@ -13,7 +23,7 @@ from emulator.cloud.numbers import RuleNumbers
 from emulator.cloud.profile import Profile
 from emulator.errors import InvalidValue, NotFound, QuotaExceeded, Unsupported
 
-Thing = Vpc | Subnet | Cvm | Eni | SecurityGroup | NetworkAcl | Template | FlowLog
+Thing = Vpc | Subnet | Cvm | Eni | SecurityGroup | NetworkAcl | Template | FlowLog | Outside
 _T = TypeVar("_T", bound=Thing)
 
 
@@ -38,6 +48,13 @@ class State:
         self.acls: dict[str, NetworkAcl] = {}
         self.templates: dict[str, Template] = {}
         self.flow_logs: dict[str, FlowLog] = {}
+        self.route_tables: dict[str, RouteTable] = {}
+        self.eips: dict[str, Eip] = {}
+        self.internet_gateways: dict[str, InternetGateway] = {}
+        self.nat_gateways: dict[str, NatGateway] = {}
+        self.peerings: dict[str, Peering] = {}
+        self.ccns: dict[str, Ccn] = {}
+        self.internet_hosts: dict[str, InternetHost] = {}
         self.quotas = dict(profile.quotas)
         self._implied: dict[str, tuple[Rule, ...]] = {}
         """The provider's rules that no tenant can see or remove, by the id of their VPC, group or ACL."""
@@ -79,7 +96,8 @@ class State:
 
     def _things(self) -> Iterator[Mapping[str, Thing]]:
         yield from (self.vpcs, self.subnets, self.cvms, self.enis, self.groups, self.acls)
-        yield from (self.templates, self.flow_logs)
+        yield from (self.templates, self.flow_logs, self.route_tables, self.eips, self.internet_gateways)
+        yield from (self.nat_gateways, self.peerings, self.ccns, self.internet_hosts)
 
     def _tables(self) -> tuple[dict[str, object], ...]:
         tables = (*self._things(), self._implied)
@@ -106,6 +124,27 @@ class State:
 
     def _acl(self, acl_id: str) -> NetworkAcl:
         return self._lookup(self.acls, acl_id, "network ACL", "acl.missing")
+
+    def _route_table(self, route_table_id: str) -> RouteTable:
+        return self._lookup(self.route_tables, route_table_id, "route table", "route_table.missing")
+
+    def _eip(self, eip_id: str) -> Eip:
+        return self._lookup(self.eips, eip_id, "EIP", "eip.missing")
+
+    def _nat_gateway(self, nat_gateway_id: str) -> NatGateway:
+        return self._lookup(self.nat_gateways, nat_gateway_id, "NAT gateway", "nat.missing")
+
+    def _internet_gateway(self, gateway_id: str) -> InternetGateway:
+        return self._lookup(self.internet_gateways, gateway_id, "internet gateway", "internet_gateway.missing")
+
+    def _peering(self, peering_id: str) -> Peering:
+        return self._lookup(self.peerings, peering_id, "peering", "peering.missing")
+
+    def _ccn(self, ccn_id: str) -> Ccn:
+        return self._lookup(self.ccns, ccn_id, "CCN", "ccn.missing")
+
+    def _internet_host(self, host_id: str) -> InternetHost:
+        return self._lookup(self.internet_hosts, host_id, "internet host", "host.missing")
 
     def _flow_log(self, flow_log_id: str) -> FlowLog:
         return self._lookup(self.flow_logs, flow_log_id, "flow log", "flow_log.missing")

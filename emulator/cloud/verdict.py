@@ -184,7 +184,8 @@ class Judge:
         found: dict[IPv4Address, dict[str, Eni]] = {}
         for eni in self._cloud.enis.values():
             if eni.cvm_id is not None:
-                found.setdefault(eni.address, {})[eni.vpc_id] = eni
+                for address in eni.addresses:
+                    found.setdefault(address, {})[eni.vpc_id] = eni
         return found
 
 

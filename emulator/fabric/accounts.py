@@ -8,16 +8,18 @@ be in it), is dumped, decoded and flushed.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from emulator.errors import KernelRefused
-from emulator.fabric import elements, meters, netlink, ruleset, tables
+from emulator.fabric import elements, fragments, marks, meters, netlink, ruleset, tables
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.elements import Batch
 from emulator.fabric.meters import NONE, Count, Meter
+from emulator.fabric.pieces import Fragments
 
 Flows = np.ndarray[tuple[int], np.dtype[np.void]]
 
@@ -29,6 +31,8 @@ _MANY = 4096
 class Harvest:
     """What one ENI's tables held at a cut: ``flows`` as tables.FLOW, ``skipped`` packets that found no room.
 
+    ``pieces`` are entries for what was on the wire beyond the datagrams among ``flows``, ``forged`` those with a source
+    that is not the ENI's; ``uncounted`` fragments found no room.
     ``skipped_accept`` and ``skipped_reject`` of them were on their way to the ENI.
     ``before`` and ``after`` are the ENI's meters on both sides of the cut (in ``before`` those of the link alone): what
     passed between them may belong to either side.
@@ -41,19 +45,35 @@ class Harvest:
     skipped_reject: Count = NONE
     before: Meter = meters.ZERO
     after: Meter = meters.ZERO
+    pieces: Flows = field(default_factory=lambda: np.empty(0, tables.FLOW))
+    forged: Count = NONE
+    uncounted: int = 0
+
+    @property
+    def on_the_wire(self) -> Flows:
+        """Flows as packets on the wire: a datagram in fragments is as many packets."""
+        return np.concatenate([self.flows, self.pieces]) if len(self.pieces) else self.flows
 
 
 class Accounts:
     """``open`` ENIs are named by their interface index in the VPC's namespace."""
 
     def __init__(
-        self, keeper: KeeperClient, ns: int, generations: dict[int, int] | None = None, *, tcp_flags: bool = False
+        self,
+        keeper: KeeperClient,
+        ns: int,
+        generations: dict[int, int] | None = None,
+        *,
+        tcp_flags: bool = False,
+        reassembled: bool = True,
     ) -> None:
         self._keeper, self._ns, self._tcp_flags = keeper, ns, tcp_flags
         self._generation: dict[int, int] = dict(generations or {})
         self._skipped: dict[str, Count] = {}  # by counter, as last read
         self._parted: dict[int, tuple[Meter, Meter]] = {}  # links that are gone: before and after their route
         self._stopped: set[int] = set()  # no longer counted, but not yet read
+        self._fragments = Fragments(reassembled=reassembled)
+        self._uncounted: dict[int, int] = {}  # fragments that found no room, by ENI, as last read
 
     @property
     def generations(self) -> dict[int, int]:
@@ -73,7 +93,12 @@ class Accounts:
                     self._keeper.nft(self._ns, tables.remove(index, tcp_flags=self._tcp_flags))
             raise
         chains = {index: tables.chain_name(index, 0) for index in fresh}
-        self._send(Batch().jump("acct_out", chains).jump("acct_in", chains), settle=False)
+        batch, first = Batch().jump("acct_out", chains).jump("acct_in", chains), not self._fragments.counting
+        if first:
+            self._fragments.turn(batch)
+        self._send(batch, settle=False)
+        if first:
+            self._fragments.turned()
         self._generation.update(dict.fromkeys(fresh, 0))
 
     def cut(self, indexes: Iterable[int]) -> dict[int, Harvest]:
@@ -86,9 +111,9 @@ class Accounts:
         batch = Batch()
         for name in ("acct_out", "acct_in"):
             batch.delete_jumps(name, cut).jump(name, chains)
-        before = self._cut(batch)
+        before, at_rest = self._cut(batch)
         self._generation.update({index: 1 - old[index] for index in cut})
-        return self._read(old, before)
+        return self._read(old, before, at_rest)
 
     def close(self, indexes: Iterable[int]) -> dict[int, Harvest]:
         """Stop counting for these ENIs; what they held is returned."""
@@ -97,10 +122,12 @@ class Accounts:
             return {}
         counted = [index for index in gone if index not in self._stopped]
         before: dict[int, Meter] = {}
+        at_rest: list[int] = []
         if counted:
-            before = self._cut(Batch().delete_jumps("acct_out", counted).delete_jumps("acct_in", counted))
+            batch = Batch().delete_jumps("acct_out", counted).delete_jumps("acct_in", counted)
+            before, at_rest = self._cut(batch, last=set(self._generation) == self._stopped.union(counted))
         self._stopped.update(counted)
-        harvest = self._read({index: self._generation[index] for index in gone}, before)
+        harvest = self._read({index: self._generation[index] for index in gone}, before, at_rest)
         with contextlib.suppress(KernelRefused):  # empty tables that stay cost little, what was read is worth more
             self._run(tables.remove(index, tcp_flags=self._tcp_flags) for index in gone)
         for index in gone:
@@ -138,13 +165,17 @@ class Accounts:
 
     def read_all(self, index: int) -> list[Harvest]:
         """Both generations of one ENI, where nobody cuts any more; what was read is gone from the kernel."""
-        return [self._read({index: generation})[index] for generation in (0, 1)]
+        return [self._read({index: generation}, None, pieces)[index] for generation, pieces in ((0, []), (1, [0, 1]))]
 
-    def _cut(self, batch: Batch) -> dict[int, Meter]:
-        """Run the transaction that cuts; the links' meters just before it."""
+    def _cut(self, batch: Batch, *, last: bool = False) -> tuple[dict[int, Meter], list[int]]:
+        """Run the transaction that cuts, ``last`` where nobody is counted behind it; the links' meters just before it,
+        and the generation of fragments that is at rest now."""
+        self._fragments.turn(batch, last=last)
         steps = [meters.link_step(self._ns), (self._ns, netlink.NETFILTER, batch.request())]
         answers = netlink.send(self._keeper, steps, "cut the flow tables", settle=True)
-        return meters.links(answers[0]) | {index: before for index, (before, _) in self._parted.items()}
+        at_rest = self._fragments.turned(last=last)
+        before = meters.links(answers[0]) | {index: before for index, (before, _) in self._parted.items()}
+        return before, [] if at_rest is None else [at_rest]
 
     def _run(self, texts: Iterable[str]) -> None:
         for piece in ruleset.pieces(texts):
@@ -154,7 +185,9 @@ class Accounts:
         step = (self._ns, netlink.NETFILTER, batch.request())
         netlink.send(self._keeper, [step], "cut the flow tables", settle=settle)
 
-    def _read(self, generations: dict[int, int], before: dict[int, Meter] | None = None) -> dict[int, Harvest]:
+    def _read(
+        self, generations: dict[int, int], before: dict[int, Meter] | None, of_fragments: Sequence[int]
+    ) -> dict[int, Harvest]:
         """Dump and flush the named generations, which are at rest; the meters, too, where those before are given."""
         sets = [
             (index, shape, tables.set_name(index, generation, shape))
@@ -167,10 +200,15 @@ class Accounts:
             for index, generation in generations.items()
         ]
         read = len(steps)
+        pieces = [name for generation in of_fragments for name in fragments.set_names(generation)]
+        steps += [(self._ns, netlink.NETFILTER, elements.dump_request(name)) for name in pieces]
+        measured = len(steps)
         if before is not None:
             steps += [*meters.set_steps(self._ns), meters.link_step(self._ns)]
         answers = netlink.send(self._keeper, steps, "read the flow tables")
-        after = self._measured(answers[read:]) if before is not None else {}
+        after = self._measured(answers[measured:]) if before is not None else {}
+        for at in range(read, measured, 2):
+            self._fragments.enter(answers[at : at + 2], time.monotonic())
         parts: dict[int, list[Flows]] = {index: [] for index in generations}
         full: dict[int, list[str]] = {}
         for (index, shape, name), answer in zip(sets, answers, strict=False):
@@ -180,15 +218,23 @@ class Accounts:
             if len(flows):
                 parts[index].append(flows)
                 full.setdefault(index, []).append(name)
-        self._empty(full, {index: generations[index] for index in full if sum(map(len, parts[index])) > _MANY})
+        if before is not None and any(map(len, answers[read:measured])):
+            full[0] = pieces
+        self._empty(full, {index: generations[index] for index in parts if sum(map(len, parts[index])) > _MANY})
         skipped = self._count_skipped(generations, answers[len(sets) : read])
         on_their_way = self._skipped_in(index for index, count in skipped.items() if count.packets)
         harvests = {}
         for index, found in parts.items():
             flows, now = np.concatenate(found) if found else np.empty(0, tables.FLOW), after.get(index, meters.ZERO)
             lost, lost_in = skipped[index], on_their_way.get(index, (NONE, NONE))
-            earlier = (before or {}).get(index, now)
-            harvests[index] = Harvest(flows, lost.packets, lost.bytes, *lost_in, before=earlier, after=now)
+            earlier, more = (before or {}).get(index, now), self._fragments.take(index)
+            own = (more["mark"] & marks.RULE) != 0
+            uncounted = now.uncounted.packets - self._uncounted.get(index, 0)
+            self._uncounted[index] = now.uncounted.packets
+            harvests[index] = Harvest(
+                flows, lost.packets, lost.bytes, *lost_in, earlier, now, more[own], _sum(more[~own]), uncounted
+            )
+        self._fragments.keep(self._generation)
         return harvests
 
     def _empty(self, full: dict[int, list[str]], large: dict[int, int]) -> None:
@@ -217,3 +263,7 @@ class Accounts:
             total = Count(*elements.decode_counter(answer))
             yield total - self._skipped.get(name, NONE)
             self._skipped[name] = total
+
+
+def _sum(flows: Flows) -> Count:
+    return Count(int(flows["packets"].sum()), int(flows["bytes"].sum()))

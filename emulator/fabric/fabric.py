@@ -7,20 +7,20 @@ realises it whole or the method raises and leaves nothing behind.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address
 from typing import Any
 
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Cvm, Eni, Vpc
 from emulator.errors import KeeperLost, LabError
+from emulator.fabric.beyond import Beyond
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.links import VethLink
 from emulator.fabric.net import CloudNet
-from emulator.fabric.nodes import CvmHost
+from emulator.fabric.nodes import CvmHost, hostname
+from emulator.fabric.visitors import Visitors
 from emulator.fabric.vpc import ROUTER, Plug, VpcFabric
-
-_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
 
 
 class Fabric:
@@ -30,6 +30,7 @@ class Fabric:
         self.keeper, self.cloud, self.tag = keeper, cloud, tag
         self.net = CloudNet()
         self.vpcs: dict[str, VpcFabric] = {}
+        self.beyond = Beyond(keeper, cloud, tag, self.vpcs, Visitors(keeper, self.net, tag))
         self._cvms: dict[str, CvmHost] = {}
         self._hosts_files: dict[str, str] = {}
         self.admitted: Callable[[Sequence[str]], object] = lambda eni_ids: None
@@ -144,6 +145,22 @@ class Fabric:
         self.vpcs[eni.vpc_id].detach(eni)
         self.net.unlink(place.link)
 
+    def assign(self, eni: Eni, address: IPv4Address) -> None:
+        """An ENI has one more address."""
+        fabric = self.vpcs[eni.vpc_id]
+        if eni.id in fabric.attached:
+            fabric.assign(eni, address)
+        else:
+            fabric.members_changed()
+
+    def unassign(self, eni: Eni, address: IPv4Address) -> None:
+        """An ENI, given as it was, has lost an address."""
+        fabric = self.vpcs[eni.vpc_id]
+        if eni.id in fabric.attached:
+            fabric.unassign(eni, address)
+        else:
+            fabric.members_changed()
+
     def cvm(self, cvm_id: str) -> CvmHost:
         """The Mininet node of a CVM."""
         try:
@@ -157,8 +174,8 @@ class Fabric:
         self.keeper.drop([ns])
 
     def _node(self, ns: int, vpc_id: str, name: str) -> dict[str, Any]:
-        hostname = name if _HOSTNAME.fullmatch(name) else "cvm"
-        return {"keeper": self.keeper, "ns": ns, "hostname": hostname, "hosts": lambda: self._hosts_file(vpc_id)}
+        host = hostname(name, "cvm")
+        return {"keeper": self.keeper, "ns": ns, "hostname": host, "hosts": lambda: self._hosts_file(vpc_id)}
 
     def _hosts_file(self, vpc_id: str) -> str:
         """The path of the VPC's hosts file in the keeper's folder; written from then on."""
@@ -174,7 +191,7 @@ class Fabric:
         for eni in self.cloud.enis.values():
             if eni.vpc_id == vpc_id and eni.primary and eni.cvm_id in self.cloud.cvms:
                 names = (self.cloud.cvms[eni.cvm_id].name, eni.cvm_id)
-                lines.append(" ".join([str(eni.address), *(name for name in names if _HOSTNAME.fullmatch(name))]))
+                lines.append(" ".join([str(eni.address), *filter(None, map(hostname, names))]))
         content = "\n".join(lines) + "\n"
         self._hosts_files[vpc_id] = self.keeper.file(f"{self.tag}/{vpc_id}/hosts", content.encode())
 

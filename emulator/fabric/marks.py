@@ -2,10 +2,13 @@
 
 ``meta mark`` of a packet, 32 bits, part of the key of every flow table entry::
 
-    31 ..... 19   18        17        16       15 ......... 0
-    unused        PASSED    REJECT    IN       number of the deciding rule
+    31 ..... 28   27 .. 20   19            18        17        16       15 ......... 0
+    way back      unused     FRAGMENTED    PASSED    REJECT    IN       number of the deciding rule
 
+FRAGMENTED is set for datagrams that were put together of fragments (see fragments.py).
 PASSED is set only while the rules of a long network ACL are asked: one of them has allowed the packet.
+
+The way back is set behind all counting, on replies to what came from the internet: the border by which they leave.
 
 ``ct mark`` of a connection: the rule that let it out at its source in bits 15..0, the rule that let it in at its
 destination in bits 31..16. A reply leaves where the connection came in, so the halves change places for it.
@@ -15,3 +18,12 @@ RULE = 0xFFFF
 IN = 0x1_0000
 REJECT = 0x2_0000
 PASSED = 0x4_0000
+FRAGMENTED = 0x8_0000
+WAYS = 15
+"""Borders that a mark can tell apart."""
+WAY_MASK = 0xF000_0000
+
+
+def way(number: int) -> int:
+    """The bits of a border's number, 1 to WAYS."""
+    return number << 28

@@ -10,6 +10,7 @@ packet pays for it. Dynamic sets count by interface what is dropped aside, where
     expired_by        packets with a TTL of 0, which routing drops
     fragments         IP fragments, before they are put together
     malformed_by      packets that end before their ports
+    uncounted_by      fragments, and datagrams made of them, that found no room in their sets
     options_by        packets with IP options, some of which routing drops
 
 All of them count from the birth of the link and are only read when somebody asks.
@@ -24,7 +25,17 @@ from dataclasses import dataclass
 from emulator.fabric import elements, netlink
 
 _ETHERNET = 14
-_SETS = ("arp_in", "arp_out", "spoofed_by", "nowhere_by", "expired_by", "fragments", "malformed_by", "options_by")
+_SETS = (
+    "arp_in",
+    "arp_out",
+    "spoofed_by",
+    "nowhere_by",
+    "expired_by",
+    "fragments",
+    "malformed_by",
+    "options_by",
+    "uncounted_by",
+)
 _ARP, _INET = 3, 1
 
 
@@ -68,6 +79,7 @@ class Meter:
     fragments: Count = NONE
     malformed: Count = NONE
     options: Count = NONE
+    uncounted: Count = NONE
 
     def __sub__(self, other: Meter) -> Meter:
         return Meter(*(mine - its for mine, its in zip(vars(self).values(), vars(other).values(), strict=True)))

@@ -25,6 +25,7 @@ ROUTE, NETFILTER, GENERIC = 0, 12, 16
 _NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH, _NEWRULE = 16, 17, 18, 20, 24, 25, 28, 32
 _DELRULE, _SETNEIGHTBL, _NEWSTATS, _GETSTATS = 33, 67, 92, 94
 _INET, _INET6, _IFF_UP, _IFF_NOARP, _OPERSTATE_UP = 2, 10, 0x1, 0x80, 6
+_DELADDR, _DELNEIGH = 21, 29
 _MAIN, _STATIC, _UNICAST, _ONLINK = 254, 4, 1, 4  # RT_TABLE_, RTPROT_, RTN_, RTNH_F_
 _SCOPE_GLOBAL, _SCOPE_LINK, _SCOPE_NOWHERE = 0, 253, 255
 _NUD_PERMANENT, _FR_ACT_TO_TBL, _CONTROLLER = 0x80, 1, 16
@@ -110,9 +111,17 @@ def statistics(answer: memoryview) -> dict[int, tuple[int, ...]]:
 
 
 def add_address(index: int, address: str, prefix: int) -> bytes:
+    return _request(_NEWADDR, _address(index, address, prefix), CREATE | EXCL)
+
+
+def delete_address(index: int, address: str, prefix: int) -> bytes:
+    return _request(_DELADDR, _address(index, address, prefix))
+
+
+def _address(index: int, address: str, prefix: int) -> bytes:
+    """struct ifaddrmsg, IFA_LOCAL, IFA_ADDRESS."""
     local = inet_aton(address)
-    attributes = attribute(2, local) + attribute(1, local)  # IFA_LOCAL, IFA_ADDRESS
-    return _request(_NEWADDR, struct.pack("=BBBBL", _INET, prefix, 0, 0, index) + attributes, CREATE | EXCL)
+    return struct.pack("=BBBBL", _INET, prefix, 0, 0, index) + attribute(2, local) + attribute(1, local)
 
 
 def add_route(index: int, destination: str | None, *, gateway: str | None = None, table: int = _MAIN) -> bytes:
@@ -154,9 +163,18 @@ def _source_rule(address: str, table: int) -> bytes:
 
 
 def add_neighbour(index: int, address: str, mac: str) -> bytes:
-    head = struct.pack("=BBHiHBB", _INET, 0, 0, index, _NUD_PERMANENT, 0, 0)  # struct ndmsg
-    attributes = attribute(1, inet_aton(address)) + attribute(2, _mac(mac))  # NDA_DST, NDA_LLADDR
-    return _request(_NEWNEIGH, head + attributes, CREATE | EXCL)
+    body = _neighbour(index, address) + attribute(2, _mac(mac))  # NDA_LLADDR
+    return _request(_NEWNEIGH, body, CREATE | EXCL)
+
+
+def delete_neighbour(index: int, address: str) -> bytes:
+    return _request(_DELNEIGH, _neighbour(index, address))
+
+
+def _neighbour(index: int, address: str) -> bytes:
+    """struct ndmsg, NDA_DST."""
+    head = struct.pack("=BBHiHBB", _INET, 0, 0, index, _NUD_PERMANENT, 0, 0)
+    return head + attribute(1, inet_aton(address))
 
 
 def answer_at_once(index: int) -> bytes:

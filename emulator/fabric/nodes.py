@@ -9,6 +9,7 @@ node's sandbox.
 from __future__ import annotations
 
 import os
+import re
 import select
 import subprocess
 from collections.abc import Callable, Sequence
@@ -24,6 +25,12 @@ from emulator.fabric.guests import Pod
 from emulator.fabric.processes import GuestProcess
 
 _PROMPT = chr(127)
+_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
+
+
+def hostname(name: str, otherwise: str = "") -> str:
+    """A name as far as it can be a host's, else what is given for that."""
+    return name if _HOSTNAME.fullmatch(name) else otherwise
 
 
 class NamespaceNode(Node):  # type: ignore[misc]

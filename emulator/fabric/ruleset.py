@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from emulator.cloud.model import PORTS_PROTOCOLS, Direction
-from emulator.fabric import marks
+from emulator.fabric import fragments, marks
 
 TABLE = "inet vpc"
 NOWHERE = "nowhere"
@@ -56,6 +56,9 @@ def base(nowhere_index: int) -> str:
  set fragments {{
   type iface_index
   flags dynamic
+ }}
+ set gates {{
+  type iface_index
  }}
  set malformed_by {{
   type iface_index
@@ -130,11 +133,14 @@ def base(nowhere_index: int) -> str:
   meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} return
   ct state vmap {{ {_by_state("in")} }}
  }}
+{fragments.standing()}
  chain unowned {{
+  iif @gates return
   ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 return
   goto spoofed
  }}
  chain spoofed {{
+  meta mark != 0 goto forged
   update @spoofed_by {{ iif counter }}
   counter name spoofed drop
  }}
@@ -144,7 +150,7 @@ def base(nowhere_index: int) -> str:
  }}
  chain early {{
   type filter hook prerouting priority -450
-  @nh,48,16 & 0x3fff != 0 update @fragments {{ iif counter }}
+  @nh,48,16 & 0x3fff != 0 goto fragment
  }}
  chain prerouting {{
   type filter hook prerouting priority 0
@@ -153,6 +159,7 @@ def base(nowhere_index: int) -> str:
   @nh,0,8 != 0x45 update @options_by {{ iif counter }}
   iif . ip saddr != @owned jump unowned
   ip ttl vmap {{ 0 : jump expired, {restore} }}
+  meta mark != 0 goto whole_out
   jump judge_out
   iif vmap @acct_out
   meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} drop
@@ -160,6 +167,7 @@ def base(nowhere_index: int) -> str:
  chain forward {{
   type filter hook forward priority 0
   oif {nowhere_index} goto nowhere
+  meta mark & {marks.FRAGMENTED:#x} == {marks.FRAGMENTED:#x} goto whole_in
   jump judge_in
   oif vmap @acct_in
   meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} drop

@@ -70,13 +70,13 @@ class Standing:
 
     def admit(self, eni: Eni, index: int, batch: Batch) -> None:
         """Let an ENI's packets in, judged by its groups and its subnet's ACL, whose chains are written."""
-        batch.add("owned", [owner_key(index, eni.address)])
+        batch.add("owned", [owner_key(index, address) for address in eni.addresses])
         self._jump_to_groups(eni.groups, index, batch)
         self._jump_to_acl(eni.subnet_id, [index], batch)
 
     def dismiss(self, eni: Eni, index: int, what: str) -> None:
         """Take an ENI out of the ruleset."""
-        batch = Batch().delete("owned", [owner_key(index, eni.address)])
+        batch = Batch().delete("owned", [owner_key(index, address) for address in eni.addresses])
         names = ("sg_out", "sg_in", "acl_out", "acl_in") if self._acl_of(eni.subnet_id) else ("sg_out", "sg_in")
         for name in names:
             batch.delete_jumps(name, [index])

@@ -204,8 +204,8 @@ def remove(index: int, *, tcp_flags: bool = False) -> str:
 # reading ---------------------------------------------------------------------------------------------
 
 
-def decode(shape: Shape, answer: memoryview) -> np.ndarray[tuple[int], np.dtype[np.void]]:
-    """The elements of one dump as an array of FLOW.
+def decode_elements(key: np.dtype[np.void], answer: memoryview) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """The elements of one dump, with the fields ``key``, ``packets`` and ``bytes``.
 
     Elements of one set have one layout: it is found in the first and then laid over all of them, without a loop.
     Raises KernelRefused where the dump was interrupted by a change or an element has another length.
@@ -216,14 +216,20 @@ def decode(shape: Shape, answer: memoryview) -> np.ndarray[tuple[int], np.dtype[
             raise KernelRefused("the dump of a flow table was interrupted by a change", request="read a flow table")
         parts += [answer[at:end]] if end > at else []
     if not parts:
-        return np.empty(0, FLOW)
-    size, layout = _layout(shape, parts[0])
+        return np.empty(0, [("key", key), ("packets", ">i8"), ("bytes", ">i8")])
+    size, layout = _layout(key, parts[0])
     raw = parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
     if len(raw) % size:
         raise KernelRefused("elements of one flow table differ in length", request="read a flow table")
     found = np.frombuffer(raw, layout)
     if (found["length"] != size).any():
         raise KernelRefused("elements of one flow table differ in length", request="read a flow table")
+    return found
+
+
+def decode(shape: Shape, answer: memoryview) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """The elements of one dump as an array of FLOW."""
+    found = decode_elements(shape.key, answer)
     flows = np.zeros(len(found), FLOW)
     for name in shape.key.names or ():
         flows[name] = found["key"][name]
@@ -237,15 +243,15 @@ def decode(shape: Shape, answer: memoryview) -> np.ndarray[tuple[int], np.dtype[
     return flows
 
 
-def _layout(shape: Shape, part: memoryview) -> tuple[int, np.dtype[np.void]]:
+def _layout(key: np.dtype[np.void], part: memoryview) -> tuple[int, np.dtype[np.void]]:
     """Where key and counters lie in the first element: (its padded length, a dtype over it)."""
     size = (struct.unpack_from("=H", part, 0)[0] + 3) & ~3
     found: dict[str, int] = {}
     for kind, at, end in wire.attributes(part, 4, size):
         if kind == 1:  # NFTA_SET_ELEM_KEY > NFTA_DATA_VALUE
             found["key"] = at + 4
-            if end - at - 4 != shape.key.itemsize:
-                raise KernelRefused(f"a key of {end - at - 4} bytes where {shape.key.itemsize} were expected")
+            if end - at - 4 != key.itemsize:
+                raise KernelRefused(f"a key of {end - at - 4} bytes where {key.itemsize} were expected")
         elif kind == 7:  # NFTA_SET_ELEM_EXPR > NFTA_EXPR_DATA > NFTA_COUNTER_BYTES, _PACKETS
             for inner, a, b in wire.attributes(part, at, end):
                 if inner == 2:
@@ -255,7 +261,7 @@ def _layout(shape: Shape, part: memoryview) -> tuple[int, np.dtype[np.void]]:
     layout = np.dtype(
         {
             "names": names,
-            "formats": ["=u2", shape.key, ">i8", ">i8"],
+            "formats": ["=u2", key, ">i8", ">i8"],
             "offsets": [0, *(found[name] for name in names[1:])],
             "itemsize": size,
         }

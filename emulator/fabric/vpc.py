@@ -19,19 +19,22 @@ import errno
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Eni, Vpc
-from emulator.errors import KeeperLost, KernelRefused, LabError
+from emulator.errors import KeeperLost, KernelRefused
 from emulator.fabric import connections, elements, netlink, ruleset
 from emulator.fabric.accounts import Accounts
+from emulator.fabric.cables import await_up
 from emulator.fabric.client import KeeperClient
-from emulator.fabric.elements import Batch
+from emulator.fabric.elements import Batch, owner_key
 from emulator.fabric.links import VethLink
 from emulator.fabric.standing import Standing
 
 _NOWHERE, _NOWHERE_PEER, _FIRST_ENI = 2, 3, 10
-_BARRIER_TRIES = 2000
+_ETH0 = 2
+"""Index of a CVM's first ENI there; the others follow."""
 _AT_ONCE = 16
 """ENIs of one request: the kernel answers all of it before the first answer is read, into 200 KB."""
 _WAYS = 100
@@ -82,6 +85,7 @@ class VpcFabric:
         self.attached: dict[str, Attachment] = {}
         self.plugged: set[int] = set()
         """Indexes of links that exist."""
+        self.nowhere = _NOWHERE
         self.accounts = Accounts(keeper, ns, tcp_flags=cloud.profile.tcp_flags)
         self._indexes = itertools.count(_FIRST_ENI)
         self.standing = Standing(keeper, cloud, vpc.id, ns)
@@ -109,7 +113,7 @@ class VpcFabric:
         try:
             for plug in plugs:
                 self.standing.write_missing(plug.eni.groups, plug.eni.subnet_id)
-                index, guest_index = next(self._indexes), (plug.eni.device or 0) + 2
+                index, guest_index = next(self._indexes), (plug.eni.device or 0) + _ETH0
                 place = Attachment(index, plug.guest_ns, guest_index, plug.make_link(index, guest_index))
                 self.attached[plug.eni.id] = place
                 places.append((plug.eni, place))
@@ -123,7 +127,8 @@ class VpcFabric:
                 with contextlib.suppress(KernelRefused, KeeperLost):
                     self.standing.dismiss(eni, place.index, what)
                 back = [(self.ns, netlink.delete_link(place.index))]
-                back.append((place.guest_ns, netlink.delete_source_rule(str(eni.address), _WAYS + (eni.device or 0))))
+                rules = [netlink.delete_source_rule(str(one), _WAYS + (eni.device or 0)) for one in eni.addresses]
+                back += [(place.guest_ns, rule) for rule in rules]
                 for ns, request in back:
                     with contextlib.suppress(KernelRefused, KeeperLost):
                         netlink.send(self._keeper, [(ns, netlink.ROUTE, request)], what)
@@ -137,15 +142,43 @@ class VpcFabric:
         """
         place, what = self.attached[eni.id], f"detach {eni.id} ({eni.name})"
         before = self.accounts.link_meter(place.index) if place.index in self.accounts.generations else None
-        self._take_back(self.ns, netlink.delete_route(place.index, str(eni.address)), what)
+        for address in eni.addresses:
+            self._take_back(self.ns, netlink.delete_route(place.index, str(address)), what)
         if before is not None:
             self.accounts.part(place.index, before, self.accounts.link_meter(place.index))
         self._take_back(self.ns, netlink.delete_link(place.index), what)
         if eni.device:
-            self._take_back(place.guest_ns, netlink.delete_source_rule(str(eni.address), _WAYS + eni.device), what)
+            for address in eni.addresses:
+                self._take_back(place.guest_ns, netlink.delete_source_rule(str(address), _WAYS + eni.device), what)
         self.standing.dismiss(eni, place.index, what)
-        self._forget_connections(eni, what)
+        self._forget_connections(eni.addresses, what)
         del self.attached[eni.id]
+
+    def assign(self, eni: Eni, address: IPv4Address) -> None:
+        """An attached ENI has one more address; packets pass to and from it when this returns."""
+        place, what = self.attached[eni.id], f"assign {address} to {eni.id} ({eni.name})"
+        guest = netlink.add_address(place.guest_index, str(address), 32)
+        if self._has_ways(place.guest_ns):
+            guest += netlink.add_source_rule(str(address), _WAYS + (eni.device or 0))
+        lead = self._toward(eni, place.index, address)
+        batch = Batch().add("owned", [owner_key(place.index, address)])
+        self.standing.run(batch, what, (place.guest_ns, netlink.ROUTE, guest), (self.ns, netlink.ROUTE, lead))
+
+    def unassign(self, eni: Eni, address: IPv4Address) -> None:
+        """An attached ENI has lost an address. What failed may be tried again."""
+        place, what = self.attached[eni.id], f"take {address} from {eni.id} ({eni.name})"
+        self._take_back(self.ns, netlink.delete_route(place.index, str(address)), what)
+        self._take_back(self.ns, netlink.delete_neighbour(place.index, str(address)), what)
+        if self._has_ways(place.guest_ns):
+            rule = netlink.delete_source_rule(str(address), _WAYS + (eni.device or 0))
+            self._take_back(place.guest_ns, rule, what)
+        self._take_back(place.guest_ns, netlink.delete_address(place.guest_index, str(address), 32), what)
+        self.standing.run(Batch().delete("owned", [owner_key(place.index, address)]), what)
+        self._forget_connections([address], what)
+
+    def _has_ways(self, guest_ns: int) -> bool:
+        """Whether a CVM's ENIs have ways of their own."""
+        return any(place.guest_ns == guest_ns and place.guest_index > _ETH0 for place in self.attached.values())
 
     def _take_back(self, ns: int, request: bytes, what: str) -> None:
         """Delete something that a guest with NET_ADMIN can have deleted already."""
@@ -155,12 +188,12 @@ class VpcFabric:
             if refused.errno not in (errno.ENODEV, errno.ESRCH, errno.ENOENT):
                 raise
 
-    def _forget_connections(self, eni: Eni, what: str) -> None:
-        """Whoever gets the address next has no part in the connections of who had it.
+    def _forget_connections(self, addresses: Iterable[IPv4Address], what: str) -> None:
+        """Whoever gets an address next has no part in the connections of who had it.
 
         The kernel can delete by address since 6.7; before, entries stay until they time out.
         """
-        for request in connections.forget_requests(eni.address):
+        for request in (one for address in addresses for one in connections.forget_requests(address)):
             with contextlib.suppress(KernelRefused):
                 netlink.send(self._keeper, [(self.ns, netlink.NETFILTER, request)], what)
 
@@ -181,8 +214,9 @@ class VpcFabric:
             guests.append((place.guest_ns, netlink.GENERIC, guest_offloads))
             guests.append((place.guest_ns, netlink.ROUTE, self._guest_end(eni, place.guest_index)))
             # The route comes when both ends are up: what is sent before goes nowhere, not into a link that drops it.
-            lasts += netlink.get_link(place.index) + netlink.add_neighbour(place.index, str(eni.address), eni.mac)
-            lasts += netlink.add_route(place.index, str(eni.address))
+            lasts += netlink.get_link(place.index)
+            for address in eni.addresses:
+                lasts += self._toward(eni, place.index, address)
         answers = self.standing.run(
             batch,
             what,
@@ -193,13 +227,14 @@ class VpcFabric:
             (self.ns, netlink.ROUTE, lasts),
         )
         if not all(map(netlink.is_up, answers[4:])):
-            for eni, place in places:
-                self._await_up(eni, [(self.ns, place.index), (place.guest_ns, place.guest_index)])
+            ends = [(self.ns, place.index) for _, place in places]
+            await_up(self._keeper, [*ends, *((place.guest_ns, place.guest_index) for _, place in places)], what)
 
     def _guest_end(self, eni: Eni, index: int) -> bytes:
         """What brings an ENI up in its CVM, and a look whether it is."""
         subnet = self._cloud.subnets[eni.subnet_id]
         requests = netlink.set_up(1) + netlink.add_address(index, str(eni.address), subnet.cidr.prefixlen)
+        requests += b"".join(netlink.add_address(index, str(address), 32) for address in eni.secondary)
         requests += netlink.be_quiet(index) + netlink.set_up(index)
         requests += self._way(eni) if eni.device else netlink.add_route(index, None, gateway=str(subnet.gateway))
         return requests + netlink.get_link(index)
@@ -207,33 +242,25 @@ class VpcFabric:
     def _way(self, eni: Eni) -> bytes:
         """What leaves with an ENI's address leaves through this ENI."""
         device, gateway = eni.device or 0, str(self._cloud.subnets[eni.subnet_id].gateway)
-        route = netlink.add_route(device + 2, None, gateway=gateway, table=_WAYS + device)
-        return route + netlink.add_source_rule(str(eni.address), _WAYS + device)
+        route = netlink.add_route(device + _ETH0, None, gateway=gateway, table=_WAYS + device)
+        rules = (netlink.add_source_rule(str(address), _WAYS + device) for address in eni.addresses)
+        return route + b"".join(rules)
+
+    def _toward(self, eni: Eni, index: int, address: IPv4Address) -> bytes:
+        """What leads to an address of an ENI."""
+        return netlink.add_neighbour(index, str(address), eni.mac) + netlink.add_route(index, str(address))
 
     def _part_ways(self, guest_ns: int, what: str) -> None:
         """A CVM that gets another ENI: its first gets a way of its own, too. Rules make every packet 7 % dearer, so a
         CVM with one ENI has none."""
         for eni_id, place in self.attached.items():
-            if (place.guest_ns, place.guest_index) == (guest_ns, 2):
+            if (place.guest_ns, place.guest_index) == (guest_ns, _ETH0):
                 try:
                     way = self._way(self._cloud.enis[eni_id])
                     netlink.send(self._keeper, [(guest_ns, netlink.ROUTE, way)], what)
                 except KernelRefused as refused:
                     if refused.errno != errno.EEXIST:  # from an ENI before
                         raise
-
-    def _await_up(self, eni: Eni, ends: Iterable[tuple[int, int]]) -> None:
-        """Wait until both ends pass packets: a veth's queue is enabled by deferred work that the last answer does not
-        wait for."""
-        for ns, index in ends:
-            for _ in range(_BARRIER_TRIES):
-                answer = netlink.send(
-                    self._keeper, [(ns, netlink.ROUTE, netlink.get_link(index))], f"look at {eni.id}"
-                )[0]
-                if netlink.is_up(answer):
-                    break
-            else:
-                raise LabError(f"{eni.id} ({eni.name}): its link was made but did not come up")
 
     # the ruleset -------------------------------------------------------------------------------------
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from emulator.cloud import model
+from emulator.cloud import beyond, model
 from emulator.errors import NotFound
+from emulator.resources.ways import End
 
 if TYPE_CHECKING:
     from emulator.lab import Lab
     from emulator.logs.topic import Topic
+    from emulator.resources.machine import Machine
 
 _M = TypeVar(
     "_M",
     bound="model.Vpc | model.Subnet | model.Cvm | model.Eni | model.SecurityGroup | model.NetworkAcl | "
-    "model.Template | model.FlowLog",
+    "model.Template | model.FlowLog | beyond.Outside",
 )
 
 
@@ -68,6 +71,25 @@ def id_in(lab: Lab, named: object, kind: type[Resource[Any]], wanted_by: str) ->
     raise lab.profile.refusal(
         NotFound, "object.missing", f"{wanted_by}: {named!r} {what}; give one of this lab", value=named
     )
+
+
+class Addressed(Resource[_M], End):
+    """What has an address that packets can be sent to."""
+
+    @property
+    @abstractmethod
+    def ip(self) -> str:
+        """The address as text; of several the primary one."""
+
+    @property
+    def ips(self) -> list[str]:
+        """All its addresses."""
+        return [self.ip]
+
+    @property
+    def machine(self) -> Machine[Any] | None:
+        """The CVM or host of the internet that answers there, if there is one."""
+        return None
 
 
 class FlowLog(Resource[model.FlowLog]):

@@ -8,6 +8,8 @@ from ipaddress import IPv4Address, IPv4Network
 from emulator.cloud import model
 from emulator.errors import InvalidValue
 from emulator.resources.base import Loggable
+from emulator.resources.gateways import InternetGateway, NatGateway, RouteTable
+from emulator.resources.joins import Peering
 from emulator.resources.machines import Cvm, Eni
 from emulator.resources.rules import NetworkAcl, SecurityGroup
 
@@ -123,6 +125,39 @@ class Vpc(Loggable[model.Vpc]):
         """A network ACL. Tencent: ``type`` "triple" (the default), or "quintuple" for entries with source ports."""
         acl = self._lab._change(lambda cloud: cloud.create_acl(self.id, name=name, type=type))
         return NetworkAcl(self._lab, acl.id)
+
+    @property
+    def region(self) -> str:
+        return self.model.region
+
+    @property
+    def route_table(self) -> RouteTable:
+        """Its default route table, which holds for every subnet that has no other."""
+        self.model  # noqa: B018 - a VPC that is gone says so
+        return RouteTable(self._lab, self._lab.cloud.default_route_table(self.id).id)
+
+    def create_route_table(self, name: str | None = None) -> RouteTable:
+        table = self._lab._change(lambda cloud: cloud.create_route_table(self.id, name=name))
+        return RouteTable(self._lab, table.id)
+
+    def create_nat_gateway(self, name: str | None = None) -> NatGateway:
+        """A NAT gateway: give it EIPs, and subnets a route to it."""
+        gateway = self._lab._change(lambda cloud: cloud.create_nat_gateway(self.id, name=name))
+        return NatGateway(self._lab, gateway.id)
+
+    def create_internet_gateway(self, name: str | None = None) -> InternetGateway:
+        """Alibaba's IPv4 gateway: from now on EIPs work only in subnets with a route to it."""
+        gateway = self._lab._change(lambda cloud: cloud.create_internet_gateway(self.id, name=name))
+        return InternetGateway(self._lab, gateway.id)
+
+    def create_peering(self, other: Vpc, name: str | None = None, *, bandwidth_mbps: float | None = None) -> Peering:
+        """Join it with another VPC of any region; both need routes. Over ``bandwidth_mbps``, each way, packets are
+        dropped."""
+        other_id = self._here(other, Vpc)
+        peering = self._lab._change(
+            lambda cloud: cloud.create_peering(self.id, other_id, name=name, bandwidth_mbps=bandwidth_mbps)
+        )
+        return Peering(self._lab, peering.id)
 
     def delete(self) -> None:
         """Delete an empty VPC."""

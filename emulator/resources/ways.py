@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emulator.resources.machines import Cvm, Eni
+    from emulator.resources.base import Addressed
 
 
 class End:
     """Mixed into what packets come from and go to."""
 
-    def __rshift__(self, other: Cvm | Eni | str) -> Way:
+    def __rshift__(self, other: Addressed[Any] | str) -> Way:
         return Way(self, other)
 
     def __rrshift__(self, other: str) -> Way:
@@ -21,7 +21,8 @@ class End:
 
 @dataclass(frozen=True)
 class Way:
-    """From ``source`` to ``destination``: a CVM (all its addresses), an ENI, or an address or network as text."""
+    """From ``source`` to ``destination``: a CVM, ENI, EIP or host of the internet (all its addresses), or an address or
+    network as text."""
 
     source: End | str
     destination: End | str

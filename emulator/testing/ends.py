@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from emulator.resources import Cvm, Eni
+from emulator.resources import Addressed, Eni
 from emulator.resources.ways import End
 from emulator.testing.refusal import refused
 
@@ -19,19 +19,15 @@ def holder(end: End | str) -> Callable[[Any], bool]:
         except ValueError as error:
             raise refused(f"{end!r} is no address and no network: {error}", end) from None
         return lambda address: address is not None and ip_address(address) in network
-    if isinstance(end, Cvm | Eni):
-        return set(addresses(end)).__contains__
+    if isinstance(end, Addressed):
+        return set(end.ips).__contains__
     raise refused(f"{end!r} is no end of a way: give a CVM, an ENI, an address or a network", end)
-
-
-def addresses(end: Cvm | Eni) -> list[str]:
-    return [eni.ip for eni in (end.enis if isinstance(end, Cvm) else [end])]
 
 
 def only(end: End | str) -> str | None:
     """The end's address where it has but one."""
-    if isinstance(end, Cvm | Eni):
-        known = addresses(end)
+    if isinstance(end, Addressed):
+        known = end.ips
         return known[0] if len(known) == 1 else None
     network = ip_network(str(end))
     return str(network.network_address) if network.num_addresses == 1 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from emulator.fabric import netlink
+from emulator.fabric.routing import NetworkRoute, TableRule
 
 MAC, PEER_MAC = "02:fe:00:00:00:0a", "52:54:00:12:34:56"
 CVM, GATEWAY = "10.16.0.22", "10.16.0.1"
@@ -136,6 +138,62 @@ def link_up(flags: int) -> bytes:
             netlink.add_neighbour(10, CVM, MAC),
             encoded(ndmsg(), 28, MADE, ("NDA_DST", CVM), ("NDA_LLADDR", MAC), family=2, ifindex=10, state=0x80),
             id="neighbour",
+        ),
+        pytest.param(
+            netlink.delete_neighbour(10, CVM),
+            encoded(ndmsg(), 29, ACKNOWLEDGED, ("NDA_DST", CVM), family=2, ifindex=10, state=0x80),
+            id="no neighbour",
+        ),
+        pytest.param(
+            netlink.delete_address(2, CVM, 32),
+            encoded(
+                *(ifaddrmsg(), 21, ACKNOWLEDGED, ("IFA_LOCAL", CVM), ("IFA_ADDRESS", CVM)),
+                family=2,
+                prefixlen=32,
+                index=2,
+            ),
+            id="no address",
+        ),
+        pytest.param(
+            NetworkRoute(IPv4Network("10.1.0.0/16"), 10, 1001).add(),
+            encoded(
+                *(rtmsg(), 24, MADE, ("RTA_TABLE", 1001), ("RTA_DST", "10.1.0.0"), ("RTA_OIF", 10)),
+                *[("RTA_GATEWAY", "169.254.0.1")],
+                family=2,
+                dst_len=16,
+                proto=4,
+                type=UNICAST,
+                flags=ON_LINK,
+            ),
+            id="route to a network",
+        ),
+        pytest.param(
+            NetworkRoute(IPv4Network("0.0.0.0/0"), None).delete(),
+            encoded(
+                *(rtmsg(), 25, ACKNOWLEDGED, ("RTA_TABLE", 254), ("RTA_DST", "0.0.0.0")), family=2, proto=4, type=6
+            ),
+            id="no black hole",
+        ),
+        pytest.param(
+            TableRule(30, 1001, source=IPv4Network("10.1.0.0/16"), without_default=True).add(),
+            encoded(
+                *(fibmsg(), 32, MADE, ("FRA_PRIORITY", 30), ("FRA_TABLE", 1001), ("FRA_SRC", "10.1.0.0")),
+                ("FRA_SUPPRESS_PREFIXLEN", 0),
+                family=2,
+                src_len=16,
+                action=1,
+            ),
+            id="rule by a network",
+        ),
+        pytest.param(
+            TableRule(5, 1001, come_by="out0", mark=(0x1000_0000, 0xF000_0000)).delete(),
+            encoded(
+                *(fibmsg(), 33, ACKNOWLEDGED, ("FRA_PRIORITY", 5), ("FRA_TABLE", 1001), ("FRA_IIFNAME", "out0")),
+                *[("FRA_FWMARK", 0x1000_0000), ("FRA_FWMASK", 0xF000_0000)],
+                family=2,
+                action=1,
+            ),
+            id="no rule by mark",
         ),
     ],
 )

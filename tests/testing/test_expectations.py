@@ -45,7 +45,7 @@ def test_a_ping_and_a_refusal(build: Callable[..., Any], profile: str, tmp_path:
     with pytest.raises(ExpectationFailed) as caught:
         expect(a >> b).udp(53).accept(packets=2)
     text = str(caught.value)
-    assert re.match(r"expected A >> B, udp, port 53: ACCEPT and 2 packets\n", text)
+    assert re.match(r"expected A >> B, udp, port 53: ACCEPT, 2 packets\n", text)
     assert f"counted at {a.eni.id}: ACCEPT 2 packets, 58 bytes, REJECT 0 packets, 0 bytes" in text
     assert f"counted at {b.eni.id}: ACCEPT 0 packets, 0 bytes, REJECT 2 packets, 58 bytes" in text
     assert f"captured at {a.eni.id}: {capture}" in text

@@ -1,0 +1,230 @@
+"""Fragments as they were on the wire: how many packets and bytes more than its datagrams a flow was. Pure.
+
+The kernel counts pieces and wholes apart (fragments.py); they are joined here by what makes them one datagram. All
+pieces belong to the flow that the first one's ports name: no source says what the providers make of the later ones,
+which have none. The kernel hands a datagram over in the pieces that it came in, so there are as many at the receiver.
+Pieces whose datagram never becomes whole are in no record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from emulator.cloud.model import PORTS_PROTOCOLS
+from emulator.fabric import fragments, marks, tables
+from emulator.fabric.elements import Batch
+from emulator.fabric.tables import FLOW
+
+PATIENCE_S = 30
+"""How long the kernel waits for the rest of a datagram (net.ipv4.ipfrag_time)."""
+
+PIECES = np.dtype(
+    {
+        "names": ["protocol", "saddr", "daddr", "id"],
+        "formats": ["u1", ">u4", ">u4", ">u2"],
+        "offsets": [0, 4, 8, 12],
+        "itemsize": 16,
+    }
+)
+WHOLES = np.dtype(
+    {
+        "names": ["index", "mark", "protocol", "saddr", "daddr", "sport", "dport", "icmp_id", "id"],
+        "formats": ["=u4", "=u4", "u1", ">u4", ">u4", ">u2", ">u2", ">u2", ">u2"],
+        "offsets": [0, 4, 8, 12, 16, 20, 22, 24, 28],
+        "itemsize": 32,
+    }
+)
+"""Keys of the two sets; ``icmp_id`` is whatever stands behind the first four bytes."""
+
+_IDENTITY = ("protocol", "saddr", "daddr", "id")
+_GROUP = np.dtype(
+    [
+        ("protocol", "u1"),
+        ("saddr", "u4"),
+        ("daddr", "u4"),
+        ("id", "u2"),
+        ("packets", "i8"),
+        ("bytes", "i8"),
+        ("datagrams", "i8"),
+        ("since", "f8"),
+    ]
+)
+"""Pieces of one identity, or, once they have found their ``datagrams``, what they are more than these."""
+
+_COUNTS = [("packets", "i8"), ("bytes", "i8")]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Entries of FLOW, one for each of the wholes: what was on the wire beyond them; ``index`` is their ENI's.
+
+    Entries without a rule's number are of forged sources, and hold all their pieces.
+    """
+
+    index: Array
+    flows: Array
+
+
+class Matching:
+    """Joins what the cuts of one VPC give; keeps pieces whose datagram may still come."""
+
+    def __init__(self) -> None:
+        self._waiting = np.empty(0, _GROUP)
+        self._matched = np.empty(0, _GROUP)  # at the last cut: its datagrams may just then have been on their way
+
+    def enter(self, pieces: Array, wholes: Array, now_s: float) -> Joined:
+        """Decoded elements of one generation; ``now_s`` of a clock that never stands still."""
+        arrived = np.concatenate([self._waiting[self._waiting["since"] > now_s - PATIENCE_S], _groups(pieces, now_s)])
+        of_arrived, of_wholes, of_matched, count = _numbered(arrived, wholes, self._matched)
+        outward = (wholes["mark"] & marks.IN) == 0
+        datagrams = _totals(of_wholes[outward], wholes["packets"][outward], count)
+        fresh = (datagrams > 0) & (_totals(of_arrived, arrived["packets"], count) > 0)
+        groups = np.zeros(count, _GROUP)
+        groups[of_matched] = self._matched
+        groups["datagrams"][fresh] = datagrams[fresh]
+        for name in _IDENTITY:
+            groups[name][of_arrived] = arrived[name]
+        for name in ("packets", "bytes"):
+            more = _totals(of_arrived, arrived[name], count)
+            more -= _totals(of_wholes[outward], wholes[name][outward], count)
+            groups[name][fresh] = more[fresh]
+        self._waiting, self._matched = arrived[~fresh[of_arrived]], groups[fresh]
+        return Joined(wholes["index"].copy(), _beyond(wholes, groups[of_wholes], of_wholes, outward))
+
+
+def _groups(pieces: Array, now_s: float) -> Array:
+    groups = np.zeros(len(pieces), _GROUP)
+    for name in (*_IDENTITY, "packets", "bytes"):
+        groups[name] = pieces[name]
+    groups["since"] = now_s
+    return groups
+
+
+def _numbered(*arrays: Array) -> tuple[Any, ...]:
+    """A number for each identity: those of every array's entries, and how many there are."""
+    low = np.concatenate([one["protocol"].astype("u8") << np.uint64(16) | one["id"] for one in arrays])
+    high = np.concatenate([one["saddr"].astype("u8") << np.uint64(32) | one["daddr"] for one in arrays])
+    order = np.lexsort((low, high))
+    low, high = low[order], high[order]
+    fresh = np.ones(len(order), bool)
+    fresh[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
+    numbers = np.empty(len(order), np.intp)
+    numbers[order] = np.cumsum(fresh) - 1
+    ends = np.cumsum([len(one) for one in arrays])
+    return (*np.split(numbers, ends[:-1]), int(fresh.sum()))
+
+
+def _totals(numbers: Array, values: Array, count: int) -> Array:
+    totals = np.zeros(count, "i8")
+    np.add.at(totals, numbers, values)
+    return totals
+
+
+def _beyond(wholes: Array, groups: Array, numbers: Array, outward: Array) -> Array:
+    """What was on the wire beyond each of the wholes, given the group that each belongs to."""
+    flows = np.zeros(len(wholes), FLOW)
+    for name in ("mark", "protocol", "saddr", "daddr"):
+        flows[name] = wholes[name]
+    ports, icmp = np.isin(wholes["protocol"], sorted(PORTS_PROTOCOLS)), wholes["protocol"] == 1
+    flows["sport"] = np.select([ports, icmp], [wholes["sport"], wholes["icmp_id"]])
+    flows["dport"] = np.select([ports, icmp], [wholes["dport"], wholes["sport"]])
+    forged = (wholes["mark"] & marks.RULE) == 0
+    for name in ("packets", "bytes"):
+        shares = groups[name] * wholes["packets"] // np.maximum(groups["datagrams"], 1)
+        for side in (outward, ~outward):
+            _leave_nothing_over(shares, groups, name, wholes["packets"], numbers, np.flatnonzero(side))
+        shares[forged] += wholes[name][forged]
+        flows[name] = shares
+    return flows
+
+
+def _leave_nothing_over(
+    shares: Array, groups: Array, name: str, datagrams: Array, numbers: Array, chosen: Array
+) -> None:
+    """Where one identity served several datagrams that are all here, what division left over goes to the first."""
+    _, first, place = np.unique(numbers[chosen], return_index=True, return_inverse=True)
+    here = _totals(place, datagrams[chosen], len(first)) == groups["datagrams"][chosen][first]
+    left = groups[name][chosen][first] - _totals(place, shares[chosen], len(first))
+    shares[chosen[first[here]]] += left[here]
+
+
+class Fragments:
+    """The fragments of one VPC: which generation is filled, and what was joined for ENIs that are not yet read.
+
+    ``reassembled``: a namespace without connection tracking puts none together and has nothing of this.
+    """
+
+    def __init__(self, *, reassembled: bool = True) -> None:
+        self._reassembled = reassembled
+        self._filled: int | None = None
+        self._matching = Matching()
+        self._joined: list[Joined] = []
+
+    def turn(self, batch: Batch, *, last: bool = False) -> None:
+        """Have another generation filled, the first one where none is; none where the ``last`` ENI goes. To be followed
+        by :meth:`turned` once the kernel has done so."""
+        if not self._reassembled:
+            return
+        if self._filled is not None:
+            batch.delete_jumps(fragments.MAP, fragments.jumps(self._filled))
+        if not last:
+            batch.jump(fragments.MAP, fragments.jumps(self._next))
+
+    def turned(self, *, last: bool = False) -> int | None:
+        """The generation that is now at rest, None where none was filled."""
+        old, self._filled = self._filled, None if last or not self._reassembled else self._next
+        return old
+
+    @property
+    def counting(self) -> bool:
+        return self._filled is not None
+
+    @property
+    def _next(self) -> int:
+        return 0 if self._filled is None else 1 - self._filled
+
+    def enter(self, answers: Sequence[memoryview], now_s: float) -> None:
+        """Dumps of the sets of one generation."""
+        pieces, wholes = (
+            _flat(tables.decode_elements(key, answer)) for key, answer in zip((PIECES, WHOLES), answers, strict=True)
+        )
+        if len(pieces) or len(wholes):
+            self._joined.append(self._matching.enter(pieces, wholes, now_s))
+
+    def take(self, index: int) -> Array:
+        """What was joined for an ENI, once."""
+        mine = [joined.flows[joined.index == index] for joined in self._joined]
+        self._joined = [
+            Joined(joined.index[rest], joined.flows[rest])
+            for joined in self._joined
+            if (rest := joined.index != index).any()
+        ]
+        return np.concatenate(mine) if mine else np.empty(0, FLOW)
+
+    def keep(self, indexes: Iterable[int]) -> None:
+        """Forget what was joined for ENIs that are not counted."""
+        wanted = list(indexes)
+        self._joined = [
+            Joined(joined.index[mine], joined.flows[mine])
+            for joined in self._joined
+            if (mine := np.isin(joined.index, wanted)).any()
+        ]
+
+
+def _flat(elements: Array) -> Array:
+    """Key and counters side by side."""
+    names = elements.dtype["key"].names or ()
+    flat = np.zeros(
+        len(elements), [*((name, elements.dtype["key"][name].newbyteorder("=")) for name in names), *_COUNTS]
+    )
+    for name in names:
+        flat[name] = elements["key"][name]
+    for name, _ in _COUNTS:
+        flat[name] = elements[name]
+    return flat

@@ -1,0 +1,44 @@
+"""What a VPC's ruleset has more where ways lead out of it, as nftables text. Pure.
+
+::
+
+    prerouting   (behind judgement and counting) a connection that came by a border is remembered in its label; its
+                 replies get the border's number into the mark, by which they are routed
+    forward      (behind judgement) what leaves by a link to the outside is counted by its ENI
+
+Such a link is in the set of gates: what comes by it is no ENI's own and passes the check of sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from emulator.fabric import marks
+from emulator.fabric.ruleset import TABLE
+
+MOST_REMEMBERED = marks.WAYS
+"""Borders of one VPC that replies find back to."""
+
+
+def text(gates: Sequence[int], remembered: Mapping[int, int]) -> str:
+    """The chains for these links; ``remembered`` maps those of borders to their numbers."""
+    if not gates:
+        return f"delete chain {TABLE} coming\ndelete chain {TABLE} leaving\n"
+    every = ", ".join(map(str, gates))
+    lines = [
+        f"add set {TABLE} left_by {{ type iface_index; flags dynamic; }}",
+        f"add chain {TABLE} coming {{ type filter hook prerouting priority 10; }}",
+        f"add chain {TABLE} leaving {{ type filter hook forward priority 10; }}",
+        f"flush chain {TABLE} coming",
+        f"flush chain {TABLE} leaving",
+        f"add rule {TABLE} leaving oif {{ {every} }} update @left_by {{ iif counter }}",
+    ]
+    lines += [
+        f"add rule {TABLE} coming iif {index} ct state new ct label set {way}" for index, way in remembered.items()
+    ]
+    lines.append(f"add rule {TABLE} coming iif {{ {every} }} accept")
+    lines += [
+        f"add rule {TABLE} coming ct direction reply ct label {way} meta mark set meta mark | {marks.way(way):#x}"
+        for way in remembered.values()
+    ]
+    return "\n".join(lines) + "\n"

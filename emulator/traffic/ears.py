@@ -1,0 +1,68 @@
+"""Ports of CVMs that this program keeps open.
+
+A UDP port that was spoken to stays open: a datagram that is late would else be answered by "port unreachable", and that
+would be recorded. Everything is closed with the CVM, for a socket keeps its network alive.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+Key = tuple[str, int, int]
+"""(CVM, SOCK_STREAM or SOCK_DGRAM, port)."""
+
+
+class Ear:
+    """An open port, for a ``with`` block or until :meth:`close`; connections are completed by the kernel."""
+
+    def __init__(self, ears: Ears, key: Key, socket: socket.socket) -> None:
+        self._ears, self._key, self.socket = ears, key, socket
+
+    @property
+    def port(self) -> int:
+        return self._key[2]
+
+    def close(self) -> None:
+        """The port is closed from now on."""
+        self._ears.close(self._key)
+
+    def __enter__(self) -> Ear:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Ears:
+    """All open ports of a lab."""
+
+    def __init__(self) -> None:
+        self._open: dict[Key, Ear] = {}
+
+    def find(self, key: Key) -> Ear | None:
+        return self._open.get(key)
+
+    def open(self, key: Key, make: Callable[[], socket.socket], address: str) -> Ear:
+        """Bind a port of a CVM, on all its addresses of the family of ``address``; raises OSError where it is taken."""
+        made = make()
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((address, key[2]))
+            if key[1] == socket.SOCK_STREAM:
+                made.listen(socket.SOMAXCONN)
+        except BaseException:
+            made.close()
+            raise
+        self._open[key] = Ear(self, key, made)
+        return self._open[key]
+
+    def close(self, key: Key) -> None:
+        ear = self._open.pop(key, None)
+        if ear is not None:
+            ear.socket.close()
+
+    def close_all(self, cvm_id: str | None = None) -> None:
+        """Those of one CVM, or of the lab."""
+        for key in [key for key in self._open if cvm_id in (None, key[0])]:
+            self.close(key)
