@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import struct
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -18,7 +20,11 @@ import pytest
 from hypothesis import settings
 
 from emulator.capture.windows import window_end
-from emulator.pytest_plugin import need_kernel
+from emulator.pytest_plugin import REQUIRE, need_kernel
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the modules beside this one: --import-mode=importlib adds nothing
+
+import nfdump
 
 if TYPE_CHECKING:
     from emulator.lab import Lab
@@ -46,6 +52,17 @@ HEAD = 20
 
 Flow = tuple[str, int, str, int | None, str, int | None]
 """(direction at the ENI, protocol, source, port, destination, port); of ICMP the identifier and type << 8 | code."""
+
+
+def need_program(program: str, package: str) -> str:
+    """Where a program is; the test that needs it is skipped where it is missing, and fails where CI forbids to skip."""
+    found = shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if found is None:
+        lacking = f"{program} is not on this machine: apt-get install {package}"
+        if os.environ.get(REQUIRE) == "1":
+            pytest.fail(f"{lacking} ({REQUIRE}=1 forbids to skip)", pytrace=False)
+        pytest.skip(lacking)
+    return found
 
 
 @contextmanager
@@ -139,6 +156,10 @@ class Wire:
     """Packets by hand, and what is on a wire."""
 
     HEAD, BOUND_S, START_S = HEAD, BOUND_S, START_S
+
+    def __init__(self) -> None:
+        self.aside: dict[Path, Counter[str]] = {}
+        """Of captures that were read: packets that nfpcapd leaves out, by the reason (nfdump.EXCEPTIONS)."""
 
     # payloads of an IP packet --------------------------------------------------------------------------
 
@@ -236,9 +257,8 @@ class Wire:
 
     # counting ------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def captured(path: Path, eni: Eni) -> tuple[Counter[Flow], Counter[Flow]]:
-        """Packets and bytes (IP total lengths) of a capture at an ENI, read by dpkt."""
+    def captured(self, path: Path, eni: Eni) -> tuple[Counter[Flow], Counter[Flow]]:
+        """Packets and bytes (IP total lengths) of a capture at an ENI, read by dpkt; nfpcapd agrees."""
         packets: Counter[Flow] = Counter()
         sizes: Counter[Flow] = Counter()
         with path.open("rb") as stream:
@@ -258,6 +278,10 @@ class Wire:
                 flow = direction, ip.p, socket.inet_ntoa(ip.src), one, socket.inet_ntoa(ip.dst), two
                 packets[flow] += 1
                 sizes[flow] += ip.len
+        need_program("nfpcapd", "nfdump")
+        expected, self.aside[path] = nfdump.comparable((flow[1:], packets[flow], sizes[flow]) for flow in packets)
+        (metered,) = nfdump.metered([path])
+        assert metered == expected, f"of {path} nfpcapd says something else than dpkt"
         return packets, sizes
 
     @staticmethod
@@ -275,6 +299,11 @@ class Wire:
                 packets[self.flow(record)] += record["packets"]
                 sizes[self.flow(record)] += record["bytes"]
         return packets, sizes
+
+
+@pytest.fixture(scope="session", name="need_program")
+def _need_program() -> Callable[[str, str], str]:
+    return need_program
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,8 @@ class Harvest:
 
 
 class Accounts:
-    """``open`` ENIs are named by their interface index in the VPC's namespace."""
+    """``open`` ENIs are named by their interface index in the VPC's namespace. Out of a VPC
+    (``in_vpc``) nothing is counted beside the tables: neither meters nor fragments."""
 
     def __init__(
         self,
@@ -71,16 +72,16 @@ class Accounts:
         *,
         tcp_flags: bool = False,
         ipv6: bool = False,
-        reassembled: bool = True,
+        in_vpc: bool = True,
     ) -> None:
-        self._keeper, self._ns, self._tcp_flags = keeper, ns, tcp_flags
+        self._keeper, self._ns, self._tcp_flags, self._in_vpc = keeper, ns, tcp_flags, in_vpc
         self._shapes = (*tables.shapes(tcp_flags=tcp_flags), *(shapes6(tcp_flags=tcp_flags) if ipv6 else ()))
         self._families = (IPV4, IPV6) if ipv6 else (IPV4,)
         self._generation: dict[int, int] = dict(generations or {})
         self._skipped: dict[str, Count] = {}  # by counter, as last read
         self._parted: dict[int, tuple[Meter, Meter]] = {}  # links that are gone: before and after their route
         self._stopped: set[int] = set()  # no longer counted, but not yet read
-        self._fragments = Fragments(reassembled=reassembled)
+        self._fragments = Fragments(reassembled=in_vpc)
         self._uncounted: dict[int, int] = {}  # fragments that found no room, by ENI, as last read
 
     def add_ipv6(self) -> None:
@@ -218,6 +219,8 @@ class Accounts:
             for index, generation in generations.items()
         ]
         read = len(steps)
+        if not self._in_vpc:
+            before = None
         pieces = [name for generation in of_fragments for name in fragments.set_names(generation)]
         steps += [(self._ns, netlink.NETFILTER, elements.dump_request(name)) for name in pieces]
         measured = len(steps)

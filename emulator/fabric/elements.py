@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address
 
 from emulator.cloud.model import Address
 from emulator.fabric import wire
@@ -30,6 +31,11 @@ def index_key(index: int) -> bytes:
 def owner_key(index: int, address: Address) -> bytes:
     """The key of the set of owned addresses: interface and source address."""
     return struct.pack("=L", index) + address.packed
+
+
+def service_key(address: IPv4Address, protocol: int, port: int) -> bytes:
+    """The key of the set of services."""
+    return address.packed + struct.pack(">B3xH2x", protocol, port)
 
 
 class Batch:

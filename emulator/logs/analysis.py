@@ -1,63 +1,94 @@
-"""Runs a query with SQL: condition and SQL in one statement, so that DuckDB filters and computes in one go."""
+"""A query with SQL: condition and SQL in one statement, so that DuckDB filters and computes in one go."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pyarrow as pa
 
-from emulator.logs.compile import Where, age_sql, compile_ages, value_sql
+from emulator.logs.compile import age_sql, compile_ages, value_sql
 from emulator.logs.condition import Condition
 from emulator.logs.engine import ENGINE, EngineRefused
-from emulator.logs.index import Age
-from emulator.logs.query import QueryText
-from emulator.logs.records import TIME, Records, computed_records
+from emulator.logs.plan import Question, RawPlan, parsed
+from emulator.logs.records import TIME
 from emulator.logs.scan import Scan, quoted
 from emulator.logs.sql import Sql
 
 _NULLS = {"text": "CAST(NULL AS VARCHAR)", "long": "CAST(NULL AS BIGINT)", "double": "CAST(NULL AS DOUBLE)"}
 
 
-def search_sql(
-    scan: Scan, ages: Sequence[Age], condition: Condition, query: QueryText, bar: int, limit: int | None
-) -> Records:
-    """What the SQL behind ``bar`` computes of the rows for which the condition holds."""
-    time_name, time_unit = ("__time__", 1) if query.profile.provider == "alibaba" else ("__TIMESTAMP__", 1000)
-    fields = {name: field.kind for name, field in ages[-1].index.fields.items() if field.sql}
-    where = compile_ages(condition, ages, scan.schema, query)
-    sql = Sql(query, bar, [*fields, time_name], None if limit is None else limit + 1)
-    columns = {
-        name: _value(name, kind, ages, where, scan) if name in scan.types else _NULLS[kind]
-        for name, kind in fields.items()
-        if sql.star or name.lower() in sql.words
-    }
-    for name in columns:
-        if sum(name.lower() == other.lower() for other in columns) > 1:
-            raise sql.refuse(name, f"{name} differs from another key by case only: SQL cannot tell them apart")
-    columns[time_name] = f"{where.column(TIME)} * {time_unit}"
-    selected = ", ".join(f"{value} AS {quoted(name)}" for name, value in columns.items())
-    statement = sql.over(f"SELECT {selected} FROM {where.source} WHERE {where.sql}")
-    try:
-        found = ENGINE.table(scan, statement, where.parameters)
-        found = pa.table({name: _plain(found[at]) for at, name in enumerate(found.column_names)})
-        return computed_records(found.slice(0, limit), limit is None or found.num_rows <= limit)
-    except EngineRefused as refused:
-        raise sql.failed(str(refused)) from None
-    except pa.ArrowInvalid as overflow:
-        raise sql.failed(f"a number of the result does not fit a bigint ({overflow})") from None
+class SqlPlan:
+    """What SQL computes of the rows for which the condition holds.
+
+    ``lookback_s``  how much older than asked for rows have to be brought, for a comparison
+    """
+
+    def __init__(self, question: Question, condition: Condition, bar: int) -> None:
+        self._low, self._high = question.low, question.high
+        self._ages, self._schema = question.ages, question.schema
+        self._where = compile_ages(condition, question.ages, question.schema, question.text, question.characters)
+        alibaba = question.text.profile.provider == "alibaba"
+        time_name, time_unit = ("__time__", 1) if alibaba else ("__TIMESTAMP__", 1000)
+        fields = {name: field.kind for name, field in question.ages[-1].index.fields.items() if field.sql}
+        self._sql = sql = Sql(question.text, bar, [*fields, time_name], question.most, question.now_s)
+        if sql.shifts and question.low is None:
+            raise sql.refuse("compare", "compare needs a search with a start: it looks back from there")
+        stored = set(question.schema.names)
+        columns = {
+            name: self._value(name, kind) if name in stored else _NULLS[kind]
+            for name, kind in fields.items()
+            if sql.star or name.lower() in sql.words
+        }
+        for name in columns:
+            if sum(name.lower() == other.lower() for other in columns) > 1:
+                raise sql.refuse(name, f"{name} differs from another key by case only: SQL cannot tell them apart")
+        self._values = [f"{value} AS {quoted(name)}" for name, value in columns.items()]
+        self._time = self._where.column(TIME)
+        self._named_time = f'* {time_unit} AS "{time_name}"'
+        self.lookback_s = max(sql.shifts, default=0)
+
+    def answer(self, scan: Scan) -> pa.Table:
+        """The computed rows."""
+        try:
+            found = ENGINE.table(scan, self._sql.over(self._log), self._where.parameters, self._sql.macros)
+            return pa.table({name: _plain(found[at]) for at, name in enumerate(found.column_names)})
+        except EngineRefused as refused:
+            raise self._sql.failed(str(refused)) from None
+        except pa.ArrowInvalid as overflow:
+            raise self._sql.failed(f"a number of the result does not fit a bigint ({overflow})") from None
+
+    def _value(self, name: str, kind: str) -> str:
+        """The value of a key; NULL in rows that were written when it was not yet indexed for SQL."""
+        value = value_sql(self._where.column(name), self._schema.field(name).type, kind)
+        having = [age for age in self._ages if name in age.index.fields and age.index.fields[name].sql]
+        return value if len(having) == len(self._ages) else f"CASE WHEN {age_sql(having, self._where)} THEN {value} END"
+
+    def _log(self, shift: int) -> str:
+        """SQL that selects the rows that were found, or those ``shift`` seconds older, made younger by that."""
+        moment = f"({self._time} + {shift})" if shift else self._time
+        held = [self._where.sql]
+        if self.lookback_s:
+            # Older rows were brought; the newest that are older by a shift lie before the end by as much.
+            held.append(f"{moment} >= {self._low}")
+            held += [f"{moment} < {self._high}"] if self._high is not None else []
+        selected = ", ".join([*self._values, f"{moment} {self._named_time}"])
+        return f"SELECT {selected} FROM {self._where.source} WHERE {' AND '.join(held)}"
 
 
-def _value(name: str, kind: str, ages: Sequence[Age], where: Where, scan: Scan) -> str:
-    """The value of a key; NULL in rows that were written when it was not yet indexed for SQL."""
-    value = value_sql(where.column(name), scan.types[name], kind)
-    having = [age for age in ages if name in age.index.fields and age.index.fields[name].sql]
-    return value if len(having) == len(ages) else f"CASE WHEN {age_sql(having, where)} THEN {value} END"
+def understood(question: Question) -> RawPlan | SqlPlan:
+    """The plan that answers a question; QueryError for what is not understood."""
+    condition, bar = parsed(question.text, question.language)
+    return RawPlan(question, condition) if bar is None else SqlPlan(question, condition, bar)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A computed column in the types of records: sums come as decimals of 38 digits, which are bigints in Presto."""
-    if pa.types.is_decimal(column.type):
-        return column.cast(pa.int64() if column.type.scale == 0 else pa.float64())
-    if pa.types.is_integer(column.type):
-        return column.cast(pa.int64())
-    return column.cast(pa.float64()) if pa.types.is_floating(column.type) else column
+    return column.cast(_plain_type(column.type))
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_decimal(kind):
+        return pa.int64() if kind.scale == 0 else pa.float64()
+    if pa.types.is_integer(kind):
+        return pa.int64()
+    if pa.types.is_list(kind):
+        return pa.list_(_plain_type(kind.value_type))
+    return pa.float64() if pa.types.is_floating(kind) else kind

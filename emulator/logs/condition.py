@@ -67,6 +67,16 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Matches:
+    """A word of a text field, or of any where None, is matched from end to end by a regular expression of RE2."""
+
+    field: str | None
+    expression: str
+    at: int
+    field_at: int
+
+
+@dataclass(frozen=True)
 class Compare:
     """A number field has a value, and it stands in this relation to ``number``."""
 
@@ -84,13 +94,14 @@ class Exists:
 
 @dataclass(frozen=True)
 class Empty:
-    """A text field is there and holds nothing; a number field has no value."""
+    """A text field is there and holds nothing, or nothing but delimiters; a number field has no value."""
 
     field: str
     field_at: int
+    delimiters_too: bool = False
 
 
-Condition: TypeAlias = All | And | Or | Not | Words | Compare | Exists | Empty
+Condition: TypeAlias = All | And | Or | Not | Words | Matches | Compare | Exists | Empty
 
 
 def conjunction(parts: list[Condition]) -> Condition:

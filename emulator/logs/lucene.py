@@ -2,7 +2,7 @@
 
 Two conditions side by side mean OR; a NOT among them takes away from all of them, as Lucene has it. Only upper-case
 operators are operators. What luqum takes for plain words although CLS does not (``&&``, ``||``, ``!``) is refused, as
-is everything that has no condition yet: regular expressions, fuzziness, boosts, ``+`` and ``-``.
+is everything that has no condition: fuzziness, boosts, ``+`` and ``-``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from emulator.logs.condition import (
     Compare,
     Condition,
     Exists,
+    Matches,
     Not,
     Operator,
     Pattern,
@@ -87,7 +88,8 @@ class _Reader:
             case tree.Plus() | tree.Prohibit():
                 raise self.query.unsupported(node.pos, "+ and - before a word (AND and NOT are understood)")
             case tree.Regex():
-                raise self.query.unsupported(node.pos, "a regular expression")
+                name, field_at = field or (None, node.pos)
+                return Matches(name, node.value[1:-1].replace("\\/", "/"), node.pos, field_at)
             case tree.Fuzzy() | tree.Proximity():
                 raise self.query.unsupported(node.pos, "~ behind a word")
             case tree.Boost():

@@ -1,17 +1,16 @@
 """A query, understood: which columns DuckDB is to see, and what it is to say of them.
 
-Made and run in two steps, because between them somebody has to bring the columns: a topic its own, or the worker
-(``worker.py``) those that it is sent.
+Made and run in two steps, because a comparison tells in the first how far back the second has to look.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
-from emulator.cloud.profile import Profile
 from emulator.errors import InvalidValue
 from emulator.logs.compile import compile_ages
 from emulator.logs.condition import All, Condition
@@ -28,22 +27,47 @@ AT = "at"
 """The column that numbers the rows for a search without SQL."""
 
 
+@dataclass(frozen=True)
+class Question:
+    """A query with all that it takes to understand it.
+
+    ``schema``         of the topic's rows
+    ``characters``     of what its text keys are made, where that is known (``Scan.characters``)
+    ``low``, ``high``  the first second asked for, and the first that is not; None for no bound
+    ``most``           how many rows of an answer are wanted, None for all
+    ``now_s``          what the clock says
+    """
+
+    text: QueryText
+    language: str
+    ages: Sequence[Age]
+    schema: pa.Schema
+    now_s: float
+    characters: Mapping[str, str] = field(default_factory=dict)
+    low: int | None = None
+    high: int | None = None
+    most: int | None = None
+    newest_first: bool = False
+
+
 class RawPlan:
     """A search without SQL: which rows the condition holds for."""
 
-    def __init__(self, query: QueryText, condition: Condition, ages: Sequence[Age], scan: Scan) -> None:
-        self._query = query
-        self._scan = scan
-        self._where = compile_ages(condition, ages, scan.schema, query)
+    lookback_s = 0
 
-    def run(self, most: int | None = None, newest_first: bool = False) -> pa.Table:
-        """The first or last ``most`` rows that are found, in this order."""
+    def __init__(self, question: Question, condition: Condition) -> None:
+        self._question = question
+        self._where = compile_ages(condition, question.ages, question.schema, question.text, question.characters)
+
+    def answer(self, scan: Scan) -> pa.Table:
+        """The rows that are found, in the order that is wanted."""
+        most, newest_first = self._question.most, self._question.newest_first
         try:
-            if self._scan.table is None:
-                return self._from_files(most, newest_first)
-            return self._from_table(self._scan.table, most, newest_first)
+            if scan.table is None:
+                return self._from_files(scan, most, newest_first)
+            return self._from_table(scan.table, most, newest_first)
         except EngineRefused as refused:
-            raise self._query.refuse(0, f"the search could not be run: {refused}") from None
+            raise self._question.text.refuse(0, f"the search could not be run: {refused}") from None
 
     def _from_table(self, rows: pa.Table, most: int | None, newest_first: bool) -> pa.Table:
         if self._where.sql == "TRUE" or rows.num_rows == 0:
@@ -59,11 +83,11 @@ class RawPlan:
         found = np.sort(ENGINE.integers(seen, statement, self._where.parameters))
         return rows.take(int64_array(found[::-1] if newest_first else found))
 
-    def _from_files(self, most: int | None, newest_first: bool) -> pa.Table:
+    def _from_files(self, scan: Scan, most: int | None, newest_first: bool) -> pa.Table:
         """From the near end of the time range on, for as long as there are too few."""
-        found = [self._scan.schema.empty_table()]
+        found = [scan.schema.empty_table()]
         wanted = most
-        steps = [self._scan] if most is None else self._scan.steps(most, newest_first)
+        steps = [scan] if most is None else scan.steps(most, newest_first)
         for step in steps:
             found.append(ENGINE.table(step, self._statement(wanted, newest_first), self._where.parameters))
             if wanted is not None:
@@ -73,7 +97,7 @@ class RawPlan:
         return pa.concat_tables(found)
 
     def _statement(self, most: int | None, newest_first: bool) -> str:
-        names = list(self._scan.types)
+        names = self._question.schema.names
         inner = [f"{quoted(name)} AS r{at}" for at, name in enumerate(names)]
         inner += [f"{quoted(name)} AS c{at}" for at, name in enumerate(self._where.columns)]
         direction = "DESC" if newest_first else "ASC"
@@ -85,18 +109,16 @@ class RawPlan:
         )
 
 
-def parsed(query: QueryText, language: str, profile: Profile) -> tuple[Condition, int | None]:
+def parsed(query: QueryText, language: str) -> tuple[Condition, int | None]:
     """The condition of a query, and where the bar before its SQL is."""
     match language:
         case "lucene":
             bar = query.bar('"')
-        case "sls":
+        case "sls" | "cql":
             bar = query.bar("\"'")
-        case "cql":
-            raise query.unsupported(0, "the language CQL")
         case _:
             message = f"{language!r} is no search language: {', '.join(LANGUAGES)}"
-            raise refuse(InvalidValue, profile, "query", message, value=language)
+            raise refuse(InvalidValue, query.profile, "query", message, value=language)
     text = query.text[:bar]
     if text.strip() in ("", "*"):
         return All(), bar
@@ -104,6 +126,10 @@ def parsed(query: QueryText, language: str, profile: Profile) -> tuple[Condition
         from emulator.logs.sls import parse_sls
 
         return parse_sls(query, text), bar
+    if language == "cql":
+        from emulator.logs.cql import parse_cql
+
+        return parse_cql(query, text), bar
     from emulator.logs.lucene import parse_lucene
 
     return parse_lucene(query, text), bar

@@ -155,4 +155,4 @@ def _dicts(names: Mapping[int, tuple[str, ...]], values: Mapping[str, list[Any]]
 
 def computed_records(table: pa.Table, complete: bool = True) -> Records:
     """Records of what SQL computed, keyed by the names of its select list."""
-    return Records((Record(row) for row in table.to_pylist()), table, complete)
+    return Records((Record(row) for row in table.to_pylist(maps_as_pydicts="lossy")), table, complete)

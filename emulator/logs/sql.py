@@ -6,12 +6,13 @@ sqlglot reads and writes it; between the two stand an allow-list (``allowed.py``
 - names of the query's own tables get a prefix, so that none can mean something in DuckDB
 - a column without a name is called ``_col0``, ``_col1``, … by its place
 - integer division stays integer (a setting of the engine)
+- functions and casts mean what ``presto/`` says
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 
 import sqlglot
@@ -20,11 +21,17 @@ from sqlglot.errors import ErrorLevel, ParseError, SqlglotError
 
 from emulator.errors import QueryError
 from emulator.logs.allowed import is_allowed
+from emulator.logs.presto.comparison import LOG, compare, earlier
+from emulator.logs.presto.dialect import DuckDbSql, ProviderSql
+from emulator.logs.presto.functions import functions_of
+from emulator.logs.presto.rewrite import Rewriter
+from emulator.logs.presto.series import fill_series
 from emulator.logs.query import QueryText
 
-LOG = "log"
-
 _OWN = "vpclab cte "
+
+_FORMS = {"now": 0, "try": 1, "time_series": 4, "compare": 2}
+"""What is called like a function and changes more than its own place; with how many arguments at least."""
 
 _RESERVED = frozenset({"end"})
 """Keywords of Presto that sqlglot takes for columns; a flow record has a field of this name."""
@@ -33,13 +40,18 @@ _RESERVED = frozenset({"end"})
 class Sql:
     """A query's SQL, checked and rewritten.
 
-    ``known``  the columns that it may name
-    ``limit``  most rows wanted, over the query's own LIMIT
-    ``words``  the names that occur in it, in lower case; ``star``: it asks for all columns
+    ``known``   the columns that it may name
+    ``limit``   most rows wanted, over the query's own LIMIT
+    ``now_s``   what the clock says
+    ``words``   the names that occur in it, in lower case; ``star``: it asks for all columns
+    ``macros``  definitions of what it calls, by name
+    ``shifts``  how many seconds it looks back, for each table of older rows that it reads
     """
 
-    def __init__(self, query: QueryText, bar: int, known: Iterable[str], limit: int | None) -> None:
+    def __init__(self, query: QueryText, bar: int, known: Iterable[str], limit: int | None, now_s: float) -> None:
         self._query = query
+        self.shifts: set[int] = set()
+        self._functions = functions_of(query.profile.provider)
         self._start = bar + 1
         self._source = query.text[self._start :]
         self._known = list(known)
@@ -47,18 +59,23 @@ class Sql:
             tree = self._parsed()
             self._check(tree)
             self.words = {identifier.name.lower() for identifier in tree.find_all(exp.Identifier)}
-            self.star = any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
+            self.star = any(not isinstance(star.parent, exp.Anonymous) for star in tree.find_all(exp.Star))
             self._read_log(tree)
             _name_columns(tree)
             _limit(tree, limit)
+            rewriter = Rewriter(self._functions, query.profile.provider, now_s, self._wrong)
+            tree = self._expanded(tree, rewriter)
+            rewriter.rewrite(tree)
+            self.macros = rewriter.needed
             self._written = self._write(tree)
         except RecursionError:
             raise query.refuse(self._start, "the SQL is nested too deeply") from None
 
-    def over(self, log: str) -> str:
-        """DuckDB's SQL, in which ``log`` is what this other SQL selects."""
+    def over(self, log: Callable[[int], str]) -> str:
+        """DuckDB's SQL, in which ``log`` is what ``log(0)`` selects; ``log(n)`` has the rows that are n s older."""
         ctes, body = self._written
-        return f"WITH {', '.join([f'{LOG} AS ({log})', *ctes])} {body}"
+        logs = [f"{LOG} AS ({log(0)})", *(f'"{earlier(shift)}" AS ({log(shift)})' for shift in sorted(self.shifts))]
+        return f"WITH {', '.join([*logs, *ctes])} {body}"
 
     def failed(self, message: str) -> QueryError:
         """The error for what DuckDB said of it, at the name that it speaks of."""
@@ -74,13 +91,25 @@ class Sql:
         at = self._named(name)
         return self._query.refuse(self._first() if at is None else at, message)
 
-    def _parsed(self) -> exp.Select:
+    def _expanded(self, tree: exp.Query, rewriter: Rewriter) -> exp.Query:
+        """``tree`` with ``compare`` and ``time_series`` made into selects, those within others first."""
+        for select in list(tree.find_all(exp.Select))[::-1]:
+            new, shifts = compare(select, self._wrong)
+            new = fill_series(new, rewriter, self._wrong)
+            self.shifts |= shifts
+            if select is tree:
+                tree = new
+            elif new is not select:
+                select.replace(new)
+        return tree
+
+    def _parsed(self) -> exp.Query:
         first = re.match(r"\w*", self._source.lstrip())
         word = first[0] if first else ""
         if word and word.lower() not in ("select", "with"):
             raise self._query.unsupported(self._first(), f"{word!r} behind the | (a select is)")
         try:
-            trees = sqlglot.parse(self._source, read="presto")
+            trees = sqlglot.parse(self._source, read=ProviderSql)
         except ParseError as error:
             raise self._not_understood(error) from None
         except SqlglotError:
@@ -90,8 +119,8 @@ class Sql:
         if len(trees) > 1:
             raise self._query.refuse(self._first(), "behind the | stands one select, without a ;")
         tree = trees[0]
-        if not isinstance(tree, exp.Select):
-            raise self._query.unsupported(self._first(), f"{self._text(tree)} behind the | (a single select is)")
+        if not isinstance(tree, exp.Select | exp.SetOperation):
+            raise self._query.unsupported(self._first(), f"{self._text(tree)} behind the | (a select is)")
         return tree
 
     def _not_understood(self, error: ParseError) -> QueryError:
@@ -105,7 +134,7 @@ class Sql:
             at, expected = at - len(token), f"{token!r} is not understood here"
         return self._query.refuse(self._start + max(0, at), f"the SQL is not understood: {expected}")
 
-    def _check(self, tree: exp.Select) -> None:
+    def _check(self, tree: exp.Query) -> None:
         """Refuse what is not on the list, and what would mean something else than it seems to."""
         names = {name.lower() for name in self._known}
         names |= {alias.alias.lower() for alias in tree.find_all(exp.Alias)}
@@ -117,8 +146,35 @@ class Sql:
                 raise self._query.refuse(self._at(node), f'{node.name} is a keyword; the column is "{node.name}"')
             if not is_allowed(node):
                 raise self._query.unsupported(self._at(node), self._text(node))
+            if isinstance(node, exp.Anonymous):
+                self._check_call(node)
             if isinstance(node, exp.Column) and not node.is_star and node.name.lower() not in names:
                 raise self._query.refuse(self._at(node), self._unresolved(node.name))
+
+    def _check_call(self, node: exp.Anonymous) -> None:
+        """A call of a function that there is, with as many arguments as it takes."""
+        function = self._functions.get(node.name.lower())
+        if function is None:
+            least = _FORMS.get(node.name.lower())
+            if least is not None and least <= len(node.expressions):
+                return
+            raise self._query.unsupported(self._at(node), self._text(node))
+        given = node.expressions
+        if len(given) == 1 and isinstance(given[0], exp.Distinct):
+            given = given[0].expressions
+        if function.name == "histogram" and len(given) == 2:
+            if not isinstance(given[1], exp.Interval):
+                raise self._wrong(given[1], "histogram(time, interval 1 minute) takes an interval")
+        elif function.name == "to_unixtime" and any(len(call.expressions) > 1 for call in _clocks(node)):
+            raise self._wrong(
+                node, "the clock of a zone does not tell its unix time: from_unixtime without the zone does"
+            )
+        elif len(given) not in function.arguments:
+            wanted = " or ".join(str(number) for number in sorted(function.arguments))
+            raise self._wrong(node, f"{function.name} takes {wanted} arguments, not {len(given)}")
+
+    def _wrong(self, node: exp.Expr, message: str) -> QueryError:
+        return self._query.refuse(self._at(node), message)
 
     def _check_hyphens(self, node: exp.Sub) -> None:
         """``log-status`` without quotes is a difference of two columns; say so where that is not what was meant."""
@@ -132,7 +188,7 @@ class Sql:
             if name in self._known and not {left.name, *parts} <= set(self._known):
                 raise self._query.refuse(self._at(node), f'{name} is a difference; the column is "{name}", in quotes')
 
-    def _read_log(self, tree: exp.Select) -> None:
+    def _read_log(self, tree: exp.Query) -> None:
         ctes = list(tree.find_all(exp.CTE))
         own = {cte.alias.lower() for cte in ctes}
         if LOG in own:
@@ -152,7 +208,7 @@ class Sql:
         for cte in ctes:
             cte.args["alias"].set("this", exp.to_identifier(_OWN + cte.alias.lower()))
 
-    def _write(self, tree: exp.Select) -> tuple[list[str], str]:
+    def _write(self, tree: exp.Query) -> tuple[list[str], str]:
         """The common table expressions, and the select without them."""
         part = "with_" if tree.args.get("with_") else "with"
         ctes = tree.args.get(part)
@@ -160,7 +216,7 @@ class Sql:
         try:
             nodes = [*(ctes.expressions if ctes else []), tree]
             *written, body = [
-                node.sql("duckdb", identify=True, comments=False, unsupported_level=ErrorLevel.RAISE) for node in nodes
+                node.sql(DuckDbSql, identify=True, comments=False, unsupported_level=ErrorLevel.RAISE) for node in nodes
             ]
         except SqlglotError as error:
             raise self._query.unsupported(self._first(), str(error)) from None
@@ -177,6 +233,11 @@ class Sql:
 
     def _at(self, node: exp.Expr) -> int:
         """Where a node, or what is nearest to it, stands in the query."""
+        if "start" not in node.meta and isinstance(node, exp.Func):
+            # sqlglot keeps no place of functions that it knows by heart.
+            named = self._named(node.sql_name())
+            if named is not None:
+                return named
         place: exp.Expr | None = node
         while place is not None:
             starts = [inner.meta["start"] for inner in place.walk() if "start" in inner.meta]
@@ -192,22 +253,30 @@ class Sql:
 
     def _text(self, node: exp.Expr) -> str:
         """How a node is called in an error."""
-        if isinstance(node, exp.Func) and "start" in node.meta:
-            return f"the function {self._source[node.meta['start'] : node.meta['end'] + 1]}"
+        if isinstance(node, exp.Anonymous):
+            return f"the function {node.name}"
         return repr(node.sql("presto")[:60])
 
 
-def _name_columns(tree: exp.Select) -> None:
+def _clocks(node: exp.Expr) -> Iterator[exp.Anonymous]:
+    """The calls of ``from_unixtime`` below a node."""
+    return (call for call in node.find_all(exp.Anonymous) if call.name.lower() == "from_unixtime")
+
+
+def _name_columns(tree: exp.Query) -> None:
     """As Presto does, where a column of the result has no name."""
+    first = tree
+    while isinstance(first, exp.SetOperation):
+        first = first.left
     named = (exp.Alias, exp.Column, exp.Star)
     columns = [
         column if isinstance(column, named) else exp.alias_(column, f"_col{at}")
-        for at, column in enumerate(tree.expressions)
+        for at, column in enumerate(first.expressions)
     ]
-    tree.set("expressions", columns)
+    first.set("expressions", columns)
 
 
-def _limit(tree: exp.Select, most: int | None) -> None:
+def _limit(tree: exp.Query, most: int | None) -> None:
     if most is not None:
         own = tree.args.get("limit")
         tree.limit(most if own is None else min(most, int(own.expression.name)), copy=False)

@@ -181,6 +181,10 @@ class Topic:
         """
         return search(self, asked(self, query, start, end, limit, language, offset, newest_first))
 
+    def now(self) -> float:
+        """Lab time in unix seconds."""
+        return self._service.now()
+
     def searchable(self) -> list[Age]:
         """The indexes that a search is answered by, each for the batches that were written under it."""
         with self._lock:

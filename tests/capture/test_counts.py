@@ -81,6 +81,7 @@ def test_every_protocol_is_counted_at_both_ends(build: Callable[..., Any], wire:
     at_a, at_b = wire.recorded(records, a.eni), wire.recorded(records, b.eni)
     assert at_a == wire.captured(tmp_path / "a.pcap", a.eni)
     assert at_b == wire.captured(tmp_path / "b.pcap", b.eni)
+    assert wire.aside[tmp_path / "a.pcap"] == {"tunnel": 6, "ICMPv6 in IPv4": 3}, "nfpcapd counted all others"
     sent = {flow: (at_a[0][flow], at_a[1][flow]) for flow in at_a[0] if flow[0] == "out"}
     assert sent == expected, "A sends nothing that this test did not send"
     for flow, counts in expected.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -130,10 +129,8 @@ def test_arp_and_tagged_frames_are_as_they_were_sent(shared: Any, tmp_path: Path
         assert len(echoes(path)) == 2
 
 
-def test_tcpdump_reads_it(shared: Any, tmp_path: Path) -> None:
-    tcpdump = shutil.which("tcpdump", path="/usr/sbin:/usr/bin:/sbin:/bin")
-    if tcpdump is None:
-        pytest.skip("tcpdump is not on this machine")
+def test_tcpdump_reads_it(shared: Any, need_program: Callable[[str, str], str], tmp_path: Path) -> None:
+    tcpdump = need_program("tcpdump", "tcpdump")
     path = tmp_path / "a.pcap"
     with shared.a.eni.capture(path):
         shared.a.ping(shared.b, count=2)

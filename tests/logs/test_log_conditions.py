@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +22,7 @@ from emulator.logs.condition import (
     Condition,
     Empty,
     Exists,
+    Matches,
     Not,
     Or,
     Pattern,
@@ -27,9 +30,9 @@ from emulator.logs.condition import (
     Words,
 )
 from emulator.logs.index import Age
-from emulator.logs.plan import RawPlan
+from emulator.logs.plan import Question, RawPlan
 from emulator.logs.query import QueryText
-from emulator.logs.records import ROW
+from emulator.logs.records import ROW, SEGMENT
 from emulator.providers import profile
 
 INDEX = Index(
@@ -126,7 +129,10 @@ def holds(condition: Condition, row: dict[str, Any]) -> bool:
         case Exists(name):
             return value_of(row, name) is not None
         case Empty(name):
-            return value_of(row, name) == ("" if INDEX.fields[name].kind == "text" else None)
+            field, value = INDEX.fields[name], value_of(row, name)
+            if field.kind != "text" or value is None:
+                return field.kind != "text" and value is None
+            return not (tokens(value, field.delimiters) if condition.delimiters_too else value)
         case Compare(name, operator, number):
             value = value_of(row, name)
             if value is None:
@@ -137,6 +143,12 @@ def holds(condition: Condition, row: dict[str, Any]) -> bool:
                 or (exact > number and ">" in operator)
                 or (exact == number and "=" in operator)
             )
+        case Matches(None):
+            return any(holds(replace(condition, field=name), row) for name in texts)
+        case Matches(name, expression):
+            field, value = INDEX.fields[name], row.get(name)
+            pattern = re.compile(expression, re.DOTALL if field.case_sensitive else re.DOTALL | re.IGNORECASE)
+            return value is not None and any(pattern.fullmatch(token) for token in tokens(value, field.delimiters))
         case Words(None):
             return any(found(condition, name, row) for name, field in INDEX.fields.items() if field.kind == "text")
         case Words(name):
@@ -189,7 +201,18 @@ def patterns(draw: st.DrawFn) -> Pattern:
     return tuple(runs)
 
 
-def leaves(matches: list[str]) -> st.SearchStrategy[Condition]:
+empties = [
+    st.builds(lambda name, too: Empty(name, 0, too), st.sampled_from([*texts, *numeric]), st.just(too))
+    for too in (False, True)
+]
+expressions = st.builds(
+    lambda name, expression: Matches(name, expression, 0, 0),
+    st.sampled_from([None, *texts]),
+    st.sampled_from(["a.*", "[ab]+", ".b?", "(A|B)1*", "[^a]", r"\S{2,3}", "1.*1", "é+"]),
+)
+
+
+def leaves(matches: list[str], more: Sequence[st.SearchStrategy[Condition]]) -> st.SearchStrategy[Condition]:
     wild = st.builds(
         lambda name, pattern: Words(name, pattern, matches[0], 0, 0),  # type: ignore[arg-type]
         st.sampled_from([None, *texts]),
@@ -213,15 +236,15 @@ def leaves(matches: list[str]) -> st.SearchStrategy[Condition]:
         numbers,
     )
     exists = st.builds(lambda name: Exists(name, 0), st.sampled_from([*texts, *numeric]))
-    return st.one_of(wild, plain, compare, equal, exists)
+    return st.one_of(wild, plain, compare, equal, exists, *more)
 
 
-def conditions(matches: list[str]) -> st.SearchStrategy[Condition]:
+def conditions(matches: list[str], *more: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
     def inner(part: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
         several = st.lists(part, min_size=2, max_size=3).map(tuple)
         return st.one_of(several.map(And), several.map(Or), part.map(Not))
 
-    return st.recursive(leaves(matches), inner, max_leaves=5)
+    return st.recursive(leaves(matches, more), inner, max_leaves=5)
 
 
 # The tree written in a language.
@@ -243,12 +266,49 @@ def lucene(condition: Condition) -> str:
             return f"{escaped(name)}:*"
         case Compare(name, operator, number):
             return f"{escaped(name)}:{operator}{escaped(format(number, 'f'))}"
+        case Matches(name, expression):
+            return ("" if name is None else f"{escaped(name)}:") + f"/{expression}/"
         case Words(name, pattern, match):
             field = "" if name is None else f"{escaped(name)}:"
             if match == "phrase":
                 return f'{field}"{escaped(str(pattern[0]))}"'.replace("\\\n", "\n")
             return field + "".join(run.value if isinstance(run, Wild) else escaped(run) for run in pattern)
     raise AssertionError(condition)
+
+
+def cql(condition: Condition) -> str:
+    match condition:
+        case And(parts):
+            return "(" + (" AND " if len(parts) == 2 else " ").join(map(cql, parts)) + ")"
+        case Or(parts):
+            return "(" + " or ".join(map(cql, parts)) + ")"
+        case Not(part):
+            return f"not {cql(part)}"
+        case Exists(name):
+            return f"{escaped(name)}:*"
+        case Empty(name):
+            return f"{escaped(name)}:''"
+        case Compare(name, operator, number):
+            return f"{escaped(name)}{operator}{number:f}"
+        case Words(name, pattern, match):
+            field = "" if name is None else f"{escaped(name)}:"
+            if match == "phrase":
+                return f"{field}'" + re.sub(r"([*'\\])", r"\\\1", str(pattern[0])) + "'"
+            # What only CQL takes for a wildcard is text of the others.
+            return field + "".join(run.value if isinstance(run, Wild) else escaped(run) for run in pattern)
+    raise AssertionError(condition)
+
+
+def with_stars(condition: Condition) -> Condition:
+    """``*`` for every ``?``, which is no wildcard in CQL."""
+    match condition:
+        case And(parts) | Or(parts):
+            return replace(condition, parts=tuple(map(with_stars, parts)))
+        case Not(part):
+            return Not(with_stars(part))
+        case Words(_, pattern):
+            return replace(condition, pattern=tuple(Wild.ANY if run is Wild.ONE else run for run in pattern))
+    return condition
 
 
 def words_over_lines(condition: Condition) -> bool:
@@ -276,6 +336,8 @@ def sls(condition: Condition) -> str:
             return f"not {sls(part)}"
         case Exists(name):
             return f"{name_of(name)}:*"
+        case Empty(name):
+            return f'{name_of(name)}:""'
         case Compare(name, operator, number):
             return f"{name_of(name)} {operator} {number:f}"
         case Words(name, pattern, match):
@@ -303,25 +365,86 @@ often = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCh
 
 
 @often
-@given(conditions(["any", "all", "phrase"]))
+@given(conditions(["any", "all", "phrase"], *empties, expressions))
 def test_the_engine_agrees_with_the_evaluator(topic_of: Callable[[str], Topic], condition: Condition) -> None:
     topic = topic_of("tencent")
-    found = RawPlan(QueryText("", profile("tencent")), condition, [Age(INDEX, 0, None)], topic.scan()).run()
+    scan = topic.scan()
+    question = Question(QueryText("", profile("tencent")), "lucene", [Age(INDEX, 0, None)], scan.schema, now_s=0)
+    found = RawPlan(question, condition).answer(scan)
     assert found[ROW].to_pylist() == [at for at, row in enumerate(ROWS) if holds(condition, row)]
 
 
 @often
-@given(conditions(["any", "phrase"]).filter(lambda condition: not words_over_lines(condition)))
+@given(conditions(["any", "phrase"], expressions).filter(lambda condition: not words_over_lines(condition)))
 def test_lucene_means_what_it_says(topic_of: Callable[[str], Topic], condition: Condition) -> None:
     expected = [row for row in ROWS if holds(condition, row)]
     assert topic_of("tencent").search(lucene(condition)) == expected
 
 
 @often
-@given(conditions(["all", "phrase"]))
+@given(conditions(["all", "phrase"], empties[1]).map(with_stars))
+def test_cql_means_what_it_says(topic_of: Callable[[str], Topic], condition: Condition) -> None:
+    expected = [row for row in ROWS if holds(condition, row)]
+    assert topic_of("tencent").search(cql(condition), language="cql") == expected
+
+
+@often
+@given(conditions(["all", "phrase"], empties[0]))
 def test_sls_means_what_it_says(topic_of: Callable[[str], Topic], condition: Condition) -> None:
     expected = [row for row in ROWS if holds(condition, row)]
     assert topic_of("alibaba").search(sls(condition)) == expected
+
+
+@pytest.fixture(scope="module")
+def in_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topic]:
+    """The same rows in files, some of them without some keys; no value of ``plain`` holds a delimiter."""
+    index = Index(
+        {**INDEX.fields, "plain": Field("text", " ,"), "upper": Field("text", ","), "mixed": Field("text", ",")}
+    )
+    folder = tmp_path_factory.mktemp("logs")
+    with LogService(profile=profile("tencent"), now=lambda: 0.0, folder=folder) as service:
+        topic = service.create_topic("random", index=index)
+        for at in range(0, len(ROWS), 100):
+            topic.write(ROWS[at : at + 100])
+        words = ["10.0.0.1", "10.0.0.11", "", None, "eni-7"]
+        topic.write([{"plain": word, "upper": "ACCEPT", "mixed": "Ab"} for word in words])
+        yield topic
+
+
+@often
+@given(conditions(["any", "all", "phrase"]))
+def test_files_are_judged_as_rows_in_memory_are(in_files: Topic, condition: Condition) -> None:
+    scan = in_files.scan()
+    ages = [Age(in_files.index or INDEX, 0, None)]
+    text = QueryText("", profile("tencent"))
+    question = Question(text, "lucene", ages, scan.schema, now_s=0, characters=scan.characters)
+    found = RawPlan(question, condition).answer(scan)
+    numbers = [
+        (batch - 1) * 100 + row
+        for batch, row in zip(*(found[name].to_pylist() for name in (SEGMENT, ROW)), strict=True)
+    ]
+    assert [at for at in numbers if at < len(ROWS)] == [at for at, row in enumerate(ROWS) if holds(condition, row)]
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("plain:10.0.0.1", 1),
+        ("plain:10.0.0.1*", 2),
+        ("plain:10.0.0.?", 1),
+        ('plain:"eni-7" OR plain:10.0.0.?', 2),
+        ("plain:(eni-7 10.0.0.?)", 2),
+        ('plain:"10.0.0.1 eni-7"', 0),
+        ("plain:ENI-7", 1),
+        ("plain:é", 0),
+        ("upper:accept", 5),
+        ("upper:acc*", 5),
+        ("mixed:aB", 5),
+        ("NOT plain:10.0.0.1 AND upper:*", 4),
+    ],
+)
+def test_a_value_without_delimiters_is_its_only_word(in_files: Topic, query: str, count: int) -> None:
+    assert len(in_files.search(query)) == count
 
 
 fragments = st.sampled_from(

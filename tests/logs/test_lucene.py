@@ -80,6 +80,12 @@ FOUND = {
     "dstaddr:10*0": [0, 4],
     "action:rej*": [1, 4],
     r"dstaddr:10.16.0.4\*": [],
+    # regular expressions, over whole words
+    r"/10\.16\.0\.[0-9]{2}/": [0, 1, 4],
+    r"dstaddr:/10\.16\.0\.4/": [2],
+    "action:/re.*/": [1, 4],
+    "action:/ejec/": [],
+    "NOT action:/.*/": [3],
 }
 
 REFUSED = {
@@ -97,6 +103,9 @@ REFUSED = {
     "srcaddr:?0": (1, 9, "begin with a wildcard"),
     '""': (1, 1, "no word"),
     'action:","': (1, 8, "no word"),
+    "bytes:/7.*/": (1, 7, "no regular expressions"),
+    "action:REJECT AND srcaddr:/(/": (1, 27, "no regular expression of RE2"),
+    r"srcaddr:/(.)\1/": (1, 9, "no regular expression of RE2"),
     "(a": (1, 3, "missing"),
     "a)": (1, 2, "not understood here"),
     "a AND": (1, 6, "missing"),
@@ -113,7 +122,7 @@ REFUSED = {
     "(" * 3000 + "a" + ")" * 3000: (1, 1, "too deeply"),
 }
 
-UNSUPPORTED = {"/a.*/": 1, "a~": 1, '"a b"~2': 1, "a^2": 1, "a +b": 3, "a -b": 3}
+UNSUPPORTED = {"a~": 1, '"a b"~2': 1, "a^2": 1, "a +b": 3, "a -b": 3}
 
 
 def numbers(topic: Topic, query: str) -> list[int]:

@@ -110,5 +110,6 @@ def test_words_in_quotes_are_all_wanted_and_a_phrase_wants_them_in_order(sls_flo
 
 def test_each_topic_may_be_asked_in_the_other_language(flows: Topic, sls_flows: Topic) -> None:
     assert flows.search("bytes in [60 756)", language="sls") == sls_flows.search("bytes:[60 TO 756}", language="lucene")
-    with pytest.raises(QueryError, match="CQL: not supported yet"):
-        flows.search("*", language="cql")
+    assert flows.search("bytes >= 60 and not bytes:756", language="cql") == sls_flows.search(
+        "bytes in [60 150000] not bytes:756"
+    )

@@ -16,7 +16,9 @@ from ground import Ground
 
 
 @pytest.fixture
-def ground(open_lab: Callable[..., Any]) -> Iterator[Callable[..., Ground]]:
+def ground(open_lab: Callable[..., Any], wire: Any) -> Iterator[Callable[..., Ground]]:
     """Makes a lab a ground for packets; arguments are the lab's."""
     with ExitStack() as stack:
-        yield lambda *arguments, **options: stack.enter_context(closing(Ground(open_lab(*arguments, **options))))
+        yield lambda *arguments, **options: stack.enter_context(
+            closing(Ground(open_lab(*arguments, **options), wire.drain))
+        )

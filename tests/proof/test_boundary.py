@@ -278,8 +278,8 @@ class Yard:
 
 
 @pytest.fixture(scope="module")
-def yards(open_module_lab: Callable[..., Any]) -> Iterator[dict[str, Yard]]:
-    grounds = {profile: Ground(open_module_lab(profile)) for profile in PROFILES}
+def yards(open_module_lab: Callable[..., Any], wire: Any) -> Iterator[dict[str, Yard]]:
+    grounds = {profile: Ground(open_module_lab(profile), wire.drain) for profile in PROFILES}
     yield {profile: Yard(here) for profile, here in grounds.items()}
     for here in grounds.values():
         here.close()
