@@ -46,7 +46,7 @@ def _size(column: pa.ChunkedArray) -> int:
         digits = len(sizes) + sum(
             np.count_nonzero(sizes >= power) for power in _POWERS if power <= sizes.max(initial=0)
         )
-        return int(digits + pa.compute.sum(pa.compute.less(column, 0)).as_py() - column.null_count)
+        return int(digits + (pa.compute.sum(pa.compute.less(column, 0)).as_py() or 0) - column.null_count)
     return int(pa.compute.sum(pa.compute.binary_length(column.cast(pa.string()))).as_py() or 0)
 
 
