@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from emulator.cloud.model import AclType, GroupType, ResourceType, TemplateKind
+from emulator.cloud.services import Services
 from emulator.cloud.unrecorded import Unrecorded
 from emulator.errors import RequestRefused
 
@@ -51,6 +52,7 @@ class Profile:
     ``acl_starts_open``         a new network ACL begins with one removable allow-all rule per direction
     ``acl_types``               what entries of a network ACL may name, the default first
     ``acl_services``            networks of the provider's own services, which every network ACL lets pass
+    ``services``                metadata, DNS and NTP
     ``unrecorded``              packets that pass and of which no record is written
     ``duplicate_rules_refused`` False: the same rule again in one group changes nothing
     ``idle_eni_refused``        no flow log on an ENI that is attached to no CVM
@@ -66,6 +68,9 @@ class Profile:
     ``nat_routes_itself``       a NAT gateway's birth adds a default route by it
     ``peering_overlap_refused`` no peering of VPCs whose blocks overlap
     ``peer_routes_inside``      a route to a peering lies inside the peer's block
+    ``ccn_form``                key of the record form of flow logs on CCNs; ``ccn_windows_s`` what may be chosen for
+                                them, the default first
+    ``ccn_by_attachment``       they tell what passes each VPC's attachment, not what passes between regions
     ``mac_prefix``              first three octets of every ENI's MAC
     """
 
@@ -100,6 +105,7 @@ class Profile:
     vpc_networks: tuple[str, ...]
     vpc_prefix: tuple[int, int]
     subnet_prefix: tuple[int, int]
+    services: Services
     vpc_networks_refused: tuple[str, ...] = ()
     default_group_open: bool = False
     acl_starts_open: bool = False
@@ -126,6 +132,9 @@ class Profile:
     nat_routes_itself: bool = False
     peering_overlap_refused: bool = False
     peer_routes_inside: bool = False
+    ccn_form: str = "tencent-ccn"
+    ccn_windows_s: tuple[int, ...] = (60, 300, 600)
+    ccn_by_attachment: bool = False
     mac_prefix: str = "02:00:00"
 
     def code(self, reason: str) -> str:
