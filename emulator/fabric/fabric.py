@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ class Fabric:
         self.beyond = Beyond(keeper, cloud, tag, self.vpcs, Visitors(keeper, self.net, tag))
         self._cvms: dict[str, CvmHost] = {}
         self._hosts_files: dict[str, str] = {}
+        self._writing_hosts = threading.Lock()
         self.admitted: Callable[[Sequence[str]], object] = lambda eni_ids: None
         """Called with ENIs' ids before their first packets can pass."""
         self.withdrawn: Callable[[str], object] = lambda eni_id: None
@@ -190,22 +192,25 @@ class Fabric:
 
     def _hosts_file(self, vpc_id: str) -> str:
         """The path of the VPC's hosts file in the keeper's folder; written from then on."""
-        if vpc_id not in self._hosts_files:
-            self._hosts_files[vpc_id] = ""
-            self._write_hosts(vpc_id)
-        return self._hosts_files[vpc_id]
+        with self._writing_hosts:  # sandboxes are started by any thread
+            if vpc_id not in self._hosts_files:
+                self._hosts_files[vpc_id] = self._hosts(vpc_id)
+            return self._hosts_files[vpc_id]
 
     def _write_hosts(self, vpc_id: str) -> None:
-        if vpc_id not in self._hosts_files:
-            return
+        with self._writing_hosts:
+            if vpc_id in self._hosts_files:
+                self._hosts_files[vpc_id] = self._hosts(vpc_id)
+
+    def _hosts(self, vpc_id: str) -> str:
         lines = ["127.0.0.1 localhost"]
-        for eni in self.cloud.enis.values():
+        for eni in list(self.cloud.enis.values()):
             if eni.vpc_id == vpc_id and eni.primary and eni.cvm_id in self.cloud.cvms:
                 names = (self.cloud.cvms[eni.cvm_id].name, eni.cvm_id)
                 known = list(filter(None, map(hostname, names)))
                 lines += [" ".join([str(address), *known]) for address in (eni.address, *eni.ipv6_addresses)]
         content = "\n".join(lines) + "\n"
-        self._hosts_files[vpc_id] = self.keeper.file(f"{self.tag}/{vpc_id}/hosts", content.encode())
+        return self.keeper.file(f"{self.tag}/{vpc_id}/hosts", content.encode())
 
 
 def interface_name(eni_id: str) -> str:
