@@ -81,6 +81,8 @@ class Subnet:
     acl_id: str | None = None
     route_table_id: str | None = None
     """None: the VPC's default route table."""
+    broadcast: bool = False
+    """Whether what an ENI sends to all reaches the others."""
 
 
 @dataclass(frozen=True)

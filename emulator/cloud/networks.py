@@ -12,7 +12,7 @@ from emulator.cloud.model import Subnet, Vpc
 from emulator.cloud.names import check_name
 from emulator.cloud.routes import RouteTables
 from emulator.cloud.rulebook import implied
-from emulator.errors import InUse
+from emulator.errors import InUse, Unsupported
 
 
 class Networks(Groups, RouteTables):
@@ -62,9 +62,12 @@ class Networks(Groups, RouteTables):
         del self.route_tables[self.default_route_table(vpc_id).id]
         del self.vpcs[vpc_id]
 
-    def create_subnet(self, vpc_id: str, cidr: str | IPv4Network, *, name: str | None = None) -> Subnet:
+    def create_subnet(
+        self, vpc_id: str, cidr: str | IPv4Network, *, name: str | None = None, broadcast: bool = False
+    ) -> Subnet:
         """A subnet inside the VPC's block and beside its other subnets."""
         vpc = self._vpc(vpc_id)
+        self._check_broadcast(broadcast, f"a subnet of VPC {vpc.name}")
         network = parse_network(self.profile, cidr, f"subnet of VPC {vpc.name}")
         others = [subnet for subnet in self.subnets.values() if subnet.vpc_id == vpc_id]
         check_subnet_network(self.profile, network, vpc, others)
@@ -73,8 +76,27 @@ class Networks(Groups, RouteTables):
         self._check_quota("subnets", len(others), "subnet.quota", f"VPC {vpc.name}")
         subnet_id = self._ids.new("subnet")
         gateway = network[self.profile.gateway_index]
-        self.subnets[subnet_id] = subnet = Subnet(subnet_id, name or subnet_id, vpc_id, network, gateway)
+        self.subnets[subnet_id] = subnet = Subnet(
+            subnet_id, name or subnet_id, vpc_id, network, gateway, broadcast=broadcast
+        )
         return subnet
+
+    def set_broadcast(self, subnet_id: str, on: bool) -> Subnet:
+        """Turn broadcast in a subnet on or off."""
+        subnet = self._subnet(subnet_id)
+        self._check_broadcast(on, f"subnet {subnet.name} ({subnet_id})")
+        self.subnets[subnet_id] = subnet = replace(subnet, broadcast=on)
+        return subnet
+
+    def _check_broadcast(self, on: bool, where: str) -> None:
+        if on and not self.profile.subnet_broadcast:
+            raise self.profile.refusal(
+                Unsupported,
+                "subnet.broadcast",
+                f"{where}: this provider's subnets have no broadcast; leave it off",
+                object=where,
+                value=on,
+            )
 
     def delete_subnet(self, subnet_id: str) -> None:
         """Refused while an ENI is in it; flow logs on the subnet go with it, its ACL stays."""

@@ -108,6 +108,7 @@ _CODES = {
     "subnet.overlap": "InvalidCidrBlock.Overlapped",
     "subnet.quota": "QuotaExceeded.VSwitch",
     "subnet.in_use": "DependencyViolation",
+    "subnet.broadcast": "OperationUnsupported.Broadcast",
     "subnet.full": "InvalidVSwitchId.IpNotEnough",
     "address.malformed": "InvalidPrivateIpAddress.Malformed",
     "address.outside": "InvalidPrivateIpAddress.Malformed",

@@ -23,6 +23,14 @@ class Subnet(Loggable[model.Subnet]):
     def cidr(self) -> str:
         return str(self.model.cidr)
 
+    def set_broadcast(self, on: bool) -> None:
+        """Tencent: turn broadcast in the subnet on or off, at once."""
+        self._lab._change(
+            lambda cloud: cloud.set_broadcast(self.id, on),
+            lambda fabric, _: fabric.broadcasts_changed(),
+            self.model.vpc_id,
+        )
+
     def run_instance(
         self,
         name: str | None = None,
@@ -107,8 +115,9 @@ class Vpc(Loggable[model.Vpc]):
     def default_security_group(self) -> SecurityGroup:
         return SecurityGroup(self._lab, self.model.default_group_id)
 
-    def create_subnet(self, cidr: str | IPv4Network, *, name: str | None = None) -> Subnet:
-        subnet = self._lab._change(lambda cloud: cloud.create_subnet(self.id, cidr, name=name))
+    def create_subnet(self, cidr: str | IPv4Network, *, name: str | None = None, broadcast: bool = False) -> Subnet:
+        """A subnet. Tencent: with ``broadcast``, what an ENI sends to all others in it reaches them."""
+        subnet = self._lab._change(lambda cloud: cloud.create_subnet(self.id, cidr, name=name, broadcast=broadcast))
         return Subnet(self._lab, subnet.id)
 
     def create_security_group(
