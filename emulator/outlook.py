@@ -5,17 +5,19 @@ By EIPs, gateways and routes as they are now.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from emulator.cloud.account import Cloud
 from emulator.cloud.departures import Departure, departure
 from emulator.cloud.gateways import chosen
-from emulator.cloud.model import Eni
+from emulator.cloud.model import Address, Eni
 
 
-def outlook(cloud: Cloud, eni: Eni, near: IPv4Address, far: IPv4Address) -> str:
+def outlook(cloud: Cloud, eni: Eni, near: Address, far: Address) -> str:
     """What is to be said of ``far``, an address that no ENI of the VPC of ``eni`` has; ``near`` is the ENI's own;
     empty where nothing is known."""
+    if isinstance(near, IPv6Address) or isinstance(far, IPv6Address):
+        return ""  # nothing outside has one
     way = departure(cloud, eni, near, far)
     seen = _seen_as(cloud, near, way)
     as_whom = f"outside, {near} is {seen[0]} ({seen[1]})" if seen else ""
