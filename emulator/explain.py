@@ -97,6 +97,8 @@ def explain(
     them, None where that is gone.
     """
     eni_id, direction, number = str(meta["eni_id"]), meta["direction"], meta["rule"]
+    if number is None and status == "OK":
+        return Explanation(action, direction, eni_id, None, None, None, None, False, _between_regions(meta, action))
     if number is None:
         why = {
             "NODATA": f"no packet passed {eni_id} in this window",
@@ -121,6 +123,14 @@ def explain(
     if packet is None or eni is None or eni.cvm_id is None:
         return found
     return _with_walk(cloud, found, eni, packet, origin, reply)
+
+
+def _between_regions(meta: Mapping[str, Any], action: str | None) -> str:
+    """Of a record of a CCN, where no rule decides."""
+    way = f"{meta['eni_id']} from {meta.get('src_region')} to {meta.get('dst_region')}"
+    if action == "REJECT":
+        return f"REJECT of what was over the bandwidth of {way}"
+    return f"it passed {way}; no rule of yours decides there"
 
 
 def explain_packet(cloud: Cloud, packet: Packet, vpc_id: str | None = None) -> Explanation:

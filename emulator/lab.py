@@ -417,7 +417,9 @@ class Lab:
         if report and found.index is None:
             from emulator.capture.forms import index_keys
 
-            found.enable_index(index_keys(self.profile.record_form), report=True)
+            of_ccn = log.resource_type == "ccn"
+            form = self.profile.ccn_form if of_ccn else self.profile.record_form
+            found.enable_index(index_keys(form), report=True)
         return resources.FlowLog(self, log.id)
 
     def _topic(self, resource_id: str, topic: Topic | str) -> Topic:

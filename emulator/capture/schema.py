@@ -79,6 +79,9 @@ RECORD = pa.schema(
     ]
 )
 
+OF_CCN = pa.schema([*RECORD, *((name, pa.string()) for name in ("src_region", "dst_region", "attachment_id"))])
+"""Of a CCN's flow log: ``eni_id`` is the CCN's, ``region`` the flow log's, and no rule decided."""
+
 Flows = np.ndarray[tuple[int], np.dtype[np.void]]
 
 _OCTETS = pa.array([str(number) for number in range(256)])

@@ -21,7 +21,7 @@ from typing import Literal
 Direction = Literal["ingress", "egress"]
 Action = Literal["allow", "deny"]
 Traffic = Literal["ALL", "ACCEPT", "REJECT"]
-ResourceType = Literal["eni", "subnet", "vpc"]
+ResourceType = Literal["eni", "subnet", "vpc", "ccn"]
 GroupType = Literal["normal", "enterprise"]
 InnerAccess = Literal["accept", "drop"]
 AclType = Literal["triple", "quintuple"]
@@ -162,6 +162,8 @@ class Template:
 
 @dataclass(frozen=True)
 class FlowLog:
+    """``vpc_id`` is empty for one on a CCN, which tells of what leaves and enters its ``region``."""
+
     id: str
     name: str
     region: str

@@ -66,6 +66,9 @@ class Profile:
     ``nat_routes_itself``       a NAT gateway's birth adds a default route by it
     ``peering_overlap_refused`` no peering of VPCs whose blocks overlap
     ``peer_routes_inside``      a route to a peering lies inside the peer's block
+    ``ccn_form``                key of the record form of flow logs on CCNs; ``ccn_windows_s`` what may be chosen for
+                                them, the default first
+    ``ccn_by_attachment``       they tell what passes each VPC's attachment, not what passes between regions
     ``mac_prefix``              first three octets of every ENI's MAC
     """
 
@@ -126,6 +129,9 @@ class Profile:
     nat_routes_itself: bool = False
     peering_overlap_refused: bool = False
     peer_routes_inside: bool = False
+    ccn_form: str = "tencent-ccn"
+    ccn_windows_s: tuple[int, ...] = (60, 300, 600)
+    ccn_by_attachment: bool = False
     mac_prefix: str = "02:00:00"
 
     def code(self, reason: str) -> str:

@@ -56,7 +56,8 @@ class Harvest:
 
 
 class Accounts:
-    """``open`` ENIs are named by their interface index in the VPC's namespace."""
+    """``open`` ENIs are named by their interface index in the VPC's namespace. Out of a VPC
+    (``in_vpc``) nothing is counted beside the tables: neither meters nor fragments."""
 
     def __init__(
         self,
@@ -65,14 +66,14 @@ class Accounts:
         generations: dict[int, int] | None = None,
         *,
         tcp_flags: bool = False,
-        reassembled: bool = True,
+        in_vpc: bool = True,
     ) -> None:
-        self._keeper, self._ns, self._tcp_flags = keeper, ns, tcp_flags
+        self._keeper, self._ns, self._tcp_flags, self._in_vpc = keeper, ns, tcp_flags, in_vpc
         self._generation: dict[int, int] = dict(generations or {})
         self._skipped: dict[str, Count] = {}  # by counter, as last read
         self._parted: dict[int, tuple[Meter, Meter]] = {}  # links that are gone: before and after their route
         self._stopped: set[int] = set()  # no longer counted, but not yet read
-        self._fragments = Fragments(reassembled=reassembled)
+        self._fragments = Fragments(reassembled=in_vpc)
         self._uncounted: dict[int, int] = {}  # fragments that found no room, by ENI, as last read
 
     @property
@@ -200,6 +201,8 @@ class Accounts:
             for index, generation in generations.items()
         ]
         read = len(steps)
+        if not self._in_vpc:
+            before = None
         pieces = [name for generation in of_fragments for name in fragments.set_names(generation)]
         steps += [(self._ns, netlink.NETFILTER, elements.dump_request(name)) for name in pieces]
         measured = len(steps)

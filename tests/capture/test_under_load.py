@@ -169,11 +169,14 @@ def test_two_hundred_changes_touch_no_counter(build: Callable[..., Any], wire: A
 
 @pytest.mark.parametrize("profile", ["tencent", "alibaba"])
 def test_two_hundred_windows_end_under_load(build: Callable[..., Any], wire: Any, profile: str) -> None:
-    site = build(profile)
+    """At any moment of the stream, and now one, now two at once."""
+    site, dice = build(profile), random.Random(profile)
     site.log(site.a.eni, site.b.eni, **({"interval_s": 60} if profile == "alibaba" else {}))
+    window_s = 60 if profile == "alibaba" else site.lab.profile.window_s
+    begun = site.lab.clock.now
     with Stream(site.a, site.b) as stream:
-        for _ in range(200):
-            site.lab.clock.advance(seconds=site.lab.profile.window_s if profile == "tencent" else 60)
+        while site.lab.clock.now < begun + 200 * window_s:
+            site.lab.clock.advance(seconds=dice.randrange(1, 2 * window_s))
     wire.drain()
     records = site.records()
 

@@ -72,9 +72,9 @@ def test_a_profile_is_consistent(name):
 @pytest.mark.parametrize(
     ("name", "windows", "window", "delay", "kinds", "form", "language"),
     [
-        ("tencent", (300,), 300, 300, {"eni", "subnet", "vpc"}, "tencent", "lucene"),
+        ("tencent", (300,), 300, 300, {"eni", "subnet", "vpc", "ccn"}, "tencent", "lucene"),
         ("tencent-2020", (600,), 600, 300, {"eni"}, "tencent", "lucene"),
-        ("alibaba", (60, 300, 600), 600, 300, {"eni", "subnet", "vpc"}, "alibaba", "sls"),
+        ("alibaba", (60, 300, 600), 600, 300, {"eni", "subnet", "vpc", "ccn"}, "alibaba", "sls"),
         ("alibaba-2019", (600,), 600, 300, {"eni", "subnet", "vpc"}, "alibaba-2019", "sls"),
     ],
 )
