@@ -88,6 +88,7 @@ class Lab:
             from emulator.fabric.client import keeper
             from emulator.fabric.fabric import Fabric
             from emulator.logs.service import LogService
+            from emulator.services.desk import Desk
 
         self._tag = f"lab-{os.getpid()}-{next(_numbers)}-{time.time_ns():x}"
         self._lock = threading.RLock()
@@ -104,6 +105,8 @@ class Lab:
             self._collector = Collector(self.cloud, self.fabric, spool, self._tag, folder)
             self.fabric.admitted = lambda eni_ids: self._collector.follow(self.clock.now, eni_ids)
             self.fabric.withdrawn = self._collector.forget
+            self._desk = Desk(self.cloud, lambda: self.clock.now, self.fabric.open_doors)
+            self.fabric.vacated = self._desk.leave
             with self._lock:  # a running clock's thread waits until there is a lab
                 self.clock = Clock(
                     start_s, speed=speed, settle=self._settle, next_event=self._collector.next_event, lock=self._lock
@@ -161,6 +164,7 @@ class Lab:
                 with self._lock:
                     self.ears.close_all()
                     self._collector.close()
+                    self._desk.close()
                     self.fabric.close()
             finally:
                 self.logs.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from emulator.cloud.model import AclType, GroupType, ResourceType, TemplateKind
+from emulator.cloud.services import Services
 from emulator.cloud.unrecorded import Unrecorded
 from emulator.errors import RequestRefused
 
@@ -51,6 +52,7 @@ class Profile:
     ``acl_starts_open``         a new network ACL begins with one removable allow-all rule per direction
     ``acl_types``               what entries of a network ACL may name, the default first
     ``acl_services``            networks of the provider's own services, which every network ACL lets pass
+    ``services``                metadata, DNS and NTP
     ``unrecorded``              packets that pass and of which no record is written
     ``duplicate_rules_refused`` False: the same rule again in one group changes nothing
     ``idle_eni_refused``        no flow log on an ENI that is attached to no CVM
@@ -103,6 +105,7 @@ class Profile:
     vpc_networks: tuple[str, ...]
     vpc_prefix: tuple[int, int]
     subnet_prefix: tuple[int, int]
+    services: Services
     vpc_networks_refused: tuple[str, ...] = ()
     default_group_open: bool = False
     acl_starts_open: bool = False

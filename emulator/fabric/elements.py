@@ -32,6 +32,11 @@ def owner_key(index: int, address: IPv4Address) -> bytes:
     return struct.pack("=L", index) + address.packed
 
 
+def service_key(address: IPv4Address, protocol: int, port: int) -> bytes:
+    """The key of the set of services."""
+    return address.packed + struct.pack(">B3xH2x", protocol, port)
+
+
 class Batch:
     """Additions and deletions of elements, to be sent as one transaction with protocol NETFILTER."""
 

@@ -7,6 +7,7 @@ realises it whole or the method raises and leaves nothing behind.
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
 from typing import Any
@@ -37,6 +38,8 @@ class Fabric:
         """Called with ENIs' ids before their first packets can pass."""
         self.withdrawn: Callable[[str], object] = lambda eni_id: None
         """Called when such an ENI could not be plugged in after all."""
+        self.vacated: Callable[[str], object] = lambda vpc_id: None
+        """Called with a VPC's id before its namespace goes."""
 
     def close(self) -> None:
         """End all guests and drop all namespaces; the kernel takes back what was in them."""
@@ -62,8 +65,15 @@ class Fabric:
 
     def remove_vpc(self, vpc_id: str) -> None:
         fabric = self.vpcs.pop(vpc_id)
+        self.vacated(vpc_id)
         self.net.forget(self.net[vpc_id])
         self._drop(fabric.ns)
+
+    def open_doors(self, vpc_id: str) -> Callable[[int, int], socket.socket]:
+        """Let the guests of a VPC reach the provider's services; what opens sockets for these, by family and type."""
+        fabric = self.vpcs[vpc_id]
+        fabric.open_doors()
+        return lambda family, kind: self.keeper.socket(fabric.ns, family, kind)
 
     # CVMs and ENIs -----------------------------------------------------------------------------------
 

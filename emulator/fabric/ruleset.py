@@ -68,6 +68,9 @@ def base(nowhere_index: int) -> str:
   type iface_index
   flags dynamic
  }}
+ set services {{
+  type ipv4_addr . inet_proto . inet_service
+ }}
  set owned {{
   type iface_index . ipv4_addr
  }}
@@ -144,6 +147,12 @@ def base(nowhere_index: int) -> str:
   update @spoofed_by {{ iif counter }}
   counter name spoofed drop
  }}
+ chain served {{
+  jump judge_in
+  oif vmap @acct_in
+  meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} drop
+  accept
+ }}
  chain nowhere {{
   update @nowhere_by {{ iif counter }}
   counter name nowhere drop
@@ -174,9 +183,11 @@ def base(nowhere_index: int) -> str:
  }}
  chain input {{
   type filter hook input priority 0; policy drop;
+  ip daddr . meta l4proto . th dport @services accept
  }}
  chain output {{
   type filter hook output priority 0; policy drop;
+  ip saddr . meta l4proto . th sport @services goto served
  }}
 }}
 table arp {TABLE.split()[1]} {{

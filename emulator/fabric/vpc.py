@@ -28,11 +28,11 @@ from emulator.fabric import connections, elements, netlink, ruleset
 from emulator.fabric.accounts import Accounts
 from emulator.fabric.cables import await_up
 from emulator.fabric.client import KeeperClient
-from emulator.fabric.elements import Batch, owner_key
+from emulator.fabric.elements import Batch, owner_key, service_key
 from emulator.fabric.links import VethLink
 from emulator.fabric.standing import Standing
 
-_NOWHERE, _NOWHERE_PEER, _FIRST_ENI = 2, 3, 10
+_LOOPBACK, _NOWHERE, _NOWHERE_PEER, _FIRST_ENI = 1, 2, 3, 10
 _ETH0 = 2
 """Index of a CVM's first ENI there; the others follow."""
 _AT_ONCE = 16
@@ -281,6 +281,15 @@ class VpcFabric:
         """A subnet got another ACL, its first, or lost it; ``before`` is the one it had."""
         places = [place for eni_id, place in self.attached.items() if self._cloud.enis[eni_id].subnet_id == subnet_id]
         self.standing.acl_changed(subnet_id, before, [place.index for place in places])
+
+    def open_doors(self) -> None:
+        """Let guests reach the provider's services: their addresses are this namespace's own."""
+        services = self._cloud.profile.services
+        requests = netlink.set_up(_LOOPBACK)
+        requests += b"".join(netlink.add_address(_LOOPBACK, str(one), 32) for one in services.addresses)
+        batch = Batch().add("services", [service_key(*door) for door in services.doors])
+        steps = [(self.ns, netlink.ROUTE, requests), (self.ns, netlink.NETFILTER, batch.request())]
+        netlink.send(self._keeper, steps, f"open the services of VPC {self.vpc.id}")
 
     # counters ----------------------------------------------------------------------------------------
 

@@ -10,10 +10,12 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 from emulator.errors import InvalidValue, QueryError
+from emulator.logs.index import holding
 from emulator.logs.plan import Question
 from emulator.logs.query import QueryText
 from emulator.logs.records import Records, computed_records, found_records
 from emulator.logs.refusal import refuse
+from emulator.logs.scan import Scan
 
 if TYPE_CHECKING:
     from emulator.logs.topic import Topic
@@ -61,26 +63,17 @@ def search(topic: Topic, wanted: Asked) -> Records:
     """The answer to ``wanted``."""
     from emulator.logs.analysis import SqlPlan, understood
 
-    ages, scan = topic.searchable(), topic.scan(wanted.low, wanted.high)
     # One more than wanted, to see whether the limit cuts.
     last = None if wanted.limit is None else wanted.offset + wanted.limit
-    question = Question(
-        text=wanted.text,
-        language=wanted.language,
-        ages=ages,
-        schema=scan.schema,
-        now_s=topic.now(),
-        low=wanted.low,
-        high=wanted.high,
-        most=None if last is None else last + 1,
-        newest_first=wanted.newest_first,
-    )
+    scan = topic.scan(wanted.low, wanted.high)
+    question = _question(topic, wanted, scan, None if last is None else last + 1)
     plan = understood(question)
     if isinstance(plan, SqlPlan) and (wanted.offset or wanted.newest_first):
         message = "SQL orders and pages by itself: order by, limit"
         raise refuse(InvalidValue, topic.profile, "limit.range", message, object=topic.id)
     if plan.lookback_s and wanted.low is not None:
         scan = topic.scan(wanted.low - plan.lookback_s, wanted.high)
+        plan = understood(_question(topic, wanted, scan, question.most))
     rows = plan.answer(scan)
     complete = last is None or rows.num_rows <= last
     rows = rows.slice(wanted.offset, wanted.limit)
@@ -88,6 +81,21 @@ def search(topic: Topic, wanted: Asked) -> Records:
     found = computed_records(rows, complete) if computed else found_records(rows, scan.shapes, complete)
     topic.count_read(found.arrow().nbytes)
     return found
+
+
+def _question(topic: Topic, wanted: Asked, scan: Scan, most: int | None) -> Question:
+    return Question(
+        text=wanted.text,
+        language=wanted.language,
+        ages=holding(topic.searchable(), scan.lowest, scan.highest),
+        schema=scan.schema,
+        now_s=topic.now(),
+        characters=scan.characters,
+        low=wanted.low,
+        high=wanted.high,
+        most=most,
+        newest_first=wanted.newest_first,
+    )
 
 
 def _text(topic: Topic, query: object) -> QueryText:

@@ -18,9 +18,10 @@ Sources are in ``reference/alibaba.md``; where its documents part, the reading t
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from emulator.cloud.profile import Profile
+from emulator.cloud.services import Services
 from emulator.cloud.unrecorded import Unrecorded
 
 _REGIONS = (
@@ -49,6 +50,42 @@ _SERVICES = ("100.100.2.128/28", "100.100.2.112/28", "100.100.100.200/32")
 _UNRECORDED = (Unrecorded(network=IPv4Network("224.0.0.0/4")),)
 """Multicast; of DNS, metadata and DHCP no document says that they are left out, and a sample has a DNS query
 (alibaba.md §1.5)."""
+
+_ANSWERING = Services(
+    metadata=IPv4Address("100.100.100.200"),
+    dns=(IPv4Address("100.100.2.136"), IPv4Address("100.100.2.138")),
+    ntp=(IPv4Address("100.100.61.88"),),
+    names={
+        "metadata.aliyuncs.com": IPv4Address("100.100.100.200"),
+        "ntp.cloud.aliyuncs.com": IPv4Address("100.100.61.88"),
+    },
+    facts={
+        "instance-id": "cvm_id",
+        "hostname": "name",
+        "instance/instance-name": "name",
+        "instance/instance-type": "instance_type",
+        "private-ipv4": "address",
+        "eipv4": "public_address",
+        "mac": "mac",
+        "owner-account-id": "account_id",
+        "region-id": "region",
+        "vpc-id": "vpc_id",
+        "vpc-cidr-block": "vpc_cidr",
+        "vswitch-id": "subnet_id",
+        "vswitch-cidr-block": "subnet_cidr",
+        "dns-conf/nameservers": "dns",
+    },
+    eni_facts={
+        "network/interfaces/macs/{mac}/network-interface-id": "eni_id",
+        "network/interfaces/macs/{mac}/primary-ip-address": "address",
+        "network/interfaces/macs/{mac}/netmask": "netmask",
+        "network/interfaces/macs/{mac}/gateway": "gateway",
+        "network/interfaces/macs/{mac}/vpc-id": "vpc_id",
+        "network/interfaces/macs/{mac}/vpc-cidr-block": "vpc_cidr",
+        "network/interfaces/macs/{mac}/vswitch-id": "subnet_id",
+        "network/interfaces/macs/{mac}/vswitch-cidr-block": "subnet_cidr",
+    },
+)
 
 _CODES = {
     "region.unknown": "InvalidRegionId.NotFound",
@@ -348,6 +385,7 @@ ALIBABA = Profile(
     ccn_by_attachment=True,
     acl_services=_SERVICES,
     unrecorded=_UNRECORDED,
+    services=_ANSWERING,
     name_length=128,
     flow_log_name_length=(2, 128),
     flow_log_name_pattern=r"[A-Za-z\u4e00-\u9fff][A-Za-z0-9_\u4e00-\u9fff-]*",

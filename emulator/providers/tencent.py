@@ -15,10 +15,11 @@ Sources are in ``reference/tencent.md``; where its documents part, the reading t
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from emulator.cloud.numbers import MOST
 from emulator.cloud.profile import Profile
+from emulator.cloud.services import Services
 from emulator.cloud.unrecorded import Unrecorded
 
 _REGIONS = (
@@ -39,6 +40,38 @@ _UNRECORDED = (
 )
 """DHCP and the activation of Windows: the whole documented list (tencent.md §1.5). Where the activation's servers are
 no source says; taken: among the other services of the provider."""
+
+_SERVICES = Services(
+    metadata=IPv4Address("169.254.0.23"),
+    dns=(IPv4Address("183.60.83.19"), IPv4Address("183.60.82.98")),
+    ntp=tuple(IPv4Address("169.254.0.79") + number for number in range(5)),
+    names={
+        "metadata.tencentyun.com": IPv4Address("169.254.0.23"),
+        **{f"time{number}.tencentyun.com": IPv4Address("169.254.0.78") + number for number in range(1, 6)},
+    },
+    facts={
+        "instance-id": "cvm_id",
+        "instance-name": "name",
+        "uuid": "cvm_id",
+        "local-ipv4": "address",
+        "public-ipv4": "public_address",
+        "mac": "mac",
+        "app-id": "account_id",
+        "instance/instance-type": "instance_type",
+        "placement/region": "region",
+    },
+    eni_facts={
+        "network/interfaces/macs/{mac}/mac": "mac",
+        "network/interfaces/macs/{mac}/primary-local-ipv4": "address",
+        "network/interfaces/macs/{mac}/public-ipv4s": "public_address",
+        "network/interfaces/macs/{mac}/vpc-id": "vpc_id",
+        "network/interfaces/macs/{mac}/subnet-id": "subnet_id",
+        "network/interfaces/macs/{mac}/local-ipv4s/{address}/gateway": "gateway",
+        "network/interfaces/macs/{mac}/local-ipv4s/{address}/local-ipv4": "address",
+        "network/interfaces/macs/{mac}/local-ipv4s/{address}/subnet-mask": "netmask",
+    },
+)
+"""The addresses are those that a fresh CVM is set up with; no page that was read lists them all."""
 
 _CODES = {
     "region.unknown": "UnsupportedRegion",
@@ -313,6 +346,7 @@ TENCENT = Profile(
     default_group_open=True,
     acl_types=("triple", "quintuple"),
     unrecorded=_UNRECORDED,
+    services=_SERVICES,
     duplicate_rules_refused=True,
     idle_eni_refused=True,
     logsets_deleted_empty=True,

@@ -131,9 +131,12 @@ class Cvm(Machine[model.Cvm]):
         return [ip for eni in self.enis for ip in eni.ips]
 
     def _node(self) -> CvmHost:
-        """Its machine; a closed lab and a CVM that is gone say so."""
+        """Its machine, to which the provider's services answer from now on; a closed lab and a CVM that is gone say
+        so."""
         self._lab._check_open()
-        return self._lab.fabric.cvm(self.model.id)
+        node = self._lab.fabric.cvm(self.model.id)
+        self._lab._desk.attend(self.model.vpc_id)
+        return node
 
     def terminate(self) -> None:
         """End the CVM: its processes and its primary ENI go, other ENIs are detached."""
