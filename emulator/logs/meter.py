@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from emulator.logs.index import Index
 from emulator.logs.records import HIDDEN, TIME
@@ -46,8 +47,8 @@ def _size(column: pa.ChunkedArray) -> int:
         digits = len(sizes) + sum(
             np.count_nonzero(sizes >= power) for power in _POWERS if power <= sizes.max(initial=0)
         )
-        return int(digits + pa.compute.sum(pa.compute.less(column, 0)).as_py() - column.null_count)
-    return int(pa.compute.sum(pa.compute.binary_length(column.cast(pa.string()))).as_py() or 0)
+        return int(digits + (pc.sum(pc.less(column, 0)).as_py() or 0) - column.null_count)
+    return int(pc.sum(pc.binary_length(column.cast(pa.string()))).as_py() or 0)
 
 
 def _text_size(chunk: pa.StringArray) -> int:
