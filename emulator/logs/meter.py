@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from emulator.logs.index import Index
 from emulator.logs.records import HIDDEN, TIME
@@ -43,12 +42,13 @@ def _size(column: pa.ChunkedArray) -> int:
     if column.type == pa.string():
         return sum(_text_size(chunk) for chunk in column.chunks)
     if column.type == pa.int64():
-        sizes = np.abs(int64_values(column.fill_null(0)))
+        values = int64_values(column.fill_null(0))
+        sizes = np.abs(values)
         digits = len(sizes) + sum(
             np.count_nonzero(sizes >= power) for power in _POWERS if power <= sizes.max(initial=0)
         )
-        return int(digits + (pc.sum(pc.less(column, 0)).as_py() or 0) - column.null_count)
-    return int(pc.sum(pc.binary_length(column.cast(pa.string()))).as_py() or 0)
+        return int(digits + np.count_nonzero(values < 0) - column.null_count)
+    return int(pa.compute.sum(pa.compute.binary_length(column.cast(pa.string()))).as_py() or 0)
 
 
 def _text_size(chunk: pa.StringArray) -> int:
