@@ -7,6 +7,7 @@ realises it whole or the method raises and leaves nothing behind.
 from __future__ import annotations
 
 import contextlib
+import threading
 import socket
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
@@ -34,6 +35,7 @@ class Fabric:
         self.beyond = Beyond(keeper, cloud, tag, self.vpcs, Visitors(keeper, self.net, tag))
         self._cvms: dict[str, CvmHost] = {}
         self._hosts_files: dict[str, str] = {}
+        self._hosts_lock = threading.Lock()
         self.admitted: Callable[[Sequence[str]], object] = lambda eni_ids: None
         """Called with ENIs' ids before their first packets can pass."""
         self.withdrawn: Callable[[str], object] = lambda eni_id: None
@@ -189,21 +191,24 @@ class Fabric:
 
     def _hosts_file(self, vpc_id: str) -> str:
         """The path of the VPC's hosts file in the keeper's folder; written from then on."""
-        if vpc_id not in self._hosts_files:
-            self._hosts_files[vpc_id] = ""
-            self._write_hosts(vpc_id)
-        return self._hosts_files[vpc_id]
+        with self._hosts_lock:
+            if vpc_id not in self._hosts_files:
+                self._hosts_files[vpc_id] = self._written_hosts(vpc_id)
+            return self._hosts_files[vpc_id]
 
     def _write_hosts(self, vpc_id: str) -> None:
-        if vpc_id not in self._hosts_files:
-            return
+        with self._hosts_lock:
+            if vpc_id in self._hosts_files:
+                self._hosts_files[vpc_id] = self._written_hosts(vpc_id)
+
+    def _written_hosts(self, vpc_id: str) -> str:
         lines = ["127.0.0.1 localhost"]
-        for eni in self.cloud.enis.values():
-            if eni.vpc_id == vpc_id and eni.primary and eni.cvm_id in self.cloud.cvms:
-                names = (self.cloud.cvms[eni.cvm_id].name, eni.cvm_id)
-                lines.append(" ".join([str(eni.address), *filter(None, map(hostname, names))]))
+        for eni in list(self.cloud.enis.values()):
+            cvm = self.cloud.cvms.get(eni.cvm_id or "")
+            if eni.vpc_id == vpc_id and eni.primary and cvm is not None:
+                lines.append(" ".join([str(eni.address), *filter(None, map(hostname, (cvm.name, cvm.id)))]))
         content = "\n".join(lines) + "\n"
-        self._hosts_files[vpc_id] = self.keeper.file(f"{self.tag}/{vpc_id}/hosts", content.encode())
+        return self.keeper.file(f"{self.tag}/{vpc_id}/hosts", content.encode())
 
 
 def interface_name(eni_id: str) -> str:
