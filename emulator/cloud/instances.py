@@ -240,4 +240,5 @@ class Instances(Groups, Eips):
 
 
 def _in_a_list(addresses: Sequence[str | IPv6Address] | str | IPv6Address) -> Sequence[str | IPv6Address]:
-    return (addresses,) if isinstance(addresses, str | IPv6Address) else tuple(addresses)
+    """What is no list is one address, right or not."""
+    return tuple(addresses) if isinstance(addresses, list | tuple | set | frozenset) else (addresses,)
