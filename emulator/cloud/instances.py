@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -241,4 +241,6 @@ class Instances(Groups, Eips):
 
 def _in_a_list(addresses: Sequence[str | IPv6Address] | str | IPv6Address) -> Sequence[str | IPv6Address]:
     """What is no list is one address, right or not."""
-    return tuple(addresses) if isinstance(addresses, list | tuple | set | frozenset) else (addresses,)
+    if isinstance(addresses, str | IPv6Address) or not isinstance(addresses, Iterable):
+        return (addresses,)
+    return tuple(addresses)
