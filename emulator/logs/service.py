@@ -165,10 +165,10 @@ class LogService:
             topic.remove()
             del self._topics[topic.number]
 
-    def expire(self) -> None:
-        """Let go of rows that are older than their topics keep them, at this moment of lab time."""
+    def expire(self, now_s: float | None = None) -> None:
+        """Let go of rows that are older than their topics keep them, at this moment of lab time or another."""
         with self._lock:
-            self.writable().expire(self.now())
+            self.writable().expire(self.now() if now_s is None else now_s)
 
     def close(self) -> None:
         """Give up the store; a second close does nothing."""
