@@ -132,3 +132,10 @@ def test_the_meter_counts_keys_and_values(service: LogService) -> None:
     assert usage.read == 0
     topic.search("n:9")
     assert topic.usage.read > 0
+
+
+def test_a_number_that_no_row_has_costs_nothing(service: LogService) -> None:
+    """As the ports of records that are all of ICMP."""
+    topic = service.create_topic("app", index={"n": "long"})
+    topic.write([{"n": None, "a": "x"}, {"n": None, "a": "y"}])
+    assert topic.usage.written == 2 * (4 + 1 + 1)
