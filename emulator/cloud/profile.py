@@ -54,6 +54,7 @@ class Profile:
     ``default_group_open``      a VPC's default security group lets everything through, both ways
     ``acl_starts_open``         a new network ACL begins with one removable allow-all rule per direction
     ``acl_types``               what entries of a network ACL may name, the default first
+    ``group_services``          networks of them to which every security group lets packets out
     ``acl_services``            networks of the provider's own services, which every network ACL lets pass
     ``services``                metadata, DNS and NTP
     ``subnet_broadcast``        broadcast can be turned on in a subnet
@@ -117,6 +118,7 @@ class Profile:
     acl_starts_open: bool = False
     acl_types: tuple[AclType, ...] = ("triple",)
     acl_services: tuple[str, ...] = ()
+    group_services: tuple[str, ...] = ()
     subnet_broadcast: bool = False
     unrecorded: tuple[Unrecorded, ...] = ()
     duplicate_rules_refused: bool = False

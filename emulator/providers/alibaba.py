@@ -406,6 +406,7 @@ ALIBABA = Profile(
     ccn_windows_s=(600, 60),
     ccn_by_attachment=True,
     acl_services=_SERVICES,
+    group_services=("100.100.100.200/32",),
     unrecorded=_UNRECORDED,
     services=_ANSWERING,
     name_length=128,
