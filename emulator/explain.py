@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import ip_address
 from typing import Any, Literal
 
 from emulator.cloud.account import Cloud
-from emulator.cloud.model import PORTS_PROTOCOLS, Direction, Eni, Rule
+from emulator.cloud.model import EXTENSION_HEADERS, PORTS_PROTOCOLS, Direction, Eni, Rule
 from emulator.cloud.numbers import RuleOrigin, Stage
 from emulator.cloud.verdict import Judgement, Packet, judge, matches
 from emulator.errors import InvalidValue
+from emulator.outlook import outlook
 
 _WAYS: dict[str, Direction] = {"out": "egress", "in": "ingress"}
 _ACTIONS = {"allow": "ACCEPT", "deny": "REJECT"}
@@ -162,7 +163,7 @@ def explain_packet(cloud: Cloud, packet: Packet, vpc_id: str | None = None) -> E
         True,
         f"{text}, {_named(last.rule)}",
         walk=tuple(look for walk in walks for look in walk),
-        difference="" if verdict.at_destination or last.action == "deny" else f"nobody in the VPC has {packet.dst}",
+        difference="" if verdict.at_destination or last.action == "deny" else _not_here(cloud, last.eni_id, packet),
     )
 
 
@@ -170,16 +171,20 @@ def packet_of(thing: Any) -> Packet | None:
     """A :class:`Packet` as it is, a scapy packet's IP layer, or None for what is neither."""
     if isinstance(thing, Packet):
         return thing
-    if not hasattr(thing, "haslayer") or not thing.haslayer("IP"):
+    layers = iter(thing.iterpayloads() if hasattr(thing, "iterpayloads") else ())
+    ip = next((layer for layer in layers if layer.name in ("IP", "IPv6")), None)
+    if ip is None:
         return None
-    ip = thing["IP"]
-    ports = ip.proto in PORTS_PROTOCOLS and hasattr(ip.payload, "dport")
+    protocol, upper = int(ip.proto if ip.name == "IP" else ip.nh), ip.payload
+    while ip.name == "IPv6" and protocol in EXTENSION_HEADERS and hasattr(upper, "nh"):
+        protocol, upper = int(upper.nh), upper.payload
+    ports = protocol in PORTS_PROTOCOLS and hasattr(upper, "dport")
     return Packet(
-        IPv4Address(ip.src),
-        IPv4Address(ip.dst),
-        int(ip.proto),
-        int(ip.payload.sport) if ports else 0,
-        int(ip.payload.dport) if ports else 0,
+        ip_address(ip.src),
+        ip_address(ip.dst),
+        protocol,
+        int(upper.sport) if ports else 0,
+        int(upper.dport) if ports else 0,
     )
 
 
@@ -188,13 +193,13 @@ def packet_in(record: Mapping[str, Any]) -> Packet | None:
     try:
         ports = int(record["protocol"]) in PORTS_PROTOCOLS
         return Packet(
-            IPv4Address(record["srcaddr"]),
-            IPv4Address(record["dstaddr"]),
+            ip_address(record["srcaddr"]),
+            ip_address(record["dstaddr"]),
             int(record["protocol"]),
             int(record["srcport"]) if ports else 0,
             int(record["dstport"]) if ports else 0,
         )
-    except (KeyError, TypeError, ValueError, AddressValueError):
+    except (KeyError, TypeError, ValueError):
         return None
 
 
@@ -218,7 +223,8 @@ def _walk(cloud: Cloud, found: Explanation, eni: Eni, packet: Packet, decided: R
     way = _WAYS[str(found.direction)]
     subnet = cloud.subnets[eni.subnet_id]
     stages: list[Stage] = ["security group"]
-    if subnet.acl_id is not None and (packet.dst if way == "egress" else packet.src) not in subnet.cidr:
+    far = packet.dst if way == "egress" else packet.src
+    if subnet.acl_id is not None and not subnet.holds(far):
         stages.insert(1 if way == "egress" else 0, "network ACL")
     for stage in stages:
         known = reply and stage == "security group"
@@ -273,7 +279,10 @@ def _difference(cloud: Cloud, found: Explanation, packet: Packet, eni: Eni, othe
     far = packet.dst if found.direction == "out" else packet.src
     there = any(far in one.addresses and one.vpc_id == eni.vpc_id and one.cvm_id for one in cloud.enis.values())
     if not there:
-        return f"no ENI in VPC {eni.vpc_id} has {far} now, so there is no record of another side"
+        if found.direction == "out" and found.action == "REJECT":
+            return f"what was rejected here did not leave the VPC for {far}"
+        known = outlook(cloud, eni, packet.src if found.direction == "out" else packet.dst, far)
+        return known or f"no ENI in VPC {eni.vpc_id} has {far} now, so there is no record of another side"
     if found.direction == "out" and found.action == "REJECT":
         return f"what was rejected here did not reach {far}, so the ENI there has no record of it"
     said = next((look for look in other if look.action == "REJECT"), None)
@@ -282,6 +291,11 @@ def _difference(cloud: Cloud, found: Explanation, packet: Packet, eni: Eni, othe
     if found.direction == "in" and found.action == "REJECT":
         return f"rejected here and accepted where it left {far}: there the record says ACCEPT"
     return ""
+
+
+def _not_here(cloud: Cloud, eni_id: str, packet: Packet) -> str:
+    """Where a packet goes that left an ENI and reaches none in its VPC."""
+    return outlook(cloud, cloud.enis[eni_id], packet.src, packet.dst) or f"nobody in the VPC has {packet.dst}"
 
 
 def _owner(origin: RuleOrigin) -> str:

@@ -19,7 +19,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -183,11 +183,19 @@ class Lab:
     # what a user asks for ----------------------------------------------------------------------------
 
     def create_vpc(
-        self, cidr: str | IPv4Network, *, name: str | None = None, region: str | None = None
+        self,
+        cidr: str | IPv4Network,
+        *,
+        name: str | None = None,
+        region: str | None = None,
+        ipv6_cidr: bool | str | IPv6Network | None = None,
     ) -> resources.Vpc:
-        """A VPC with its default security group and an empty routed network."""
+        """A VPC with its default security group and an empty routed network.
+
+        ``ipv6_cidr``: a /56, or True for the next of the provider's; left out, the VPC carries IPv4 alone.
+        """
         vpc = self._change(
-            lambda cloud: cloud.create_vpc(cidr, name=name, region=region),
+            lambda cloud: cloud.create_vpc(cidr, name=name, region=region, ipv6_cidr=ipv6_cidr),
             then=self.fabric.add_vpc,
             undo=lambda made: self.fabric.remove_vpc(made.id),
         )
@@ -356,13 +364,14 @@ class Lab:
         names: Sequence[str | None],
         *,
         private_ip: str | IPv4Address | None = None,
+        ipv6: bool | str | IPv6Address | None = None,
         groups: Sequence[str] | None,
         instance_type: str | None,
     ) -> list[resources.Cvm]:
         def apply(cloud: Cloud) -> list[tuple[model.Cvm, model.Eni]]:
             return [
                 cloud.create_cvm(
-                    subnet_id, name=name, private_ip=private_ip, groups=groups, instance_type=instance_type
+                    subnet_id, name=name, private_ip=private_ip, ipv6=ipv6, groups=groups, instance_type=instance_type
                 )
                 for name in names
             ]

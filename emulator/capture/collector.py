@@ -179,8 +179,11 @@ class Collector:
             for eni_id in enis:
                 watch = self._watches[eni_id]
                 harvest = harvests[watch.index]
-                flows = recorded(harvest.on_the_wire, self._cloud.profile.unrecorded)
-                harvest = Harvest(flows, harvest.skipped + harvest.uncounted + self._lost.pop(eni_id, 0))
+                harvest = Harvest(
+                    recorded(harvest.on_the_wire, self._cloud.profile.unrecorded),
+                    harvest.skipped + harvest.uncounted + self._lost.pop(eni_id, 0),
+                    flows6=recorded(harvest.flows6, self._cloud.profile.unrecorded),
+                )
                 watch.ledger.parts.append(Part(harvest, watch.ledger.flow_logs))
 
     def _books(self, fabric: VpcFabric) -> VpcBooks:
@@ -301,8 +304,13 @@ class Collector:
     def _note(self) -> None:
         """Leave on disk what a next lab must know to bring in the windows that are open now."""
         if self._folder is not None:
-            open_now: list[tuple[Ledger, int | None, int | None]] = [(ledger, None, None) for ledger in self._left]
-            open_now += [(watch.ledger, watch.fabric.ns, watch.index) for watch in self._watches.values()]
+            open_now: list[tuple[Ledger, int | None, int | None, bool]] = [
+                (ledger, None, None, False) for ledger in self._left
+            ]
+            open_now += [
+                (watch.ledger, watch.fabric.ns, watch.index, watch.fabric.accounts.ipv6)
+                for watch in self._watches.values()
+            ]
             flags = self._cloud.profile.tcp_flags
             recovery.save(self._folder, self._tag, open_now, self._flow_logs.values(), tcp_flags=flags)
 

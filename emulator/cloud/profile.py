@@ -38,6 +38,7 @@ class Profile:
     ``quotas``           name → most: ``flow_logs`` and ``vpcs`` per region; ``subnets``, ``enis``, ``groups`` and
                          ``acls`` per VPC; ``group_rules`` and ``acl_rules`` per direction of one; ``groups_per_eni``
                          ``eni_rules`` both directions over all groups of an ENI, templates written out;
+                         ``ipv6_addresses`` of an ENI;
                          ``templates`` of a kind per account, ``template_entries`` of one, ``expanded_rules`` of a
                          security group with the entries of its templates written out; ``addresses_per_eni``,
                          ``eips`` per region, ``route_tables`` per VPC, ``routes`` of one, ``nat_gateways`` per VPC,
@@ -72,6 +73,7 @@ class Profile:
                                 them, the default first
     ``ccn_by_attachment``       they tell what passes each VPC's attachment, not what passes between regions
     ``mac_prefix``              first three octets of every ENI's MAC
+    ``ipv6_pool``               where the provider takes VPCs' IPv6 blocks from
     """
 
     name: str
@@ -136,6 +138,7 @@ class Profile:
     ccn_windows_s: tuple[int, ...] = (60, 300, 600)
     ccn_by_attachment: bool = False
     mac_prefix: str = "02:00:00"
+    ipv6_pool: str = "2001:db8::/32"
 
     def code(self, reason: str) -> str:
         """The provider's error code for a refusal of ours; KeyError for a reason that no provider file lists."""

@@ -10,6 +10,9 @@ Sources are in ``reference/alibaba.md``; where its documents part, the reading t
   created and leaves it out.
 - Rules of security groups: 200 of one group in older documents, 1,000 over all groups of an ENI today, both directions.
   Taken: both, the 200 for each direction.
+- IPv6 blocks of VPCs, which the provider chooses, may be given here; a vSwitch's is a number from 0 to 255, or a
+  block.
+- IPv6 addresses of an ENI: they depend on the instance type. Taken: 10.
 - Prefix lists: 100 of them with 200 entries each, and no codes in the documents that were read.
 - Codes that no document names (unknown flow log, quota, ...) are built by the rule of the VPC API's families
   ``ResourceNotFound.<X>``, ``IllegalParam.<X>``, ``QuotaExceeded.<X>``, ``OperationDenied.<Why>``.
@@ -18,7 +21,7 @@ Sources are in ``reference/alibaba.md``; where its documents part, the reading t
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from emulator.cloud.profile import Profile
 from emulator.cloud.services import Services
@@ -47,7 +50,7 @@ _REFUSED_NETWORKS = ("100.64.0.0/10", "224.0.0.0/4", "127.0.0.0/8", "169.254.0.0
 _SERVICES = ("100.100.2.128/28", "100.100.2.112/28", "100.100.100.200/32")
 """DNS, DNS, metadata: an ACL's first rules, both ways, which nobody can remove."""
 
-_UNRECORDED = (Unrecorded(network=IPv4Network("224.0.0.0/4")),)
+_UNRECORDED = (Unrecorded(network=IPv4Network("224.0.0.0/4")), Unrecorded(network=IPv6Network("ff00::/8")))
 """Multicast; of DNS, metadata and DHCP no document says that they are left out, and a sample has a DNS query
 (alibaba.md §1.5)."""
 
@@ -96,16 +99,23 @@ _CODES = {
     "page.range": "InvalidParameter",
     "cidr.malformed": "InvalidCidrBlock.Malformed",
     "cidr.host_bits": "InvalidCidrBlock.Malformed",
-    "cidr.ipv6": "OperationUnsupported.Ipv6",
+    "cidr.ipv6": "InvalidCidrBlock.Malformed",
+    "cidr.ipv6_malformed": "InvalidIpv6CidrBlock.Malformed",
     "vpc.missing": "InvalidVpcId.NotFound",
     "vpc.prefix": "InvalidCidrBlock.Malformed",
     "vpc.range": "InvalidCidrBlock.Malformed",
+    "vpc.ipv6_range": "InvalidIpv6CidrBlock.Malformed",
+    "vpc.ipv6_taken": "InvalidIpv6CidrBlock.Overlapped",
+    "vpc.ipv6_missing": "OperationDenied.Ipv6Disabled",
     "vpc.quota": "QuotaExceeded.Vpc",
     "vpc.in_use": "DependencyViolation",
     "subnet.missing": "InvalidVSwitchId.NotFound",
     "subnet.prefix": "InvalidCidrBlock.Malformed",
     "subnet.range": "InvalidCidrBlock.NotInVpc",
     "subnet.overlap": "InvalidCidrBlock.Overlapped",
+    "subnet.ipv6_range": "InvalidIpv6CidrBlock.Malformed",
+    "subnet.ipv6_missing": "OperationDenied.Ipv6Disabled",
+    "ipv6.present": "OperationDenied.Ipv6Enabled",
     "subnet.quota": "QuotaExceeded.VSwitch",
     "subnet.in_use": "DependencyViolation",
     "subnet.full": "InvalidVSwitchId.IpNotEnough",
@@ -113,11 +123,13 @@ _CODES = {
     "address.outside": "InvalidPrivateIpAddress.Malformed",
     "address.reserved": "InvalidPrivateIpAddress.Malformed",
     "address.taken": "InvalidPrivateIpAddress.Duplicated",
+    "address.count": "InvalidParameter",
     "cvm.missing": "InvalidInstanceId.NotFound",
     "cvm.count": "InvalidParameter",
     "cvm.instance_type": "InvalidInstanceType.ValueNotSupported",
     "eni.missing": "InvalidEniId.NotFound",
     "eni.quota": "QuotaExceeded.Eni",
+    "eni.ipv6_quota": "QuotaExceeded.Ipv6Address",
     "eni.attached": "InvalidOperation.InvalidEniState",
     "eni.detached": "InvalidOperation.InvalidEniState",
     "eni.primary": "InvalidOperation.DetachPrimaryEniNotAllowed",
@@ -163,6 +175,7 @@ _CODES = {
     "template.entries": "InvalidParameter.EntryLimitExceed",
     "template.entry": "InvalidCidr.Malformed",
     "template.entry_missing": "InvalidParameter.EntryNotExist",
+    "template.family": "InvalidParameter.AddressFamily",
     "template.duplicate": "InvalidParameter.EntryDuplicate",
     "template.empty": "MissingParameter.Entry",
     "template.member": "InvalidParameter.Entry",
@@ -320,6 +333,7 @@ ALIBABA = Profile(
         "vpcs": 20,
         "subnets": 150,
         "enis": 1000,
+        "ipv6_addresses": 10,
         "groups": 100,
         "acls": 20,
         "group_rules": 200,
@@ -395,6 +409,7 @@ ALIBABA = Profile(
     tag_value_length=128,
     tag_key_prefixes_refused=("aliyun", "acs:", "http://", "https://"),
     mac_prefix="00:16:3e",
+    ipv6_pool="2408:4000::/22",
 )
 
 ALIBABA_2019 = replace(

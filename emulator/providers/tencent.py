@@ -9,6 +9,10 @@ Sources are in ``reference/tencent.md``; where its documents part, the reading t
 - Members of one group: the VPC documents say that they do not talk without a rule, an old CVM FAQ that they do.
   Taken: they do not.
 - Rules over all groups of an ENI: no number is published. Taken: as many as a VPC has rule numbers.
+- IPv6 blocks of VPCs and subnets, which the provider chooses, may be given here. CreateVpc knows none,
+  AssignIpv6CidrBlock gives one later: both ways work.
+- IPv6 addresses of an ENI: they depend on the instance type. Taken: 10, as many as CreateNetworkInterface takes of
+  IPv4.
 - Flow logs per region: no number is published. Taken: 10, as at Alibaba.
 """
 
@@ -82,16 +86,23 @@ _CODES = {
     "page.range": "InvalidParameterValue.Range",
     "cidr.malformed": "InvalidParameterValue.Malformed",
     "cidr.host_bits": "InvalidParameterValue.Malformed",
-    "cidr.ipv6": "UnsupportedOperation",
+    "cidr.ipv6": "InvalidParameterValue.Malformed",
+    "cidr.ipv6_malformed": "InvalidParameterValue.Malformed",
     "vpc.missing": "InvalidVpcId.NotFound",
     "vpc.prefix": "InvalidParameterValue.Range",
     "vpc.range": "InvalidParameterValue.Range",
+    "vpc.ipv6_range": "InvalidParameterValue.Range",
+    "vpc.ipv6_taken": "InvalidParameterValue.SubnetConflict",
+    "vpc.ipv6_missing": "UnsupportedOperation",
     "vpc.quota": "LimitExceeded",
     "vpc.in_use": "ResourceInUse",
     "subnet.missing": "ResourceNotFound",
     "subnet.prefix": "InvalidParameterValue.Range",
     "subnet.range": "InvalidParameterValue.SubnetRange",
     "subnet.overlap": "InvalidParameterValue.SubnetConflict",
+    "subnet.ipv6_range": "InvalidParameterValue.SubnetRange",
+    "subnet.ipv6_missing": "UnsupportedOperation",
+    "ipv6.present": "LimitExceeded.CidrBlock",
     "subnet.quota": "LimitExceeded",
     "subnet.in_use": "ResourceInUse",
     "subnet.full": "ResourceInsufficient",
@@ -99,11 +110,13 @@ _CODES = {
     "address.outside": "InvalidParameterValue.Range",
     "address.reserved": "InvalidParameterValue.Reserved",
     "address.taken": "ResourceInUse.Address",
+    "address.count": "InvalidParameterValue",
     "cvm.missing": "InvalidInstanceId.NotFound",
     "cvm.count": "InvalidParameterValue",
     "cvm.instance_type": "InvalidParameterValue",
     "eni.missing": "InvalidNetworkInterfaceId.NotFound",
     "eni.quota": "LimitExceeded",
+    "eni.ipv6_quota": "LimitExceeded.Address",
     "eni.attached": "UnsupportedOperation.AttachmentAlreadyExists",
     "eni.detached": "UnsupportedOperation.AttachmentNotFound",
     "eni.primary": "UnsupportedOperation.InvalidState",
@@ -149,6 +162,7 @@ _CODES = {
     "template.entries": "LimitExceeded",
     "template.entry": "InvalidParameterValue.Malformed",
     "template.entry_missing": "InvalidParameterValue",
+    "template.family": "InvalidParameterValue",
     "template.duplicate": "InvalidParameterValue.Duplicate",
     "template.empty": "InvalidParameterValue.Empty",
     "template.member": "InvalidParameterValue",
@@ -289,6 +303,7 @@ TENCENT = Profile(
         "vpcs": 20,
         "subnets": 100,
         "enis": 1000,
+        "ipv6_addresses": 10,
         "groups": 50,
         "acls": 50,
         "group_rules": 100,
@@ -355,6 +370,7 @@ TENCENT = Profile(
     peer_routes_inside=True,
     tag_key_prefixes_refused=("qcs:",),
     mac_prefix="20:90:6f",
+    ipv6_pool="2402:4e00::/32",
 )
 
 TENCENT_2020 = replace(

@@ -1,4 +1,4 @@
-"""The books without a kernel: what was counted twice by itself balances, and one count that is off is found and named."""
+"""The books without a kernel: what was counted twice by itself balances; one count that is off is found and named."""
 
 from __future__ import annotations
 
@@ -148,6 +148,7 @@ def test_law_one_count_that_is_off_is_found_in_its_window_and_stays(
     for packets in windows:
         vpc.send(*packets)
         vpc.cut()
+    vpc.cut()
     vpc.send(Sent(A, B), Sent(B, A))
     window = vpc.cut(eni, by)
     assert vpc.found

@@ -28,7 +28,7 @@ def reasons_in_cloud() -> set[str]:
     for file in Path(emulator.cloud.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found |= set(re.findall(r"\A[a-z]+(?:_[a-z]+)*\.[a-z]+(?:_[a-z]+)*[0-9]?\Z", node.value))
+                found |= set(re.findall(r"\A[a-z0-9]+(?:_[a-z]+)*\.[a-z0-9]+(?:_[a-z]+)*\Z", node.value))
     return found
 
 
