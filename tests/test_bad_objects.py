@@ -148,7 +148,19 @@ def test_a_record_of_another_lab_is_not_explained(pairs: dict[str, Any], profile
 SENSIBLE = {"direction": "ingress", "cidr": "10.17.0.0/24", "names": 1, "entries": ["10.1.0.0/16"], "rule": "none"}
 """What is given for the other required parameters of a method; "x" where nothing is listed."""
 
-NOT_ASKED = {"close", "delete", "terminate", "popen", "run", "call", "socket", "capture", "topic_id", "count_read"}
+NOT_ASKED = {
+    "close",
+    "delete",
+    "terminate",
+    "popen",
+    "run",
+    "call",
+    "socket",
+    "capture",
+    "topic_id",
+    "count_read",
+    "scan",
+}
 """Ends of what the others need, what runs programs as ``subprocess`` does, what parts of the log service ask."""
 
 

@@ -169,13 +169,14 @@ class Collector:
         for fabric, enis in self._by_fabric(eni_ids).items():
             indexes = [self._watches[eni_id].index for eni_id in enis]
             self._note_drops(fabric)
+            malformed = fabric.accounts.malformed()  # before the cut, behind which a failure would lose the harvest
             harvests = fabric.accounts.close(indexes) if close else fabric.accounts.cut(indexes)
             ledgers = {eni_id: self._watches[eni_id].ledger for eni_id in enis}
             entries = {
                 eni_id: (harvests[self._watches[eni_id].index], (ledger.start, ledger.end))
                 for eni_id, ledger in ledgers.items()
             }
-            self._books(fabric).cut(entries, self._drops.get(fabric.vpc.id, 0), fabric.accounts.malformed())
+            self._books(fabric).cut(entries, self._drops.get(fabric.vpc.id, 0), malformed)
             for eni_id in enis:
                 watch = self._watches[eni_id]
                 harvest = harvests[watch.index]
