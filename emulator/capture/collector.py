@@ -169,7 +169,7 @@ class Collector:
         for fabric, enis in self._by_fabric(eni_ids).items():
             indexes = [self._watches[eni_id].index for eni_id in enis]
             self._note_drops(fabric)
-            malformed = fabric.accounts.malformed()  # before the cut, behind which a failure would lose the harvest
+            malformed = fabric.accounts.malformed()  # before the tables: what was read must not be lost to a failure
             harvests = fabric.accounts.close(indexes) if close else fabric.accounts.cut(indexes)
             ledgers = {eni_id: self._watches[eni_id].ledger for eni_id in enis}
             entries = {
