@@ -50,7 +50,7 @@ def asked(
     newest_first: bool = False,
 ) -> Asked:
     """A search of ``topic`` as its user asks for it; refused where a value makes no sense."""
-    low, high = _seconds(topic, "start", start), _seconds(topic, "end", end)
+    low, high = seconds(topic, "start", start), seconds(topic, "end", end)
     if low is not None and high is not None and start >= end:  # type: ignore[operator]
         message = f"start {start} is not before end {end} (which is excluded)"
         raise refuse(InvalidValue, topic.profile, "time.range", message, object=topic.id, value=(start, end))
@@ -78,9 +78,7 @@ def search(topic: Topic, wanted: Asked) -> Records:
     complete = last is None or rows.num_rows <= last
     rows = rows.slice(wanted.offset, wanted.limit)
     computed = isinstance(plan, SqlPlan)
-    found = computed_records(rows, complete) if computed else found_records(rows, scan.shapes, complete)
-    topic.count_read(found.arrow().nbytes)
-    return found
+    return computed_records(rows, complete) if computed else found_records(rows, scan.shapes, complete)
 
 
 def _question(topic: Topic, wanted: Asked, scan: Scan, most: int | None) -> Question:
@@ -111,7 +109,7 @@ def _text(topic: Topic, query: object) -> QueryText:
     return text
 
 
-def _seconds(topic: Topic, name: str, value: float | None) -> int | None:
+def seconds(topic: Topic, name: str, value: float | None) -> int | None:
     """A bound of a time range in whole seconds: rows have whole ones, and are before t if before ceil(t)."""
     if value is None:
         return None
