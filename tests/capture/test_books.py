@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from emulator.fabric.accounts import Flows, Harvest
 from emulator.fabric.meters import NONE, Count, Meter
 from emulator.fabric.tables import FLOW
 
+BLOCK = IPv4Network("10.16.0.0/16")
 A, B, NOBODY = (IPv4Address(f"10.16.0.{last}") for last in (22, 40, 99))
 PASS, REJECT_OUT, REJECT_IN = "passes", "rejected where it leaves", "rejected where it arrives"
 WINDOW_S = 300
@@ -61,7 +62,7 @@ class Vpc:
     """A and B under a flow log each."""
 
     def __init__(self) -> None:
-        self.books = VpcBooks()
+        self.books = VpcBooks(BLOCK)
         self.enis = {"a": Eni(A), "b": Eni(B)}
         meters = [(name, (eni.address,), eni.meter, eni.meter) for name, eni in self.enis.items()]
         self.books.open(meters, 0, fresh=True)
@@ -190,7 +191,7 @@ def test_what_is_lost_in_a_full_connection_table_is_no_error() -> None:
 
 def test_while_packets_pass_as_many_as_fit_into_the_backlog_may_differ() -> None:
     for missing, wrong in ((UNDER_WAY, False), (UNDER_WAY + 1, True)):
-        books = VpcBooks()
+        books = VpcBooks(BLOCK)
         books.open([("a", (A,), Meter(), Meter())], 0, fresh=True)
         before, after = Meter(Count(missing, 60 * missing)), Meter(Count(missing + 1, 60 * missing + 60))
         empty: Flows = np.empty(0, FLOW)
