@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 import operator
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from emulator.errors import InvalidValue, QueryError
-from emulator.logs.plan import Question
+from emulator.logs.plan import Question, bar_of
 from emulator.logs.query import QueryText
 from emulator.logs.records import Records, computed_records, found_records
 from emulator.logs.refusal import refuse
 
 if TYPE_CHECKING:
+    from emulator.logs.limits import QueryLimits
+    from emulator.logs.scan import Scan
     from emulator.logs.topic import Topic
 
 QUERY_CHARACTERS = 1 << 16
@@ -57,37 +61,56 @@ def asked(
     return Asked(_text(topic, query), language or topic.profile.language, low, high, most, first, newest_first)
 
 
-def search(topic: Topic, wanted: Asked) -> Records:
-    """The answer to ``wanted``."""
-    from emulator.logs.analysis import SqlPlan, understood
-
-    ages, scan = topic.searchable(), topic.scan(wanted.low, wanted.high)
-    # One more than wanted, to see whether the limit cuts.
+def search(topic: Topic, wanted: Asked, limits: QueryLimits | None = None) -> Records:
+    """The answer to ``wanted``; with ``limits`` from a worker, as for a query of a stranger."""
+    computed = bar_of(wanted.text, wanted.language) is not None
+    if computed and (wanted.offset or wanted.newest_first):
+        message = "SQL orders and pages by itself: order by, limit"
+        raise refuse(InvalidValue, topic.profile, "limit.range", message, object=topic.id)
+    scan = topic.scan(wanted.low, wanted.high)
     last = None if wanted.limit is None else wanted.offset + wanted.limit
+    if limits is not None:
+        last = min(last or limits.rows, limits.rows)
     question = Question(
         text=wanted.text,
         language=wanted.language,
-        ages=ages,
+        ages=topic.searchable(),
         schema=scan.schema,
         now_s=topic.now(),
         low=wanted.low,
         high=wanted.high,
+        # One more than wanted, to see whether the limit cuts.
         most=None if last is None else last + 1,
         newest_first=wanted.newest_first,
     )
-    plan = understood(question)
-    if isinstance(plan, SqlPlan) and (wanted.offset or wanted.newest_first):
-        message = "SQL orders and pages by itself: order by, limit"
-        raise refuse(InvalidValue, topic.profile, "limit.range", message, object=topic.id)
-    if plan.lookback_s and wanted.low is not None:
-        scan = topic.scan(wanted.low - plan.lookback_s, wanted.high)
-    rows = plan.answer(scan)
+    rows = _answer(topic, question, scan) if limits is None else _answer_of_worker(topic, question, scan, limits)
     complete = last is None or rows.num_rows <= last
-    rows = rows.slice(wanted.offset, wanted.limit)
-    computed = isinstance(plan, SqlPlan)
+    rows = rows.slice(wanted.offset, None if last is None else max(0, last - wanted.offset))
     found = computed_records(rows, complete) if computed else found_records(rows, scan.shapes, complete)
     topic.count_read(found.arrow().nbytes)
     return found
+
+
+def _answer(topic: Topic, question: Question, scan: Scan) -> pa.Table:
+    from emulator.logs.analysis import understood
+
+    plan = understood(question)
+    return plan.answer(_with_older(topic, question, scan, plan.lookback_s))
+
+
+def _answer_of_worker(topic: Topic, question: Question, scan: Scan, limits: QueryLimits) -> pa.Table:
+    rows, lookback_s = topic.workers.ask(question, scan, limits)
+    if rows is None:
+        older = replace(question, lookback_s=lookback_s)
+        rows, _ = topic.workers.ask(older, _with_older(topic, question, scan, lookback_s), limits)
+    return rows
+
+
+def _with_older(topic: Topic, question: Question, scan: Scan, lookback_s: int) -> Scan:
+    """The scan, from so many seconds earlier on."""
+    if not lookback_s or question.low is None:
+        return scan
+    return topic.scan(question.low - lookback_s, question.high)
 
 
 def _text(topic: Topic, query: object) -> QueryText:

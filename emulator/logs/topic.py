@@ -32,7 +32,9 @@ from emulator.logs.search import asked, search
 from emulator.logs.store import FOREVER, Batch, StoredTopic, Usage, expired_before
 
 if TYPE_CHECKING:
+    from emulator.logs.limits import QueryLimits
     from emulator.logs.service import LogService
+    from emulator.logs.workers import Workers
 
 
 class Topic:
@@ -170,6 +172,7 @@ class Topic:
         *,
         offset: int = 0,
         newest_first: bool = False,
+        limits: QueryLimits | None = None,
     ) -> Records:
         """The records that ``query`` finds, oldest first, or newest.
 
@@ -177,13 +180,20 @@ class Topic:
         is ``lucene``, ``cql`` or ``sls``, by default the profile's. Behind a ``|`` follows SQL. ``limit`` and
         ``offset`` page through what is found; ``.complete`` of the answer is False where the limit cut it.
 
+        With ``limits`` the query is taken for a stranger's: a locked-down process answers it, within them.
+
         :raises QueryError: the query was not understood, or cannot be answered, with line and column
         """
-        return search(self, asked(self, query, start, end, limit, language, offset, newest_first))
+        return search(self, asked(self, query, start, end, limit, language, offset, newest_first), limits)
 
     def now(self) -> float:
         """Lab time in unix seconds."""
         return self._service.now()
+
+    @property
+    def workers(self) -> Workers:
+        """The processes that answer strangers' queries."""
+        return self._service.workers
 
     def searchable(self) -> list[Age]:
         """The indexes that a search is answered by, each for the batches that were written under it."""
