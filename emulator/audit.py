@@ -22,7 +22,8 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class EniAudit:
-    """One ENI since its flow log began, in packets: ``taken`` from the CVM by its link, ``handed`` to it, ARP apart."""
+    """One ENI since its flow log began, in packets: ``taken`` from the CVM by its link, ``handed`` to it, ARP and
+    IPv6's neighbour ``discovery`` apart."""
 
     eni_id: str
     name: str | None
@@ -41,6 +42,7 @@ class EniAudit:
     skipped_in: int
     excluded_in: int
     arp_in: int
+    discovery: int
     ok: bool
 
 
@@ -128,7 +130,7 @@ def _eni(books: EniBooks, name: str | None, *, ok: bool) -> EniAudit:
     return EniAudit(
         books.eni_id,
         name,
-        (meter.taken - meter.arp_in).packets,
+        (meter.taken - meter.arp_in - meter.discovery).packets,
         books.accepted_out.packets,
         books.rejected_out.packets,
         (books.skipped - books.skipped_in).packets,
@@ -143,6 +145,7 @@ def _eni(books: EniBooks, name: str | None, *, ok: bool) -> EniAudit:
         books.skipped_in.packets,
         books.excluded_in.packets,
         meter.arp_out.packets,
+        meter.discovery.packets,
         ok,
     )
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import ip_address
 from typing import Any, Literal
 
 from emulator.cloud.account import Cloud
-from emulator.cloud.model import PORTS_PROTOCOLS, Direction, Eni, Rule
+from emulator.cloud.model import EXTENSION_HEADERS, PORTS_PROTOCOLS, Direction, Eni, Rule
 from emulator.cloud.numbers import RuleOrigin, Stage
 from emulator.cloud.verdict import Judgement, Packet, judge, matches
 from emulator.errors import InvalidValue
@@ -97,6 +97,8 @@ def explain(
     them, None where that is gone.
     """
     eni_id, direction, number = str(meta["eni_id"]), meta["direction"], meta["rule"]
+    if number is None and status == "OK":
+        return Explanation(action, direction, eni_id, None, None, None, None, False, _between_regions(meta, action))
     if number is None:
         why = {
             "NODATA": f"no packet passed {eni_id} in this window",
@@ -121,6 +123,14 @@ def explain(
     if packet is None or eni is None or eni.cvm_id is None:
         return found
     return _with_walk(cloud, found, eni, packet, origin, reply)
+
+
+def _between_regions(meta: Mapping[str, Any], action: str | None) -> str:
+    """Of a record of a CCN, where no rule decides."""
+    way = f"{meta['eni_id']} from {meta.get('src_region')} to {meta.get('dst_region')}"
+    if action == "REJECT":
+        return f"REJECT of what was over the bandwidth of {way}"
+    return f"it passed {way}; no rule of yours decides there"
 
 
 def explain_packet(cloud: Cloud, packet: Packet, vpc_id: str | None = None) -> Explanation:
@@ -160,16 +170,20 @@ def packet_of(thing: Any) -> Packet | None:
     """A :class:`Packet` as it is, a scapy packet's IP layer, or None for what is neither."""
     if isinstance(thing, Packet):
         return thing
-    if not hasattr(thing, "haslayer") or not thing.haslayer("IP"):
+    layers = iter(thing.iterpayloads() if hasattr(thing, "iterpayloads") else ())
+    ip = next((layer for layer in layers if layer.name in ("IP", "IPv6")), None)
+    if ip is None:
         return None
-    ip = thing["IP"]
-    ports = ip.proto in PORTS_PROTOCOLS and hasattr(ip.payload, "dport")
+    protocol, upper = int(ip.proto if ip.name == "IP" else ip.nh), ip.payload
+    while ip.name == "IPv6" and protocol in EXTENSION_HEADERS and hasattr(upper, "nh"):
+        protocol, upper = int(upper.nh), upper.payload
+    ports = protocol in PORTS_PROTOCOLS and hasattr(upper, "dport")
     return Packet(
-        IPv4Address(ip.src),
-        IPv4Address(ip.dst),
-        int(ip.proto),
-        int(ip.payload.sport) if ports else 0,
-        int(ip.payload.dport) if ports else 0,
+        ip_address(ip.src),
+        ip_address(ip.dst),
+        protocol,
+        int(upper.sport) if ports else 0,
+        int(upper.dport) if ports else 0,
     )
 
 
@@ -178,13 +192,13 @@ def packet_in(record: Mapping[str, Any]) -> Packet | None:
     try:
         ports = int(record["protocol"]) in PORTS_PROTOCOLS
         return Packet(
-            IPv4Address(record["srcaddr"]),
-            IPv4Address(record["dstaddr"]),
+            ip_address(record["srcaddr"]),
+            ip_address(record["dstaddr"]),
             int(record["protocol"]),
             int(record["srcport"]) if ports else 0,
             int(record["dstport"]) if ports else 0,
         )
-    except (KeyError, TypeError, ValueError, AddressValueError):
+    except (KeyError, TypeError, ValueError):
         return None
 
 
@@ -208,7 +222,8 @@ def _walk(cloud: Cloud, found: Explanation, eni: Eni, packet: Packet, decided: R
     way = _WAYS[str(found.direction)]
     subnet = cloud.subnets[eni.subnet_id]
     stages: list[Stage] = ["security group"]
-    if subnet.acl_id is not None and (packet.dst if way == "egress" else packet.src) not in subnet.cidr:
+    far = packet.dst if way == "egress" else packet.src
+    if subnet.acl_id is not None and not subnet.holds(far):
         stages.insert(1 if way == "egress" else 0, "network ACL")
     for stage in stages:
         known = reply and stage == "security group"

@@ -19,7 +19,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -88,6 +88,7 @@ class Lab:
             from emulator.fabric.client import keeper
             from emulator.fabric.fabric import Fabric
             from emulator.logs.service import LogService
+            from emulator.services.desk import Desk
 
         self._tag = f"lab-{os.getpid()}-{next(_numbers)}-{time.time_ns():x}"
         self._lock = threading.RLock()
@@ -104,6 +105,8 @@ class Lab:
             self._collector = Collector(self.cloud, self.fabric, spool, self._tag, folder)
             self.fabric.admitted = lambda eni_ids: self._collector.follow(self.clock.now, eni_ids)
             self.fabric.withdrawn = self._collector.forget
+            self._desk = Desk(self.cloud, lambda: self.clock.now, self.fabric.open_doors)
+            self.fabric.vacated = self._desk.leave
             with self._lock:  # a running clock's thread waits until there is a lab
                 self.clock = Clock(
                     start_s, speed=speed, settle=self._settle, next_event=self._collector.next_event, lock=self._lock
@@ -161,6 +164,7 @@ class Lab:
                 with self._lock:
                     self.ears.close_all()
                     self._collector.close()
+                    self._desk.close()
                     self.fabric.close()
             finally:
                 self.logs.close()
@@ -179,11 +183,19 @@ class Lab:
     # what a user asks for ----------------------------------------------------------------------------
 
     def create_vpc(
-        self, cidr: str | IPv4Network, *, name: str | None = None, region: str | None = None
+        self,
+        cidr: str | IPv4Network,
+        *,
+        name: str | None = None,
+        region: str | None = None,
+        ipv6_cidr: bool | str | IPv6Network | None = None,
     ) -> resources.Vpc:
-        """A VPC with its default security group and an empty routed network."""
+        """A VPC with its default security group and an empty routed network.
+
+        ``ipv6_cidr``: a /56, or True for the next of the provider's; left out, the VPC carries IPv4 alone.
+        """
         vpc = self._change(
-            lambda cloud: cloud.create_vpc(cidr, name=name, region=region),
+            lambda cloud: cloud.create_vpc(cidr, name=name, region=region, ipv6_cidr=ipv6_cidr),
             then=self.fabric.add_vpc,
             undo=lambda made: self.fabric.remove_vpc(made.id),
         )
@@ -352,13 +364,14 @@ class Lab:
         names: Sequence[str | None],
         *,
         private_ip: str | IPv4Address | None = None,
+        ipv6: bool | str | IPv6Address | None = None,
         groups: Sequence[str] | None,
         instance_type: str | None,
     ) -> list[resources.Cvm]:
         def apply(cloud: Cloud) -> list[tuple[model.Cvm, model.Eni]]:
             return [
                 cloud.create_cvm(
-                    subnet_id, name=name, private_ip=private_ip, groups=groups, instance_type=instance_type
+                    subnet_id, name=name, private_ip=private_ip, ipv6=ipv6, groups=groups, instance_type=instance_type
                 )
                 for name in names
             ]
@@ -417,7 +430,9 @@ class Lab:
         if report and found.index is None:
             from emulator.capture.forms import index_keys
 
-            found.enable_index(index_keys(self.profile.record_form), report=True)
+            of_ccn = log.resource_type == "ccn"
+            form = self.profile.ccn_form if of_ccn else self.profile.record_form
+            found.enable_index(index_keys(form), report=True)
         return resources.FlowLog(self, log.id)
 
     def _topic(self, resource_id: str, topic: Topic | str) -> Topic:

@@ -47,6 +47,7 @@ BOUND_S = 20.0
 """What a test waits for at most; only a failure waits that long."""
 
 ETH_P_IP = 0x0800
+CANARY = b"vpclab canary"
 HEAD = 20
 """Bytes of an IP header without options."""
 
@@ -238,21 +239,39 @@ class Wire:
 
     @contextmanager
     def listening(self, cvm: Cvm, protocol: int) -> Iterator[Callable[[], list[bytes]]]:
-        """Every IP packet of a protocol that reaches a CVM; what is yielded returns those so far, each once."""
-        with closing(cvm.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP))) as ear:
+        """Every IP packet of a protocol that reaches a CVM; what is yielded returns those so far, each once.
+
+        That none came is told between two canaries, which the CVM sends to itself and which are heard as well.
+        """
+        with (
+            closing(cvm.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP))) as ear,
+            closing(cvm.socket(socket.AF_INET, socket.SOCK_DGRAM)) as canary,
+        ):
             ear.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
 
             def heard() -> list[bytes]:
                 self.drain()
-                packets = []
+                sing()
+                packets, canaries = [], 0
                 while True:
                     try:
                         packet, sender = ear.recvfrom(65_536, socket.MSG_DONTWAIT)
                     except BlockingIOError:
-                        return packets
-                    if sender[2] != socket.PACKET_OUTGOING and packet[9] == protocol:
+                        break
+                    if sender[2] == socket.PACKET_OUTGOING:
+                        continue
+                    if packet.endswith(CANARY):  # or an error about it
+                        canaries += packet[9] == socket.IPPROTO_UDP
+                    elif packet[9] == protocol:
                         packets.append(packet)
+                assert canaries == 2, "what reached the CVM was not heard"
+                sing()
+                return packets
 
+            def sing() -> None:
+                canary.sendto(CANARY, ("127.0.0.1", 9))
+
+            sing()
             yield heard
 
     # counting ------------------------------------------------------------------------------------------

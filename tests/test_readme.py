@@ -53,7 +53,7 @@ def kernel(request: pytest.FixtureRequest) -> None:
 
 
 def test_every_snippet_is_found() -> None:
-    assert README.read_text().count("```python") == len(snippets()) == 5
+    assert README.read_text().count("```python") == len(snippets()) == 6
 
 
 @pytest.mark.kernel

@@ -17,25 +17,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
 import numpy as np
 
+from emulator.capture import tuples
 from emulator.capture.exclusion import excluded
+from emulator.cloud.model import Address
 from emulator.cloud.unrecorded import Unrecorded
 from emulator.fabric import marks
 from emulator.fabric.accounts import Flows, Harvest
 from emulator.fabric.meters import NONE, ZERO, Count, Meter
-from emulator.fabric.tables import FLOW
 
 UNDER_WAY = 1000
 """Packets that may be under way while traffic goes on (net.core.netdev_max_backlog, Linux' default)."""
 
+_MOST_OF_A_PIECE = 40 + 8 + 8
+"""Bytes more for a further piece of an IPv6 datagram: two pieces have a fragment header, where the whole had none."""
+
 Window = tuple[int, int]
 """Start and end in lab time."""
-
-_KEY = ("protocol", "saddr", "daddr", "sport", "dport")
-_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 0xFF51AFD7ED558CCD)
 
 
 @dataclass
@@ -46,7 +46,7 @@ class EniBooks:
     """
 
     eni_id: str
-    addresses: tuple[IPv4Address, ...]
+    addresses: tuple[Address, ...]
     opened: tuple[Meter, Meter] = (ZERO, ZERO)
     last: tuple[Meter, Meter] = (ZERO, ZERO)
     accepted_out: Count = NONE
@@ -58,6 +58,7 @@ class EniBooks:
     forged: Count = NONE
     joined: Count = NONE  # fragments that became a datagram
     pieces_in: int = 0
+    fragments6: int = 0  # of IPv6, in the whole VPC: they are counted as the datagrams that they become
     skipped: Count = NONE
     skipped_accept: Count = NONE
     skipped_reject: Count = NONE
@@ -98,26 +99,26 @@ class EniBooks:
     @property
     def padding(self) -> int:
         """Bytes that frames from the CVM had behind their packets."""
-        taken = self.meter.taken - self.meter.arp_in
+        taken = self.meter.taken - self.meter.arp_in - self.meter.discovery
         same = taken.packets == self.counted_out.packets
         return max(0, taken.bytes - self.counted_out.bytes) if same else 0
 
     def enter(self, harvest: Harvest, unrecorded: Sequence[Unrecorded] = ()) -> None:
         """Add what a cut gave."""
-        flows = harvest.on_the_wire
-        aside = excluded(flows, unrecorded)
-        accept, reject = _verdicts(flows[aside])
-        self.excluded_out += accept[0] + reject[0]
-        self.excluded_in += accept[1]
-        accept, reject = _verdicts(flows[~aside])
-        self.accepted_out += accept[0]
-        self.accepted_in += accept[1]
-        self.rejected_out += reject[0]
-        self.rejected_in += reject[1]
-        joined = flows[(flows["mark"] & marks.FRAGMENTED) != 0]
-        accept_joined, reject_joined = _verdicts(joined)
-        self.joined += accept_joined[0] + reject_joined[0]
-        self.pieces_in += accept_joined[1].packets
+        for flows in (harvest.on_the_wire, harvest.flows6):
+            aside = excluded(flows, unrecorded)
+            accept, reject = _verdicts(flows[aside])
+            self.excluded_out += accept[0] + reject[0]
+            self.excluded_in += accept[1]
+            accept, reject = _verdicts(flows[~aside])
+            self.accepted_out += accept[0]
+            self.accepted_in += accept[1]
+            self.rejected_out += reject[0]
+            self.rejected_in += reject[1]
+            joined = flows[(flows["mark"] & marks.FRAGMENTED) != 0]
+            accept_joined, reject_joined = _verdicts(joined)
+            self.joined += accept_joined[0] + reject_joined[0]
+            self.pieces_in += accept_joined[1].packets
         self.forged += harvest.forged
         self.skipped += Count(harvest.skipped, harvest.skipped_bytes)
         self.skipped_accept += harvest.skipped_accept
@@ -142,9 +143,9 @@ class EniBooks:
         """
         meter, found = self.meter, []
         slack = UNDER_WAY if self.busy else 0
-        taken = meter.taken - meter.arp_in
+        taken = meter.taken - meter.arp_in - meter.discovery
         gap = taken - self.counted_out
-        most, least = meter.unheard + dropped + malformed, -meter.uncounted.packets
+        most, least = meter.unheard + dropped + malformed + meter.fragments6.packets, -meter.uncounted.packets
         wrong = not least - slack <= gap.packets <= most + slack
         if not slack and not least and gap.packets == 0:
             wrong |= gap.bytes < 0
@@ -156,9 +157,9 @@ class EniBooks:
             )
         handed = meter.handed - meter.arp_out
         gap = handed - self.counted_in
-        odd = self.pieces_in + slack
+        odd = self.pieces_in + slack + self.fragments6
         wrong = not -odd - meter.undelivered - dropped <= gap.packets <= odd
-        if not meter.undelivered and not dropped:
+        if not meter.undelivered and not dropped and not self.fragments6:
             wrong |= abs(gap.bytes - 20 * gap.packets) > slack * 1500
         if wrong:
             found.append(
@@ -181,15 +182,15 @@ class VpcBooks:
     flows: int = 0
     _malformed: int | None = None  # before that
     _pieces: list[Flows] = field(default_factory=list)
-    _addresses: set[int] = field(default_factory=set)  # of ENIs counted since the last complete cut
-    _partly: set[int] = field(default_factory=set)  # and of those that were not counted for all of that time
+    _addresses: set[Address] = field(default_factory=set)  # of ENIs counted since the last complete cut
+    _partly: set[Address] = field(default_factory=set)  # and of those that were not counted for all of that time
     _moved: bool = False  # whether an ENI was plugged in or unplugged since then
     _nowhere: int = 0  # packets to nobody at the last complete cut
     _allowed: int = 0  # of packets to nobody, those that may have been meant for an ENI that came or went
     _differences: list[tuple[Window, np.void]] = field(default_factory=list)  # with their first window
 
     def open(
-        self, enis: Iterable[tuple[str, tuple[IPv4Address, ...], Meter, Meter]], malformed: int, *, fresh: bool
+        self, enis: Iterable[tuple[str, tuple[Address, ...], Meter, Meter]], malformed: int, *, fresh: bool
     ) -> None:
         """These ENIs are counted from here on, with their meters before and after; ``fresh``: they were not plugged in
         before. ``malformed`` is what the VPC has lost so until now."""
@@ -200,17 +201,17 @@ class VpcBooks:
             self._pieces, self._addresses, self._partly = [], set(), set()
         for eni_id, addresses, before, after in enis:
             self.enis[eni_id] = EniBooks(eni_id, addresses, (before, after), (before, after))
-            self._addresses.update(map(int, addresses))
+            self._addresses.update(addresses)
             if not first and not fresh:
-                self._partly.update(map(int, addresses))
+                self._partly.update(addresses)
         self._moved |= fresh
 
-    def readdress(self, eni_id: str, addresses: tuple[IPv4Address, ...]) -> None:
+    def readdress(self, eni_id: str, addresses: tuple[Address, ...]) -> None:
         """These are an ENI's addresses from here on; one that came was nobody's before."""
         books = self.enis[eni_id]
         if books.addresses != addresses:
             books.addresses, self._moved = addresses, True
-            self._addresses.update(map(int, addresses))
+            self._addresses.update(addresses)
 
     def forget(self, eni_id: str) -> None:
         """An ENI that was opened could not be plugged in."""
@@ -221,13 +222,14 @@ class VpcBooks:
         self.dropped, self.malformed = dropped, malformed - (self._malformed or 0)
         for eni_id, (harvest, window) in harvests.items():
             self.windows.add(window)
-            self.flows += len(harvest.flows)
-            self._pieces.append(harvest.flows)
+            self.flows += len(harvest.flows) + len(harvest.flows6)
+            self._pieces += [harvest.flows, harvest.flows6]
             if eni_id in self.enis:
                 self.enis[eni_id].enter(harvest, self.unrecorded)
         for eni_id, (_, window) in harvests.items():
             books = self.enis.get(eni_id)
             if books is not None:
+                books.fragments6 = sum(one.meter.fragments6.packets for one in self.all)
                 books.judge(window, dropped, self.malformed)
         if set(harvests) == set(self.enis) and self.enis:
             self._compare(max(window for _, window in harvests.values()))
@@ -241,7 +243,7 @@ class VpcBooks:
                 if unplugged:
                     self._moved = True
                 else:
-                    self._partly.update(map(int, books.addresses))
+                    self._partly.update(books.addresses)
 
     @property
     def all(self) -> list[EniBooks]:
@@ -263,21 +265,18 @@ class VpcBooks:
         nowhere = sum(books.meter.nowhere.packets for books in self.all)
         if self._moved:
             self._allowed += nowhere - self._nowhere
-        known = np.array(sorted(self._addresses - self._partly), "u4")
-        sent, got = [], []
-        for flows in self._pieces:
-            between = flows[np.isin(flows["saddr"], known) & np.isin(flows["daddr"], known)]
-            inward = (between["mark"] & marks.IN) != 0
-            sent.append(between[~inward & ((between["mark"] & marks.REJECT) == 0)])
-            got.append(between[inward])
-        ours, theirs = _joined(sent), _joined(got)
-        if self._differences or _sum(ours) != _sum(theirs):
-            before = {_tuple(flow): since for since, flow in self._differences}
-            carried = np.array([flow for _, flow in self._differences], FLOW)
-            found = _difference(ours, theirs, carried)
-            self._differences = [(before.get(_tuple(flow), window), flow) for flow in found]
+        known, differences = self._addresses - self._partly, []
+        for dtype in tuples.DTYPES:
+            pieces = [tuples.between(flows, known) for flows in self._pieces if flows.dtype == dtype and len(flows)]
+            ours, theirs = tuples.sent_and_got(pieces, dtype)
+            carried = [flow for _, flow in self._differences if flow.dtype == dtype]
+            if carried or tuples.checksum(ours) != tuples.checksum(theirs):
+                before = {tuples.key(flow): since for since, flow in self._differences}
+                found = tuples.difference(ours, theirs, np.array(carried, dtype))
+                differences += [(before.get(tuples.key(flow), window), flow) for flow in found]
+        self._differences = differences
         self._pieces, self._partly, self._moved, self._nowhere = [], set(), False, nowhere
-        self._addresses = {int(address) for books in self.enis.values() for address in books.addresses}
+        self._addresses = {address for books in self.enis.values() for address in books.addresses}
 
     def between(self) -> list[tuple[Window, str]]:
         """5-tuples that do not agree at their two ends, beyond what the path dropped."""
@@ -292,8 +291,8 @@ class VpcBooks:
         uneven = any(flow["packets"] == 0 for _, flow in self._differences)
         if lost <= may_lose and found <= skipped - skipped_in + slack and not uneven:
             return []
-        owners = {int(address): books.eni_id for books in self.all for address in books.addresses}
-        return [(since, _told(flow, owners)) for since, flow in self._differences]
+        owners = {address: books.eni_id for books in self.all for address in books.addresses}
+        return [(since, tuples.told(flow, owners)) for since, flow in self._differences]
 
 
 def _same_link(one: Meter, other: Meter) -> bool:
@@ -308,52 +307,3 @@ def _verdicts(flows: Flows) -> tuple[tuple[Count, Count], tuple[Count, Count]]:
         chosen = flows[kinds == kind]
         counts.append(Count(int(chosen["packets"].sum()), int(chosen["bytes"].sum())))
     return (counts[0], counts[1]), (counts[2], counts[3])
-
-
-def _joined(flows: Sequence[Flows]) -> Flows:
-    return np.concatenate(flows) if flows else np.empty(0, FLOW)
-
-
-def _hash(flows: Flows) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-    """A number for each 5-tuple."""
-    number = np.zeros(len(flows), np.uint64)
-    for name, factor in zip(_KEY, _FACTORS, strict=True):
-        number = (number ^ flows[name].astype(np.uint64)) * np.uint64(factor)
-        number ^= number >> np.uint64(29)
-    return number
-
-
-def _sum(flows: Flows) -> tuple[int, int]:
-    """Equal for equal packets and bytes of equal 5-tuples, however they are spread over entries."""
-    number = _hash(flows)
-    packets, sizes = flows["packets"].astype(np.uint64), flows["bytes"].astype(np.uint64)
-    return int((number * packets).sum()), int((number * sizes).sum())
-
-
-def _difference(ours: Flows, theirs: Flows, carried: Flows) -> Flows:
-    """One entry for each 5-tuple that differs: packets and bytes of ours and carried, less theirs."""
-    every = np.concatenate([ours, carried, theirs])
-    sign = np.ones(len(every), "i8")
-    sign[len(ours) + len(carried) :] = -1
-    _, first, place = np.unique(_hash(every), return_index=True, return_inverse=True)
-    found: Flows = every[first].copy()
-    for name in ("packets", "bytes"):
-        totals = np.zeros(len(found), "i8")
-        np.add.at(totals, place, every[name] * sign)
-        found[name] = totals
-    different: Flows = found[(found["packets"] != 0) | (found["bytes"] != 0)]
-    return different
-
-
-def _tuple(flow: np.void) -> tuple[int, ...]:
-    return tuple(int(flow[name]) for name in _KEY)
-
-
-def _told(flow: np.void, owners: Mapping[int, str]) -> str:
-    protocol, saddr, daddr, sport, dport = _tuple(flow)
-    ends = f"{IPv4Address(saddr)}:{sport} -> {IPv4Address(daddr)}:{dport} protocol {protocol}"
-    sender, receiver = owners.get(saddr, ""), owners.get(daddr, "")
-    more = Count(int(flow["packets"]), int(flow["bytes"]))
-    if more.packets < 0 or (not more.packets and more.bytes < 0):
-        return f"{ends}: {NONE - more} counted at {receiver} that {sender} did not send"
-    return f"{ends}: {more} accepted at {sender} and not counted at {receiver}"

@@ -15,7 +15,6 @@ side count for it.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from emulator.capture import recovery, schema, windows
 from emulator.capture.books import VpcBooks
 from emulator.capture.exclusion import recorded
+from emulator.capture.filing import Filing
+from emulator.capture.joints import Joints
 from emulator.capture.ledger import Ledger, Part, by_window, covering, window_records
 from emulator.capture.spool import Spool
 from emulator.cloud.account import Cloud
@@ -59,7 +59,8 @@ class Collector:
         self._flow_logs: dict[str, FlowLog] = {}
         self._drops: dict[str, int] = {}  # by VPC, as last read
         self._lost: dict[str, int] = {}  # by ENI, not yet in a part
-        self._written = 0
+        self._filing = Filing(spool, tag, cloud.profile.delay_s)
+        self._joints = Joints(cloud, fabric.beyond, self._filing, tag)
         self.books: dict[str, VpcBooks] = {}
         """By VPC, of every one where an ENI was ever counted."""
         self._behind_s: float | None = None  # when following failed, until it has been made up for
@@ -75,6 +76,7 @@ class Collector:
             touched = None
         self._behind_s = now_s
         self._follow(now_s, None if touched is None else set(touched))
+        self._joints.follow(now_s)
         self._behind_s = None
 
     def _follow(self, now_s: float, looked_at: set[str] | None) -> None:
@@ -177,8 +179,11 @@ class Collector:
             for eni_id in enis:
                 watch = self._watches[eni_id]
                 harvest = harvests[watch.index]
-                flows = recorded(harvest.on_the_wire, self._cloud.profile.unrecorded)
-                harvest = Harvest(flows, harvest.skipped + harvest.uncounted + self._lost.pop(eni_id, 0))
+                harvest = Harvest(
+                    recorded(harvest.on_the_wire, self._cloud.profile.unrecorded),
+                    harvest.skipped + harvest.uncounted + self._lost.pop(eni_id, 0),
+                    flows6=recorded(harvest.flows6, self._cloud.profile.unrecorded),
+                )
                 watch.ledger.parts.append(Part(harvest, watch.ledger.flow_logs))
 
     def _books(self, fabric: VpcFabric) -> VpcBooks:
@@ -188,6 +193,7 @@ class Collector:
         """Read what the tables of all ENIs hold now into the open windows."""
         if self._behind_s is not None:
             self.follow(self._behind_s)
+        self._joints.read_now()
         if self._watches:
             self._take(list(self._watches), close=False)
             self._note()
@@ -228,7 +234,7 @@ class Collector:
 
     def next_event(self) -> int | None:
         """The next moment at which something happens by itself: a window's end or a publication."""
-        moments = [ledger.end for ledger in self._open_ledgers()]
+        moments = [*(ledger.end for ledger in self._open_ledgers()), *self._joints.ends()]
         due = self._spool.next_due()
         return min([*moments, due] if due is not None else moments, default=None)
 
@@ -257,6 +263,7 @@ class Collector:
                 watch = self._watches[eni_id]
                 watch.ledger = self._ledger(eni_id, end, watch.window_s, watch.ledger.flow_logs)
         self._pass_quietly(until_s)
+        self._joints.close_windows(until_s)
         if ends:
             self._note()
 
@@ -274,13 +281,8 @@ class Collector:
                 constants = {**watch.ledger.constants, "flow_log_id": log_id}
                 rows[self._flow_logs[log_id].topic_id].append(schema.idle(ends, watch.window_s, constants))
             watch.ledger = self._ledger(eni_id, ends[-1], watch.window_s, watch.ledger.flow_logs)
-        due_by = math.floor(until_s) - self._cloud.profile.delay_s
         for topic_id, found in rows.items():
-            table = pa.concat_tables(found).sort_by("end")
-            over = table.filter(pc.less_equal(table["end"], due_by))
-            self._spool_table(due_by, topic_id, over)
-            for end in sorted({end.as_py() for end in table["end"].slice(over.num_rows).unique()}):
-                self._spool_table(end, topic_id, table.filter(pc.equal(table["end"], end)))
+            self._filing.put_idle(until_s, topic_id, self._cloud.profile.record_form, pa.concat_tables(found))
 
     def _write(self, end: int, ledgers: list[Ledger]) -> None:
         tables: dict[str, list[pa.Table]] = defaultdict(list)
@@ -290,14 +292,7 @@ class Collector:
                 tables[log.topic_id] += window_records(window, log_id, log.traffic, self._cloud.profile.record_form)
         for topic_id, found in tables.items():
             if found:
-                self._spool_table(end, topic_id, pa.concat_tables(found))
-
-    def _spool_table(self, end: int, topic_id: str, table: pa.Table) -> None:
-        if table.num_rows:
-            self._written += 1
-            profile = self._cloud.profile
-            key = f"{self._tag}-{end}-{self._written}"
-            self._spool.put(end + profile.delay_s, topic_id, profile.record_form, table, key)
+                self._filing.put(end, topic_id, self._cloud.profile.record_form, pa.concat_tables(found))
 
     def close(self) -> None:
         """Forget what is open: a lab that is closed in good order ends its windows unfinished."""
@@ -309,8 +304,13 @@ class Collector:
     def _note(self) -> None:
         """Leave on disk what a next lab must know to bring in the windows that are open now."""
         if self._folder is not None:
-            open_now: list[tuple[Ledger, int | None, int | None]] = [(ledger, None, None) for ledger in self._left]
-            open_now += [(watch.ledger, watch.fabric.ns, watch.index) for watch in self._watches.values()]
+            open_now: list[tuple[Ledger, int | None, int | None, bool]] = [
+                (ledger, None, None, False) for ledger in self._left
+            ]
+            open_now += [
+                (watch.ledger, watch.fabric.ns, watch.index, watch.fabric.accounts.ipv6)
+                for watch in self._watches.values()
+            ]
             flags = self._cloud.profile.tcp_flags
             recovery.save(self._folder, self._tag, open_now, self._flow_logs.values(), tcp_flags=flags)
 

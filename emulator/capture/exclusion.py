@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from emulator.cloud.model import Network
 from emulator.cloud.unrecorded import Unrecorded
 from emulator.fabric.accounts import Flows
+from emulator.fabric.shapes6 import FLOW6
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -41,7 +43,16 @@ def _is_of(flows: Flows, kind: Unrecorded) -> Mask:
             there, back = there & (flows["dport"] == other), back & (flows["sport"] == other)
         chosen &= there | back
     if kind.network is not None:
-        low, high = int(kind.network.network_address), int(kind.network.broadcast_address)
-        ends = [(flows[name] >= low) & (flows[name] <= high) for name in ("saddr", "daddr")]
-        chosen &= ends[0] | ends[1]
+        chosen &= _within(flows, "saddr", kind.network) | _within(flows, "daddr", kind.network)
     return chosen
+
+
+def _within(flows: Flows, side: str, network: Network) -> Mask:
+    """True where that side's address is in the network; of one of IPv6 only the first 64 bits may be fixed."""
+    if (flows.dtype == FLOW6) != (network.version == 6):
+        return np.zeros(len(flows), bool)
+    low, high = int(network.network_address), int(network.broadcast_address)
+    if network.version == 6:
+        side, low, high = side + "_net", low >> 64, high >> 64
+    found: Mask = (flows[side] >= low) & (flows[side] <= high)
+    return found

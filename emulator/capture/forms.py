@@ -6,6 +6,8 @@ form                  columns
 tencent               the 14 fields of an ENI flow log, in the order of the line (tencent.md §1.1)
 alibaba-2019          the 18 fields of the 2019 overview (alibaba.md §1.1, SEED4)
 alibaba               those, and today's region, tcp-flags, traffic_path
+tencent-ccn           the 16 fields of a CCN's cross-region flow log, in the order of the line (tencent.md §1.2)
+alibaba-cen           the 15 fields of a transit router's flow log (alibaba.md §1.6)
 full                  the neutral schema itself
 ====================  ==========================================================================================
 
@@ -20,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from emulator.capture.schema import RECORD
+from emulator.capture.schema import OF_CCN, RECORD
 from emulator.errors import InvalidValue
 
 TENCENT_VERSION = 2
@@ -43,9 +45,16 @@ ALIBABA_FIELDS = (*ALIBABA_2019_FIELDS, "region", "tcp-flags", "traffic_path")
 WITHOUT_ICMP_NUMBERS = frozenset({"alibaba", "alibaba-2019"})
 """Forms that show neither identifier nor type: all ICMP between two addresses in one direction is one record."""
 
+WITHOUT_STATUS = frozenset({"alibaba-cen"})
+"""Forms that cannot say NODATA: an idle window leaves no row."""
+
+CCN_ID = "ccnid"
+"""As in the line format; the table of fields has ``ccn-id``."""
+
 HIDDEN = "_vpclab_"
 """Prefix of columns that are kept with a record and never shown: what ``lab.explain`` needs."""
 _HIDDEN_COLUMNS = ("lab", "flow_log_id", "direction", "vpc_id", "subnet_id", "cvm_id", "eni_id", "rule", "skipped")
+_HIDDEN_OF_CCN = ("src_region", "dst_region")
 
 Columns = dict[str, pa.ChunkedArray | pa.Array]
 
@@ -107,6 +116,52 @@ def alibaba(table: pa.Table) -> Columns:
     }
 
 
+def tencent_ccn(table: pa.Table) -> Columns:
+    """Tencent's 16 of a CCN; ports are told of TCP and UDP only, the source port as text."""
+    protocol = table["protocol"]
+    told = pc.or_(pc.equal(protocol, 6), pc.equal(protocol, 17))
+    source, destination = (pc.if_else(told, table[name], None) for name in ("srcport", "dstport"))
+    return {
+        "srcaddr": table["srcaddr"],
+        "dstregionid": table["dst_region"],
+        "dstport": _long(destination),
+        "start": table["start"],
+        "dstaddr": table["dstaddr"],
+        "version": pc.cast(_constant(TENCENT_VERSION, table), pa.string()),
+        "packets": table["packets"],
+        CCN_ID: table["eni_id"],
+        "protocol": _long(protocol),
+        "srcregionid": table["src_region"],
+        "bytes": table["bytes"],
+        "action": table["action"],
+        "region-id": table["region"],
+        "srcport": pc.cast(source, pa.string()),
+        "end": table["end"],
+        "log-status": table["log_status"],
+    }
+
+
+def alibaba_cen(table: pa.Table) -> Columns:
+    """Alibaba's of a transit router: neither action nor status."""
+    return {
+        "account-id": table["account_id"],
+        "attachment-id": table["attachment_id"],
+        "cen-id": table["eni_id"],
+        "src-region-id": table["src_region"],
+        "srcaddr": table["srcaddr"],
+        "srcport": _long(table["srcport"]),
+        "dst-region-id": table["dst_region"],
+        "dstaddr": table["dstaddr"],
+        "dstport": _long(table["dstport"]),
+        "protocol": _long(table["protocol"]),
+        "packets": table["packets"],
+        "bytes": table["bytes"],
+        "start": table["start"],
+        "end": table["end"],
+        "direction": table["direction"],
+    }
+
+
 def full(table: pa.Table) -> Columns:
     """Every column of the neutral schema but the lab, which differs from run to run."""
     return {name: table[name] for name in RECORD.names if name != "lab"}
@@ -116,6 +171,8 @@ FORMS: dict[str, Callable[[pa.Table], Columns]] = {
     "tencent": tencent,
     "alibaba": alibaba,
     "alibaba-2019": alibaba_2019,
+    "tencent-ccn": tencent_ccn,
+    "alibaba-cen": alibaba_cen,
     "full": full,
 }
 
@@ -138,7 +195,8 @@ def stored(name: str, table: pa.Table) -> pa.Table:
     """As :func:`form`, ready for a topic: with the hidden columns and ``__time__``, a record's time, which is its
     window's end."""
     columns = FORMS[name](table)
-    columns.update({HIDDEN + one: table[one] for one in _HIDDEN_COLUMNS})
+    hidden = (*_HIDDEN_COLUMNS, *(one for one in _HIDDEN_OF_CCN if one in table.column_names))
+    columns.update({HIDDEN + one: table[one] for one in hidden})
     columns["__time__"] = table["end"]
     return pa.table(columns)
 
@@ -146,7 +204,7 @@ def stored(name: str, table: pa.Table) -> pa.Table:
 def index_keys(name: str) -> dict[str, str]:
     """What the flow-log index of a topic covers: every column of the form, numbers as ``long``, the rest as
     ``text``."""
-    empty = form(name, RECORD.empty_table())
+    empty = form(name, OF_CCN.empty_table() if name in ("tencent-ccn", "alibaba-cen") else RECORD.empty_table())
     return {field.name: "long" if pa.types.is_integer(field.type) else "text" for field in empty.schema}
 
 

@@ -66,14 +66,14 @@ def window_records(ledgers: Sequence[Ledger], flow_log_id: str, traffic: str, fo
     skipped = sum(part.skipped for parts in places.values() for part in parts)
     tables, seen = [], False
     for cvm_id, parts in places.items():
-        found = [part.flows for part in parts]
-        if form in forms.WITHOUT_ICMP_NUMBERS:
-            found = [schema.without_icmp_numbers(flows) for flows in found]
-        flows = schema.merge(found)
-        if len(flows):
-            seen = True
-            table = schema.records(flows, constants[cvm_id])
-            tables.append(table if traffic == "ALL" else table.filter(pc.equal(table["action"], traffic)))
+        for found in ([part.flows for part in parts], [part.flows6 for part in parts]):
+            if form in forms.WITHOUT_ICMP_NUMBERS:
+                found = [schema.without_icmp_numbers(flows) for flows in found]
+            flows = schema.merge(found)
+            if len(flows):
+                seen = True
+                table = schema.records(flows, constants[cvm_id])
+                tables.append(table if traffic == "ALL" else table.filter(pc.equal(table["action"], traffic)))
     if skipped:
         tables.append(schema.remarks([{**last, "log_status": "SKIPDATA", "skipped": skipped}]))
     elif places and not seen:

@@ -27,6 +27,7 @@ from emulator.cloud.unrecorded import Unrecorded
 from emulator.errors import KeeperLost, KernelRefused
 from emulator.fabric.accounts import Accounts, Harvest
 from emulator.fabric.client import KeeperClient
+from emulator.fabric.shapes6 import FLOW6
 from emulator.fabric.tables import FLOW
 
 LINGER_S = 60.0
@@ -37,13 +38,13 @@ _FILE = "open-windows.json"
 def save(
     folder: Path,
     tag: str,
-    ledgers: Iterable[tuple[Ledger, int | None, int | None]],
+    ledgers: Iterable[tuple[Ledger, int | None, int | None, bool]],
     logs: Iterable[FlowLog],
     *,
     tcp_flags: bool,
 ) -> None:
     """Note the open windows: each ledger with the namespace and interface index where it is counted, None if no
-    longer."""
+    longer, and whether IPv6 is counted there, too."""
     noted = {
         "tag": tag,
         "tcp_flags": tcp_flags,
@@ -57,9 +58,10 @@ def save(
                 "flow_logs": sorted(ledger.flow_logs),
                 "ns": ns,
                 "index": index,
+                "ipv6": ipv6,
                 "parts": [_note_part(part) for part in ledger.parts],
             }
-            for ledger, ns, index in ledgers
+            for ledger, ns, index, ipv6 in ledgers
         ],
     }
     beside = folder / (_FILE + ".writing")
@@ -116,7 +118,8 @@ def _ledger(
     parts = [_read_part(part) for part in window["parts"]]
     if keeper is not None and window["ns"] is not None:
         with contextlib.suppress(KernelRefused):  # it was unplugged meanwhile
-            accounts = Accounts(keeper, window["ns"], {window["index"]: 0}, tcp_flags=tcp_flags)
+            ipv6 = window["ipv6"]
+            accounts = Accounts(keeper, window["ns"], {window["index"]: 0}, tcp_flags=tcp_flags, ipv6=ipv6)
             for harvest in accounts.read_all(window["index"]):
                 harvest = Harvest(recorded(harvest.on_the_wire, unrecorded), harvest.skipped)
                 parts.append(Part(harvest, frozenset(window["flow_logs"])))
@@ -126,10 +129,16 @@ def _ledger(
 
 
 def _note_part(part: Part) -> dict[str, Any]:
-    flows = base64.b64encode(part.harvest.flows.tobytes()).decode()
-    return {"flows": flows, "skipped": part.harvest.skipped, "flow_logs": sorted(part.flow_logs)}
+    flows, flows6 = (base64.b64encode(one.tobytes()).decode() for one in (part.harvest.flows, part.harvest.flows6))
+    return {
+        "flows": flows,
+        "flows6": flows6,
+        "skipped": part.harvest.skipped,
+        "flow_logs": sorted(part.flow_logs),
+    }
 
 
 def _read_part(noted: dict[str, Any]) -> Part:
     flows = np.frombuffer(base64.b64decode(noted["flows"]), FLOW)
-    return Part(Harvest(flows, noted["skipped"]), frozenset(noted["flow_logs"]))
+    flows6 = np.frombuffer(base64.b64decode(noted["flows6"]), FLOW6)
+    return Part(Harvest(flows, noted["skipped"], flows6=flows6), frozenset(noted["flow_logs"]))

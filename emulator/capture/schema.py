@@ -1,8 +1,8 @@
 """The one schema of records, provider-neutral, and the way from kernel entries to it.
 
-A record is what one ENI saw of one flow in one window: one direction, one 5-tuple, one action. Units: bytes are IP
-total lengths, times unix seconds of lab time, ports and ICMP numbers as on the wire. None means that the field has no
-value.
+A record is what one ENI saw of one flow in one window: one direction, one 5-tuple, one action. Units: bytes are
+those of whole IP packets, times unix seconds of lab time, ports and ICMP numbers as on the wire. None means that the
+field has no value.
 
 ===============  =======  ==========================================================================
 column           type     meaning (source: design, tencent.md §1.1, alibaba.md §1.1)
@@ -16,13 +16,13 @@ subnet_id        string
 cvm_id           string   the CVM the ENI was attached to
 eni_id           string
 direction        string   "in" or "out", seen from the ENI
-ip_version       int32    4 (6 is reserved)
+ip_version       int32    4 or 6
 protocol         int32    IANA number
 srcaddr          string
 srcport          int32    None for ICMP and for protocols without ports
 dstaddr          string
 dstport          int32    as srcport
-icmp_id          int32    ICMP identifier, None for other protocols
+icmp_id          int32    ICMP identifier (ICMPv6's where ip_version is 6), None for other protocols
 icmp_type_code   int32    ICMP type << 8 | code, None for other protocols
 packets          int64
 bytes            int64
@@ -45,8 +45,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from emulator.capture.compressed import compressed
 from emulator.cloud.model import PORTS_PROTOCOLS
 from emulator.fabric import marks
+from emulator.fabric.shapes6 import FLOW6, tuple_fields
 
 RECORD = pa.schema(
     [
@@ -79,6 +81,9 @@ RECORD = pa.schema(
     ]
 )
 
+OF_CCN = pa.schema([*RECORD, *((name, pa.string()) for name in ("src_region", "dst_region", "attachment_id"))])
+"""Of a CCN's flow log: ``eni_id`` is the CCN's, ``region`` the flow log's, and no rule decided."""
+
 Flows = np.ndarray[tuple[int], np.dtype[np.void]]
 
 _OCTETS = pa.array([str(number) for number in range(256)])
@@ -108,7 +113,7 @@ def _rule(flows: Flows) -> np.ndarray[Any, np.dtype[np.uint32]]:
 def _key(flows: Flows) -> tuple[np.ndarray[Any, Any], ...]:
     """What makes two kernel entries the same record: everything of their key but the rule; the last sorts first."""
     verdict = flows["mark"] & np.uint32(marks.IN | marks.REJECT)
-    return verdict, *(flows[name].copy() for name in ("dport", "sport", "daddr", "saddr", "protocol"))
+    return verdict, *(flows[name].copy() for name in reversed(tuple_fields(flows.dtype)))
 
 
 def _firsts(*columns: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.intp]]:
@@ -132,9 +137,14 @@ def _summed(flows: Flows, firsts: np.ndarray[Any, np.dtype[np.intp]]) -> Flows:
 def without_icmp_numbers(flows: Flows) -> Flows:
     """A copy in which ICMP has neither identifier nor type, for a form whose records do not tell them apart."""
     plain = flows.copy()
-    icmp = plain["protocol"] == 1
+    icmp = plain["protocol"] == _icmp(flows)
     plain["sport"][icmp] = plain["dport"][icmp] = 0
     return plain
+
+
+def _icmp(flows: Flows) -> int:
+    """The protocol number of ICMP of the flows' family."""
+    return 58 if flows.dtype == FLOW6 else 1
 
 
 def dotted(addresses: np.ndarray[Any, np.dtype[np.uint32]]) -> pa.Array:
@@ -144,21 +154,37 @@ def dotted(addresses: np.ndarray[Any, np.dtype[np.uint32]]) -> pa.Array:
     firsts = _firsts(addresses)
     runs = addresses[firsts]
     octets = [_OCTETS.take(pa.array((runs >> np.uint32(shift)) & np.uint32(255))) for shift in (24, 16, 8, 0)]
-    texts = pc.binary_join_element_wise(*octets, ".")
-    return texts.take(pa.array(np.repeat(np.arange(len(runs)), np.diff(firsts, append=len(addresses)))))
+    return _spread(pc.binary_join_element_wise(*octets, "."), firsts, len(addresses))
+
+
+def _texts(flows: Flows, side: str) -> pa.Array:
+    """The addresses of a side, ``saddr`` or ``daddr``, as text."""
+    if flows.dtype != FLOW6:
+        return dotted(flows[side])
+    if len(flows) == 0:
+        return pa.array([], pa.string())
+    high, low = flows[side + "_net"].copy(), flows[side].copy()
+    firsts = _firsts(high, low)
+    return _spread(compressed(high[firsts], low[firsts]), firsts, len(flows))
+
+
+def _spread(texts: pa.Array, firsts: np.ndarray[Any, np.dtype[np.intp]], count: int) -> pa.Array:
+    """The text of each run for all of its members."""
+    return texts.take(pa.array(np.repeat(np.arange(len(firsts)), np.diff(firsts, append=count))))
 
 
 def records(flows: Flows, constants: dict[str, Any]) -> pa.Table:
     """Kernel entries as records; ``constants`` fill the columns that are equal in all of them (ids, window)."""
     count = len(flows)
     protocol, mark = flows["protocol"], flows["mark"]
-    ports, icmp = _HAS_PORTS[protocol], protocol == 1
+    ports, icmp = _HAS_PORTS[protocol], protocol == _icmp(flows)
+    version = 6 if flows.dtype == FLOW6 else 4
     columns: dict[str, Any] = {
         "direction": _choose(mark & marks.IN != 0, "in", "out"),
-        "ip_version": pa.repeat(pa.scalar(4, pa.int32()), count),
+        "ip_version": pa.repeat(pa.scalar(version, pa.int32()), count),
         "protocol": pa.array(protocol.astype("i4")),
-        "srcaddr": dotted(flows["saddr"]),
-        "dstaddr": dotted(flows["daddr"]),
+        "srcaddr": _texts(flows, "saddr"),
+        "dstaddr": _texts(flows, "daddr"),
         "srcport": pa.array(flows["sport"].astype("i4"), mask=~ports),
         "dstport": pa.array(flows["dport"].astype("i4"), mask=~ports),
         "icmp_id": pa.array(flows["sport"].astype("i4"), mask=~icmp),

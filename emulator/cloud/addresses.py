@@ -1,4 +1,4 @@
-"""CIDR blocks and addresses: parsing them, fitting them into each other, finding a free one."""
+"""CIDR blocks and addresses: parsing them, and of IPv4 fitting them into each other, finding a free one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,74 @@ import re
 from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from emulator.cloud.model import Subnet, Vpc
+from emulator.cloud.model import Address, Network, Subnet, Vpc
 from emulator.cloud.profile import Profile
-from emulator.errors import AlreadyExists, InvalidValue, QuotaExceeded, Unsupported
+from emulator.errors import AlreadyExists, InvalidValue, QuotaExceeded
 
 _CIDR = re.compile(r"[0-9.]+(/[0-9]{1,2})?")
+_IPV6_CIDR = re.compile(r"[0-9A-Fa-f:.]+(/[0-9]{1,3})?")
+
+
+def parse_any_network(
+    profile: Profile,
+    cidr: str | Network,
+    what: str,
+    *,
+    malformed: str = "cidr.malformed",
+    host_bits: str = "cidr.host_bits",
+) -> Network:
+    """A network of either family; what has a colon is IPv6."""
+    if isinstance(cidr, IPv6Network) or (isinstance(cidr, str) and ":" in cidr):
+        return parse_ipv6_network(profile, cidr, what, malformed=malformed, host_bits=host_bits)
+    return parse_network(profile, cidr, what, malformed=malformed, host_bits=host_bits)
+
+
+def parse_ipv6_network(
+    profile: Profile,
+    cidr: object,
+    what: str,
+    *,
+    malformed: str = "cidr.ipv6_malformed",
+    host_bits: str = "cidr.ipv6_malformed",
+) -> IPv6Network:
+    """An IPv6 network in CIDR notation; a bare address is a /128. Host bits are refused, not cut off."""
+    if isinstance(cidr, IPv6Network):
+        return cidr
+    form = f"write it like 2001:db8:0:1::/64, groups of hexadecimal digits and a mask of 0 to 128, not {cidr!r}"
+    if not isinstance(cidr, str) or not _IPV6_CIDR.fullmatch(cidr.strip()):
+        raise profile.refusal(InvalidValue, malformed, f"{what}: {form}", value=cidr)
+    try:
+        network = IPv6Network(cidr.strip(), strict=False)
+    except ValueError:
+        raise profile.refusal(InvalidValue, malformed, f"{what}: {form}", value=cidr) from None
+    if IPv6Address(cidr.strip().partition("/")[0]) != network.network_address:
+        raise profile.refusal(
+            InvalidValue, host_bits, f"{what}: {cidr} has host bits set, the network is {network}", value=cidr
+        )
+    return network
+
+
+def parse_any_address(profile: Profile, address: str | Address, what: str) -> Address:
+    """An address of either family; what has a colon is IPv6."""
+    if isinstance(address, IPv6Address):
+        return address
+    if isinstance(address, str) and ":" in address:
+        return parse_ipv6_address(profile, address, what)
+    return parse_address(profile, address, what)
+
+
+def parse_ipv6_address(profile: Profile, address: object, what: str) -> IPv6Address:
+    """An IPv6 address without a zone."""
+    if isinstance(address, IPv6Address) and address.scope_id is None:
+        return address
+    try:
+        if isinstance(address, str) and "%" not in address:
+            return IPv6Address(address.strip())
+    except ValueError:
+        pass
+    raise profile.refusal(
+        InvalidValue, "address.malformed", f"{what}: write it like 2001:db8::5, not {str(address)!r}", value=address
+    )
 
 
 def parse_network(
@@ -169,6 +232,4 @@ def _lowest_free(profile: Profile, subnet: Subnet, taken: Collection[int]) -> IP
 
 def _refuse_ipv6(profile: Profile, value: object, what: str) -> None:
     if isinstance(value, IPv6Network | IPv6Address) or (isinstance(value, str) and ":" in value):
-        raise profile.refusal(
-            Unsupported, "cidr.ipv6", f"{what}: {value} is IPv6, which is not emulated yet; give IPv4", value=str(value)
-        )
+        raise profile.refusal(InvalidValue, "cidr.ipv6", f"{what}: {value} is IPv6; give IPv4 here", value=str(value))

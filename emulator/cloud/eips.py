@@ -115,12 +115,12 @@ class Eips(State):
     def _to_address(self, eip: Eip, eni: Eni, private_ip: str | IPv4Address | None) -> Eip:
         what = f"EIP {eip.address} ({eip.id})"
         private = eni.address if private_ip is None else parse_address(self.profile, private_ip, what)
-        if private not in eni.addresses:
+        if private not in eni.private_addresses:
             raise self.profile.refusal(
                 NotFound,
                 "eip.private",
                 f"{what}: ENI {eni.name} ({eni.id}) has no address {private}; it has "
-                f"{', '.join(map(str, eni.addresses))}",
+                f"{', '.join(map(str, eni.private_addresses))}",
                 object=eni.id,
                 value=str(private),
             )

@@ -32,8 +32,10 @@ class FlowLogs(State):
         tags: Mapping[str, str] | None = None,
         description: str = "",
         vpc_id: str | None = None,
+        region: str | None = None,
     ) -> FlowLog:
-        """Record what passes at an ENI, or at all ENIs of a subnet or VPC, those created later too.
+        """Record what passes at an ENI, or at all ENIs of a subnet or VPC, those created later too; or on a CCN what
+        leaves and enters ``region``, the account's own where left out.
 
         ``traffic`` is ALL, ACCEPT or REJECT in any case, or Allow or Drop; ``interval_s`` one of the profile's windows;
         ``vpc_id``, where given, must be the resource's VPC. Whether the topic exists is the caller's to check. Without
@@ -42,18 +44,27 @@ class FlowLogs(State):
         resource_type, resource_vpc = self._resource(resource_id)
         if vpc_id is not None and vpc_id != resource_vpc:
             self._vpc(vpc_id)
+            there = f"in VPC {resource_vpc}" if resource_vpc else "in no VPC"
             raise self.profile.refusal(
                 InvalidValue,
                 "flow_log.vpc",
-                f"flow log on {resource_id}: it is in VPC {resource_vpc}, not in {vpc_id}",
+                f"flow log on {resource_id}: it is {there}, not in {vpc_id}",
                 object=resource_id,
                 value=vpc_id,
             )
-        region = self.vpcs[resource_vpc].region
+        region = self._log_region(resource_id, resource_vpc, region)
         if name is not None:
             self._check_name(name, region)
         kind = self._check_traffic(traffic)
-        interval = self.profile.window_s if interval_s is None else self._check_interval(interval_s)
+        if resource_type == "ccn" and self.profile.ccn_by_attachment and kind != "ALL":
+            raise self.profile.refusal(
+                Unsupported,
+                "flow_log.traffic",
+                f"flow log on {resource_id}: of a CCN {self.profile.name} records all traffic; leave traffic out",
+                object=resource_id,
+                value=traffic,
+            )
+        interval = self._check_interval(interval_s, resource_type)
         checked = check_tags(self.profile, tags)
         check_description(self.profile, description)
         if not isinstance(topic_id, str) or not topic_id:
@@ -64,7 +75,7 @@ class FlowLogs(State):
                 object=resource_id,
                 value=topic_id,
             )
-        self._check_resource(resource_id, resource_type)
+        self._check_resource(resource_id, resource_type, region)
         used = sum(log.region == region for log in self.flow_logs.values())
         self._check_quota("flow_logs", used, "flow_log.quota", f"region {region}")
         flow_log_id = self._ids.new("flow_log")
@@ -104,7 +115,7 @@ class FlowLogs(State):
         if tags is not None:
             log = replace(log, tags=check_tags(self.profile, tags))
         if interval_s is not None:
-            log = replace(log, interval_s=self._check_interval(interval_s))
+            log = replace(log, interval_s=self._check_interval(interval_s, log.resource_type))
         self.flow_logs[flow_log_id] = log
         return log
 
@@ -181,7 +192,7 @@ class FlowLogs(State):
         return min((log.interval_s for log in self.flow_logs_covering(eni_id)), default=self.profile.window_s)
 
     def _resource(self, resource_id: str) -> tuple[ResourceType, str]:
-        """Kind and VPC of what a flow log is to be on."""
+        """Kind and VPC of what a flow log is to be on; a CCN is in none."""
         if eni := self.enis.get(resource_id):
             return "eni", eni.vpc_id
         if subnet := self.subnets.get(resource_id):
@@ -197,16 +208,33 @@ class FlowLogs(State):
                 object=resource_id,
                 value=resource_id,
             )
-        known = [*self.enis, *self.subnets, *self.vpcs]
+        if resource_id in self.ccns:
+            return "ccn", ""
+        known = [*self.enis, *self.subnets, *self.vpcs, *self.ccns]
         raise self.profile.refusal(
             NotFound,
             "flow_log.resource",
-            f"flow log on {resource_id!r}: there is no such ENI, subnet or VPC; {nearest(str(resource_id), known)}",
+            f"flow log on {resource_id!r}: no ENI, subnet, VPC or CCN is called so; {nearest(str(resource_id), known)}",
             object=str(resource_id),
             value=resource_id,
         )
 
-    def _check_resource(self, resource_id: str, resource_type: ResourceType) -> None:
+    def _log_region(self, resource_id: str, vpc_id: str, region: str | None) -> str:
+        """Of a CCN's flow log it may be chosen; of others it is the VPC's."""
+        if not vpc_id:
+            return self.region if region is None else self._check_region(region)
+        its = self.vpcs[vpc_id].region
+        if region not in (None, its):
+            raise self.profile.refusal(
+                InvalidValue,
+                "flow_log.region",
+                f"flow log on {resource_id}: it is in region {its}, not in {region}; leave region out",
+                object=resource_id,
+                value=region,
+            )
+        return its
+
+    def _check_resource(self, resource_id: str, resource_type: ResourceType, region: str) -> None:
         """Whether the provider logs this kind of thing, this very thing, and one more time."""
         if resource_type not in self.profile.resource_types:
             allowed = " or ".join(sorted(self.profile.resource_types))
@@ -217,7 +245,8 @@ class FlowLogs(State):
                 object=resource_id,
                 value=resource_type,
             )
-        existing = next((log for log in self.flow_logs.values() if log.resource_id == resource_id), None)
+        there = (log for log in self.flow_logs.values() if (log.resource_id, log.region) == (resource_id, region))
+        existing = next(there, None)
         if existing and self.profile.one_per_resource:
             raise self.profile.refusal(
                 AlreadyExists,
@@ -276,8 +305,12 @@ class FlowLogs(State):
             )
         return _TRAFFIC[word]
 
-    def _check_interval(self, interval_s: int) -> int:
-        allowed = self.profile.windows_s
+    def _check_interval(self, interval_s: int | None, resource_type: ResourceType) -> int:
+        """The interval that was chosen, or the one that holds where none was."""
+        of_ccn = resource_type == "ccn"
+        if interval_s is None:
+            return self.profile.ccn_windows_s[0] if of_ccn else self.profile.window_s
+        allowed = self.profile.ccn_windows_s if of_ccn else self.profile.windows_s
         if isinstance(interval_s, bool) or not isinstance(interval_s, int) or interval_s not in allowed:
             raise self.profile.refusal(
                 InvalidValue,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address
 
-from emulator.cloud.model import Eni, GroupType, InnerAccess, Rule, SecurityGroup, Vpc
+from emulator.cloud.model import Address, Eni, GroupType, InnerAccess, Rule, SecurityGroup, Vpc
 from emulator.cloud.names import check_name
 from emulator.cloud.rulebook import RuleBook, implied
 from emulator.errors import InUse, InvalidValue, QuotaExceeded, Unsupported
@@ -76,8 +75,8 @@ class Groups(RuleBook):
         self.enis[eni_id] = eni = replace(eni, groups=bound)
         return eni
 
-    def group_members(self, group_id: str) -> tuple[IPv4Address, ...]:
-        """Addresses of the ENIs bound to a group, attached or not, in the order of creation."""
+    def group_members(self, group_id: str) -> tuple[Address, ...]:
+        """Addresses of both families of the ENIs bound to a group, attached or not, in the order of creation."""
         self._group(group_id)
         return tuple(address for eni in self.enis.values() if group_id in eni.groups for address in eni.addresses)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
-from emulator.cloud.addresses import claim_address
+from emulator.cloud.addresses import claim_address, parse_ipv6_address
 from emulator.cloud.eips import Eips
 from emulator.cloud.groups import Groups
+from emulator.cloud.ipv6 import claim_ipv6_address
 from emulator.cloud.model import Cvm, Eni, Subnet
-from emulator.cloud.names import check_name
-from emulator.errors import InUse, InvalidValue
+from emulator.cloud.names import check_name, nearest
+from emulator.errors import InUse, InvalidValue, NotFound, QuotaExceeded
 
 
 class Instances(Groups, Eips):
@@ -21,13 +22,15 @@ class Instances(Groups, Eips):
         *,
         name: str | None = None,
         private_ip: str | IPv4Address | None = None,
+        ipv6: bool | str | IPv6Address | None = None,
         groups: Sequence[str] | None = None,
         instance_type: str | None = None,
     ) -> tuple[Cvm, Eni]:
         """A CVM and its primary ENI (device 0, named ``<name>-eth0``).
 
-        Without ``private_ip`` the lowest free address, without ``groups`` the VPC's default group, without
-        ``instance_type`` the profile's; any type is accepted, some families cannot be logged.
+        Without ``private_ip`` the lowest free address, without ``ipv6`` (an address, or True for the lowest free one)
+        none of that family, without ``groups`` the VPC's default group, without ``instance_type`` the profile's; any
+        type is accepted, some families cannot be logged.
         """
         subnet = self._subnet(subnet_id)
         if name is not None:
@@ -40,6 +43,7 @@ class Instances(Groups, Eips):
                 value=instance_type,
             )
         address, bound = self._place(subnet, private_ip, groups, "CVM" if name is None else f"CVM {name}")
+        ipv6_addresses = self._place_ipv6(subnet, ipv6)
         cvm_id = self._ids.new("cvm")
         kind = instance_type or self.profile.default_instance_type
         cvm = Cvm(cvm_id, name or cvm_id, subnet.vpc_id, subnet_id, kind)
@@ -54,6 +58,7 @@ class Instances(Groups, Eips):
             cvm_id=cvm_id,
             device=0,
             primary=True,
+            ipv6_addresses=ipv6_addresses,
         )
         self.cvms[cvm_id] = cvm
         self.enis[eni.id] = eni
@@ -77,6 +82,7 @@ class Instances(Groups, Eips):
         *,
         name: str | None = None,
         private_ip: str | IPv4Address | None = None,
+        ipv6: bool | str | IPv6Address | None = None,
         groups: Sequence[str] | None = None,
     ) -> Eni:
         """An ENI that is attached to nothing yet."""
@@ -84,10 +90,73 @@ class Instances(Groups, Eips):
         if name is not None:
             check_name(self.profile, name, "ENI")
         address, bound = self._place(subnet, private_ip, groups, "ENI" if name is None else f"ENI {name}")
+        ipv6_addresses = self._place_ipv6(subnet, ipv6)
         eni_id = self._ids.new("eni")
-        eni = Eni(eni_id, name or eni_id, subnet.vpc_id, subnet_id, address, self._ids.new_mac(), bound)
+        eni = Eni(
+            eni_id,
+            name or eni_id,
+            subnet.vpc_id,
+            subnet_id,
+            address,
+            self._ids.new_mac(),
+            bound,
+            ipv6_addresses=ipv6_addresses,
+        )
         self.enis[eni_id] = eni
         return eni
+
+    def assign_ipv6_addresses(self, eni_id: str, addresses: int | Sequence[str | IPv6Address]) -> Eni:
+        """More IPv6 addresses: as many as a number says, the lowest free ones, or those of a list."""
+        eni = self._eni(eni_id)
+        wanted = self._several(eni, addresses)
+        most = self.quotas.get("ipv6_addresses", len(eni.ipv6_addresses) + len(wanted))
+        if len(eni.ipv6_addresses) + len(wanted) > most:
+            raise self.profile.refusal(
+                QuotaExceeded,
+                "eni.ipv6_quota",
+                f"ENI {eni.name} has {len(eni.ipv6_addresses)} IPv6 addresses and may have {most}; "
+                "unassign some, or raise quotas['ipv6_addresses']",
+                object=eni_id,
+                value=len(wanted),
+            )
+        subnet = self._subnet(eni.subnet_id)
+        taken, claimed = self._taken_ipv6(subnet), list(eni.ipv6_addresses)
+        for one in wanted:
+            claimed.append(claim_ipv6_address(self.profile, subnet, one, taken))
+            taken.add(int(claimed[-1]))
+        self.enis[eni_id] = eni = replace(eni, ipv6_addresses=tuple(claimed))
+        return eni
+
+    def unassign_ipv6_addresses(self, eni_id: str, addresses: Sequence[str | IPv6Address]) -> Eni:
+        """Take IPv6 addresses back that the ENI has, written in any way."""
+        eni = self._eni(eni_id)
+        what = f"ENI {eni.name}"
+        gone = [parse_ipv6_address(self.profile, one, what) for one in _in_a_list(addresses)]
+        for address in gone:
+            if address not in eni.ipv6_addresses:
+                raise self.profile.refusal(
+                    NotFound,
+                    "address.unassigned",
+                    f"{what} has no address {address}; {nearest(str(address), map(str, eni.ipv6_addresses))}",
+                    object=eni_id,
+                    value=str(address),
+                )
+        kept = tuple(address for address in eni.ipv6_addresses if address not in gone)
+        self.enis[eni_id] = eni = replace(eni, ipv6_addresses=kept)
+        return eni
+
+    def _several(self, eni: Eni, addresses: int | Sequence[str | IPv6Address]) -> Sequence[bool | str | IPv6Address]:
+        if isinstance(addresses, int) and not isinstance(addresses, bool) and addresses > 0:
+            return [True] * addresses
+        if not isinstance(addresses, int) and (several := _in_a_list(addresses)):
+            return several
+        raise self.profile.refusal(
+            InvalidValue,
+            "address.count",
+            f"IPv6 addresses {addresses!r} for ENI {eni.name}: give how many, from 1, or addresses in a list",
+            object=eni.id,
+            value=addresses,
+        )
 
     def attach_eni(self, eni_id: str, cvm_id: str) -> Eni:
         """Attach a detached ENI as the CVM's lowest free device; both are in one VPC."""
@@ -158,3 +227,17 @@ class Instances(Groups, Eips):
         address = claim_address(self.profile, subnet, private_ip, taken)
         self._check_quota("enis", len(there), "eni.quota", f"VPC {self._vpc(subnet.vpc_id).name}")
         return address, bound
+
+    def _place_ipv6(self, subnet: Subnet, wanted: bool | str | IPv6Address | None) -> tuple[IPv6Address, ...]:
+        """The IPv6 address of a new ENI, if it is to have one."""
+        if wanted is None or wanted is False:
+            return ()
+        return (claim_ipv6_address(self.profile, subnet, wanted, self._taken_ipv6(subnet)),)
+
+    def _taken_ipv6(self, subnet: Subnet) -> set[int]:
+        there = (eni for eni in self.enis.values() if eni.subnet_id == subnet.id)
+        return {int(address) for eni in there for address in eni.ipv6_addresses}
+
+
+def _in_a_list(addresses: Sequence[str | IPv6Address] | str | IPv6Address) -> Sequence[str | IPv6Address]:
+    return (addresses,) if isinstance(addresses, str | IPv6Address) else tuple(addresses)

@@ -15,13 +15,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal
 
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 Direction = Literal["ingress", "egress"]
 Action = Literal["allow", "deny"]
 Traffic = Literal["ALL", "ACCEPT", "REJECT"]
-ResourceType = Literal["eni", "subnet", "vpc"]
+ResourceType = Literal["eni", "subnet", "vpc", "ccn"]
 GroupType = Literal["normal", "enterprise"]
 InnerAccess = Literal["accept", "drop"]
 AclType = Literal["triple", "quintuple"]
@@ -29,6 +31,10 @@ TemplateKind = Literal["prefix_list", "address_template", "address_group", "serv
 
 PORTS_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
 """IANA numbers whose header begins with source and destination port: TCP, UDP, DCCP, SCTP, UDP-Lite."""
+
+EXTENSION_HEADERS = frozenset({0, 43, 44, 60})
+"""IPv6's: hop-by-hop options, routing, fragment, destination options. What a packet is for stands behind them; of an
+authentication header it is that header, as in IPv4."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,11 @@ class Rule:
     action: Action
     protocol: int | None = None
     ports: tuple[tuple[int, int], ...] | None = None
-    peer: IPv4Network | str | None = None
+    peer: Network | str | None = None
     priority: int = 1
     service: str | None = None
     source_ports: tuple[tuple[int, int], ...] | None = None
-    local: IPv4Network | None = None
+    local: Network | None = None
     """What of this side is meant: the destination of an ingress rule, the source of an egress rule."""
     default: bool = False
     """True for a rule that came with the group or ACL and was not written by the tenant."""
@@ -69,6 +75,7 @@ class Vpc:
     region: str
     cidr: IPv4Network
     default_group_id: str = ""
+    ipv6_cidr: IPv6Network | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,11 @@ class Subnet:
     acl_id: str | None = None
     route_table_id: str | None = None
     """None: the VPC's default route table."""
+    ipv6_cidr: IPv6Network | None = None
+
+    def holds(self, address: Address) -> bool:
+        """Whether an address is inside its block of that family."""
+        return address in self.cidr or (self.ipv6_cidr is not None and address in self.ipv6_cidr)
 
 
 @dataclass(frozen=True)
@@ -108,16 +120,22 @@ class Eni:
     primary: bool = False
     secondary: tuple[IPv4Address, ...] = ()
     """Private addresses beside the first, in the order assigned."""
+    ipv6_addresses: tuple[IPv6Address, ...] = ()
 
     @cached_property
-    def addresses(self) -> tuple[IPv4Address, ...]:
+    def private_addresses(self) -> tuple[IPv4Address, ...]:
         """All its private addresses, the primary one first."""
         return (self.address, *self.secondary)
 
     @cached_property
+    def addresses(self) -> tuple[Address, ...]:
+        """All its addresses of both families, the primary one first."""
+        return (*self.private_addresses, *self.ipv6_addresses)
+
+    @cached_property
     def numbers(self) -> tuple[int, ...]:
-        """The addresses as integers."""
-        return tuple(map(int, self.addresses))
+        """The private addresses as integers."""
+        return tuple(map(int, self.private_addresses))
 
 
 @dataclass(frozen=True)
@@ -162,6 +180,8 @@ class Template:
 
 @dataclass(frozen=True)
 class FlowLog:
+    """``vpc_id`` is empty for one on a CCN, which tells of what leaves and enters its ``region``."""
+
     id: str
     name: str
     region: str

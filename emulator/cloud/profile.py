@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from emulator.cloud.model import AclType, GroupType, ResourceType, TemplateKind
+from emulator.cloud.services import Services
 from emulator.cloud.unrecorded import Unrecorded
 from emulator.errors import RequestRefused
 
@@ -37,6 +38,7 @@ class Profile:
     ``quotas``           name → most: ``flow_logs`` and ``vpcs`` per region; ``subnets``, ``enis``, ``groups`` and
                          ``acls`` per VPC; ``group_rules`` and ``acl_rules`` per direction of one; ``groups_per_eni``
                          ``eni_rules`` both directions over all groups of an ENI, templates written out;
+                         ``ipv6_addresses`` of an ENI;
                          ``templates`` of a kind per account, ``template_entries`` of one, ``expanded_rules`` of a
                          security group with the entries of its templates written out; ``addresses_per_eni``,
                          ``eips`` per region, ``route_tables`` per VPC, ``routes`` of one, ``nat_gateways`` per VPC,
@@ -51,6 +53,7 @@ class Profile:
     ``acl_starts_open``         a new network ACL begins with one removable allow-all rule per direction
     ``acl_types``               what entries of a network ACL may name, the default first
     ``acl_services``            networks of the provider's own services, which every network ACL lets pass
+    ``services``                metadata, DNS and NTP
     ``unrecorded``              packets that pass and of which no record is written
     ``duplicate_rules_refused`` False: the same rule again in one group changes nothing
     ``idle_eni_refused``        no flow log on an ENI that is attached to no CVM
@@ -66,7 +69,11 @@ class Profile:
     ``nat_routes_itself``       a NAT gateway's birth adds a default route by it
     ``peering_overlap_refused`` no peering of VPCs whose blocks overlap
     ``peer_routes_inside``      a route to a peering lies inside the peer's block
+    ``ccn_form``                key of the record form of flow logs on CCNs; ``ccn_windows_s`` what may be chosen for
+                                them, the default first
+    ``ccn_by_attachment``       they tell what passes each VPC's attachment, not what passes between regions
     ``mac_prefix``              first three octets of every ENI's MAC
+    ``ipv6_pool``               where the provider takes VPCs' IPv6 blocks from
     """
 
     name: str
@@ -100,6 +107,7 @@ class Profile:
     vpc_networks: tuple[str, ...]
     vpc_prefix: tuple[int, int]
     subnet_prefix: tuple[int, int]
+    services: Services
     vpc_networks_refused: tuple[str, ...] = ()
     default_group_open: bool = False
     acl_starts_open: bool = False
@@ -126,7 +134,11 @@ class Profile:
     nat_routes_itself: bool = False
     peering_overlap_refused: bool = False
     peer_routes_inside: bool = False
+    ccn_form: str = "tencent-ccn"
+    ccn_windows_s: tuple[int, ...] = (60, 300, 600)
+    ccn_by_attachment: bool = False
     mac_prefix: str = "02:00:00"
+    ipv6_pool: str = "2001:db8::/32"
 
     def code(self, reason: str) -> str:
         """The provider's error code for a refusal of ours; KeyError for a reason that no provider file lists."""

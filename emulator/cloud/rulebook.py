@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import IPv4Network
 
-from emulator.cloud.addresses import parse_network
-from emulator.cloud.model import Action, Direction, NetworkAcl, Rule, SecurityGroup, TemplateKind
+from emulator.cloud.addresses import parse_any_network
+from emulator.cloud.model import Action, Direction, Network, NetworkAcl, Rule, SecurityGroup, TemplateKind
 from emulator.cloud.numbers import MOST, RuleOrigin, Stage
 from emulator.cloud.rules import (
     FIRST,
@@ -24,7 +23,7 @@ from emulator.errors import AlreadyExists, InvalidValue, NotFound, QuotaExceeded
 
 Owner = SecurityGroup | NetworkAcl
 
-ICMPV6 = 58
+ICMP, ICMPV6 = 1, 58
 
 POOL_PRIORITIES = (1, 100)
 """Alibaba's rule priorities, 1 first; the default is 1."""
@@ -41,10 +40,10 @@ class RuleBook(Templates):
         *,
         protocol: str | int | None = None,
         port: str | int | None = None,
-        cidr: str | IPv4Network | None = None,
+        cidr: str | Network | None = None,
         priority: int | None = None,
         source_port: str | int | None = None,
-        local_cidr: str | IPv4Network | None = None,
+        local_cidr: str | Network | None = None,
     ) -> Rule:
         """One more rule of a security group or network ACL; what is left out means any.
 
@@ -71,14 +70,7 @@ class RuleBook(Templates):
         )
         if source_port is not None or local_cidr is not None:
             rule = self._with_local_side(owner, rule, source_port, local_cidr)
-        if rule.protocol == ICMPV6 and isinstance(rule.peer, IPv4Network):
-            raise self.profile.refusal(
-                InvalidValue,
-                "rule.family",
-                f"rule of {_stage(owner)} {owner.name}: icmpv6 has no IPv4 addresses; say icmp instead",
-                object=owner.id,
-                value=str(rule.peer),
-            )
+        self._check_family(owner, rule)
         beside = tuple(other for other in owner.rules if other.direction == rule.direction)
         if self._pooled(owner):
             index = len(beside)
@@ -160,7 +152,7 @@ class RuleBook(Templates):
         return self._acl(owner_id) if owner_id in self.acls else self._group(owner_id)
 
     def _with_local_side(
-        self, owner: Owner, rule: Rule, source_port: str | int | None, local_cidr: str | IPv4Network | None
+        self, owner: Owner, rule: Rule, source_port: str | int | None, local_cidr: str | Network | None
     ) -> Rule:
         what = f"rule of {_stage(owner)} {owner.name}"
         if not (self.profile.pooled_groups if isinstance(owner, SecurityGroup) else owner.type == "quintuple"):
@@ -174,8 +166,27 @@ class RuleBook(Templates):
             )
         local = None
         if local_cidr is not None:
-            local = parse_network(self.profile, local_cidr, what, malformed="rule.peer", host_bits="rule.peer")
+            local = parse_any_network(self.profile, local_cidr, what, malformed="rule.peer", host_bits="rule.peer")
         return replace(rule, source_ports=parse_ports(self.profile, source_port, rule.protocol), local=local)
+
+    def _check_family(self, owner: Owner, rule: Rule) -> None:
+        """Refuse IPv4 and IPv6 in one rule."""
+        networks = [
+            network for network in (rule.peer, rule.local) if network is not None and not isinstance(network, str)
+        ]
+        versions, what = {network.version for network in networks}, f"rule of {_stage(owner)} {owner.name}"
+        other = {
+            ICMP: (6, "icmp has no IPv6 addresses; say icmpv6"),
+            ICMPV6: (4, "icmpv6 has no IPv4 addresses; say icmp"),
+        }
+        version, why = other.get(rule.protocol or 0, (0, ""))
+        if len(versions) > 1:
+            why = f"{' and '.join(map(str, networks))} are of two families; write two rules"
+        elif version not in versions:
+            return
+        raise self.profile.refusal(
+            InvalidValue, "rule.family", f"{what}: {why}", object=owner.id, value=" ".join(map(str, networks))
+        )
 
     def _parse_service(self, owner: Owner, port: str | int | None, protocol: int | None) -> str | None:
         """The id of a template of services, where ``port`` is one."""
@@ -207,12 +218,12 @@ class RuleBook(Templates):
         """Whether this is an id of one of these kinds, and no CIDR or port."""
         return isinstance(word, str) and word.startswith(tuple(self.profile.id_prefixes[kind] for kind in kinds))
 
-    def _parse_peer(self, owner: Owner, cidr: str | IPv4Network) -> IPv4Network | str:
+    def _parse_peer(self, owner: Owner, cidr: str | Network) -> Network | str:
         if self._names(cidr, ADDRESSES):
             return self._parse_template(owner, str(cidr))
         if not isinstance(cidr, str) or not cidr.startswith(self.profile.id_prefixes["group"]):
             what = f"rule of {_stage(owner)} {owner.name}"
-            return parse_network(self.profile, cidr, what, malformed="rule.peer", host_bits="rule.peer")
+            return parse_any_network(self.profile, cidr, what, malformed="rule.peer", host_bits="rule.peer")
         peer = self._group(cidr)
         if isinstance(owner, NetworkAcl):
             raise self.profile.refusal(
@@ -329,9 +340,7 @@ class RuleBook(Templates):
         return self._numbers.give(vpc_id, lambda number: replace(rule, number=number), stage, owner_id, owner_name)
 
 
-def implied(
-    direction: Direction, action: Action, peer: str | IPv4Network | None = None, *, priority: int = LAST
-) -> Rule:
+def implied(direction: Direction, action: Action, peer: str | Network | None = None, *, priority: int = LAST) -> Rule:
     """A provider's own rule, behind all that a tenant writes, or FIRST before it; it has no id."""
     return Rule(0, "", direction, action, peer=peer, priority=priority, default=True)
 

@@ -16,7 +16,7 @@ class SecondaryAddresses(Eips):
         """One more private address for an ENI, of its subnet; without ``private_ip`` the lowest free one."""
         eni = self._eni(eni_id)
         most = "addresses_per_eni"
-        self._check_quota(most, len(eni.addresses), "address.quota", f"ENI {eni.name} ({eni_id})")
+        self._check_quota(most, len(eni.private_addresses), "address.quota", f"ENI {eni.name} ({eni_id})")
         taken = {number for other in self.enis.values() if other.subnet_id == eni.subnet_id for number in other.numbers}
         address = claim_address(self.profile, self._subnet(eni.subnet_id), private_ip, taken)
         self.enis[eni_id] = eni = replace(eni, secondary=(*eni.secondary, address))
@@ -38,7 +38,8 @@ class SecondaryAddresses(Eips):
             raise self.profile.refusal(
                 NotFound,
                 "address.unassigned",
-                f"ENI {eni.name} ({eni_id}) has no address {address}; it has {', '.join(map(str, eni.addresses))}",
+                f"ENI {eni.name} ({eni_id}) has no address {address}; "
+                f"it has {', '.join(map(str, eni.private_addresses))}",
                 object=eni_id,
                 value=str(address),
             )

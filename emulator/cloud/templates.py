@@ -2,7 +2,7 @@
 
 | kind | of | entries |
 |---|---|---|
-| ``prefix_list`` | Alibaba | networks |
+| ``prefix_list`` | Alibaba | networks, all of one family |
 | ``address_template`` | Tencent | addresses, ranges ``10.0.0.1-10.0.0.100``, networks |
 | ``address_group`` | Tencent | ids of address templates |
 | ``service_template`` | Tencent | ``TCP:80``, ``TCP:80,443``, ``TCP:3306-20000``, ``TCP:ALL``, ``ICMP``, ``GRE`` |
@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from emulator.cloud.addresses import parse_address, parse_network
-from emulator.cloud.model import PORTS_PROTOCOLS, NetworkAcl, Rule, SecurityGroup, Template, TemplateKind
+from emulator.cloud.addresses import parse_any_address, parse_any_network
+from emulator.cloud.model import PORTS_PROTOCOLS, Address, NetworkAcl, Rule, SecurityGroup, Template, TemplateKind
 from emulator.cloud.names import check_name, nearest
 from emulator.cloud.profile import Profile
 from emulator.cloud.rules import PROTOCOLS, Ports, parse_ports, parse_protocol
@@ -30,7 +30,7 @@ GROUPS_OF: dict[TemplateKind, TemplateKind] = {
 ADDRESSES: tuple[TemplateKind, ...] = ("prefix_list", "address_template", "address_group")
 SERVICES: tuple[TemplateKind, ...] = ("service_template", "service_group")
 
-AddressRange = tuple[IPv4Address, IPv4Address]
+AddressRange = tuple[Address, Address]
 Service = tuple[int | None, Ports | None]
 
 
@@ -176,6 +176,14 @@ class Templates(State):
 
     def _check_entries(self, template: Template) -> None:
         self._refuse_empty(template)
+        if template.kind == "prefix_list" and len({":" in entry for entry in template.entries}) > 1:
+            raise self.profile.refusal(
+                InvalidValue,
+                "template.family",
+                f"prefix list {template.name}: its entries are of two families; make a list for each",
+                object=template.id,
+                value=template.entries,
+            )
         most = self.quotas.get("template_entries", len(template.entries))
         if len(template.entries) > most:
             raise self.profile.refusal(
@@ -212,7 +220,7 @@ class Templates(State):
 
     def _entry(self, kind: TemplateKind, written: str, what: str) -> str:
         """An entry as it is kept: equal ones are written alike."""
-        if not isinstance(written, str | IPv4Network):
+        if not isinstance(written, str | IPv4Network | IPv6Network):
             raise self.profile.refusal(
                 InvalidValue, "template.entry", f"{what}: entry {written!r}: give a string", value=written
             )
@@ -223,12 +231,13 @@ class Templates(State):
                 return _service_entry(self.profile, written)
             if kind == "address_template" and isinstance(written, str) and "-" in written:
                 return _range_entry(self.profile, written)
-            network = parse_network(self.profile, written, "entry")
+            network = parse_any_network(self.profile, written, "entry")
         except InvalidValue as refused:
             raise self.profile.refusal(
                 InvalidValue, "template.entry", f"{what}: entry {written!r}: {refused}", value=written
             ) from None
-        return str(network if kind == "prefix_list" or network.prefixlen < 32 else network.network_address)
+        whole = kind == "prefix_list" or network.prefixlen < network.max_prefixlen
+        return str(network if whole else network.network_address)
 
     def _member(self, kind: TemplateKind, written: str, what: str) -> str:
         member = self._template(written)
@@ -249,17 +258,19 @@ def _several(entries: Sequence[str]) -> Sequence[str]:
 
 
 def _range_entry(profile: Profile, written: str) -> str:
-    first, last = (parse_address(profile, part, "range") for part in written.split("-", 1))
-    if first > last:
+    first, last = (parse_any_address(profile, part, "range") for part in written.split("-", 1))
+    if first.version != last.version:
+        raise profile.refusal(InvalidValue, "template.entry", "its ends are of two families", value=written)
+    if int(first) > int(last):
         raise profile.refusal(InvalidValue, "template.entry", f"it runs backwards, write {last}-{first}", value=written)
-    return f"{first}-{last}" if first < last else str(first)
+    return f"{first}-{last}" if first != last else str(first)
 
 
 def _address_range(entry: str) -> AddressRange:
     if "-" in entry:
         first, last = entry.split("-")
-        return IPv4Address(first), IPv4Address(last)
-    network = IPv4Network(entry)
+        return ip_address(first), ip_address(last)
+    network = ip_network(entry)
     return network.network_address, network.broadcast_address
 
 

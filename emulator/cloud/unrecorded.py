@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+
+from emulator.cloud.model import Network
 
 
 @dataclass(frozen=True)
@@ -13,4 +14,4 @@ class Unrecorded:
 
     protocol: int | None = None
     ports: tuple[int, int | None] | None = None
-    network: IPv4Network | None = None
+    network: Network | None = None

@@ -17,10 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from ipaddress import IPv4Address
 
 from emulator.cloud.account import Cloud
-from emulator.cloud.model import PORTS_PROTOCOLS, Action, Direction, Eni, Rule
+from emulator.cloud.model import PORTS_PROTOCOLS, Action, Address, Direction, Eni, Rule
 from emulator.cloud.numbers import Stage
 
 Ports = Sequence[tuple[int, int]]
@@ -28,10 +27,11 @@ Ports = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Packet:
-    """``protocol`` is the IANA number; ports count only where the protocol has them (TCP, UDP, ...)."""
+    """``protocol`` is the IANA number, of IPv6 that behind its extension headers; ports count only where the protocol
+    has them (TCP, UDP, ...). Both addresses are of one family."""
 
-    src: IPv4Address
-    dst: IPv4Address
+    src: Address
+    dst: Address
     protocol: int
     src_port: int = 0
     dst_port: int = 0
@@ -148,7 +148,7 @@ class Judge:
             return other_side in rule.peer
         if rule.peer in self._cloud.groups:
             return other_side in self._members(rule.peer)
-        return any(first <= other_side <= last for first, last in self._addresses(rule.peer))
+        return any(_between(first, other_side, last) for first, last in self._addresses(rule.peer))
 
     def _ask_groups(self, eni: Eni, direction: Direction, packet: Packet, established: bool) -> Step:
         if established:
@@ -179,9 +179,9 @@ class Judge:
         return ends[0]
 
     @cached_property
-    def _attached(self) -> dict[IPv4Address, dict[str, Eni]]:
+    def _attached(self) -> dict[Address, dict[str, Eni]]:
         """The ENIs at CVMs: address → VPC → ENI."""
-        found: dict[IPv4Address, dict[str, Eni]] = {}
+        found: dict[Address, dict[str, Eni]] = {}
         for eni in self._cloud.enis.values():
             if eni.cvm_id is not None:
                 for address in eni.addresses:
@@ -193,6 +193,10 @@ def _is_of(packet: Packet, protocol: int | None, ports: Ports | None) -> bool:
     if protocol is not None and protocol != packet.protocol:
         return False
     return ports is None or (packet.protocol in PORTS_PROTOCOLS and _within(packet.dst_port, ports))
+
+
+def _between(first: Address, address: Address, last: Address) -> bool:
+    return first.version == address.version and int(first) <= int(address) <= int(last)
 
 
 def _within(port: int, ports: Ports) -> bool:

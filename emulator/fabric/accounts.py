@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,8 +18,11 @@ from emulator.errors import KernelRefused
 from emulator.fabric import elements, fragments, marks, meters, netlink, ruleset, tables
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.elements import Batch
+from emulator.fabric.families import IPV4, IPV6, Family
 from emulator.fabric.meters import NONE, Count, Meter
 from emulator.fabric.pieces import Fragments
+from emulator.fabric.shapes6 import FLOW6, shapes6
+from emulator.fabric.tables import FLOW
 
 Flows = np.ndarray[tuple[int], np.dtype[np.void]]
 
@@ -29,7 +32,8 @@ _MANY = 4096
 
 @dataclass(frozen=True)
 class Harvest:
-    """What one ENI's tables held at a cut: ``flows`` as tables.FLOW, ``skipped`` packets that found no room.
+    """What one ENI's tables held at a cut: ``flows`` as tables.FLOW, ``flows6`` as shapes6.FLOW6, ``skipped`` packets
+    that found no room.
 
     ``pieces`` are entries for what was on the wire beyond the datagrams among ``flows``, ``forged`` those with a source
     that is not the ENI's; ``uncounted`` fragments found no room.
@@ -48,6 +52,7 @@ class Harvest:
     pieces: Flows = field(default_factory=lambda: np.empty(0, tables.FLOW))
     forged: Count = NONE
     uncounted: int = 0
+    flows6: Flows = field(default_factory=lambda: np.empty(0, FLOW6))
 
     @property
     def on_the_wire(self) -> Flows:
@@ -56,7 +61,8 @@ class Harvest:
 
 
 class Accounts:
-    """``open`` ENIs are named by their interface index in the VPC's namespace."""
+    """``open`` ENIs are named by their interface index in the VPC's namespace. Out of a VPC
+    (``in_vpc``) nothing is counted beside the tables: neither meters nor fragments."""
 
     def __init__(
         self,
@@ -65,15 +71,32 @@ class Accounts:
         generations: dict[int, int] | None = None,
         *,
         tcp_flags: bool = False,
-        reassembled: bool = True,
+        ipv6: bool = False,
+        in_vpc: bool = True,
     ) -> None:
-        self._keeper, self._ns, self._tcp_flags = keeper, ns, tcp_flags
+        self._keeper, self._ns, self._tcp_flags, self._in_vpc = keeper, ns, tcp_flags, in_vpc
+        self._shapes = (*tables.shapes(tcp_flags=tcp_flags), *(shapes6(tcp_flags=tcp_flags) if ipv6 else ()))
+        self._families = (IPV4, IPV6) if ipv6 else (IPV4,)
         self._generation: dict[int, int] = dict(generations or {})
         self._skipped: dict[str, Count] = {}  # by counter, as last read
         self._parted: dict[int, tuple[Meter, Meter]] = {}  # links that are gone: before and after their route
         self._stopped: set[int] = set()  # no longer counted, but not yet read
-        self._fragments = Fragments(reassembled=reassembled)
+        self._fragments = Fragments(reassembled=in_vpc)
         self._uncounted: dict[int, int] = {}  # fragments that found no room, by ENI, as last read
+
+    def add_ipv6(self) -> None:
+        """Count IPv6, too, whose part of the ruleset is there, also for ENIs that are open."""
+        more = shapes6(tcp_flags=self._tcp_flags)
+        self._run(tables.declare(index, more) for index in self._generation)
+        counted = {index: one for index, one in self._generation.items() if index not in self._stopped}
+        if counted:
+            self._send(_point(Batch(), counted, IPV6), settle=False)
+        self._shapes, self._families = (*self._shapes, *more), (IPV4, IPV6)
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether IPv6 is counted."""
+        return IPV6 in self._families
 
     @property
     def generations(self) -> dict[int, int]:
@@ -86,14 +109,13 @@ class Accounts:
         if not fresh:
             return
         try:
-            self._run(tables.declare(index, tcp_flags=self._tcp_flags) for index in fresh)
+            self._run(tables.declare(index, self._shapes) for index in fresh)
         except KernelRefused:
             for index in fresh:
                 with contextlib.suppress(KernelRefused):
-                    self._keeper.nft(self._ns, tables.remove(index, tcp_flags=self._tcp_flags))
+                    self._keeper.nft(self._ns, tables.remove(index, self._shapes))
             raise
-        chains = {index: tables.chain_name(index, 0) for index in fresh}
-        batch, first = Batch().jump("acct_out", chains).jump("acct_in", chains), not self._fragments.counting
+        batch, first = _point(Batch(), dict.fromkeys(fresh, 0), *self._families), not self._fragments.counting
         if first:
             self._fragments.turn(batch)
         self._send(batch, settle=False)
@@ -107,12 +129,9 @@ class Accounts:
         if not cut:
             return {}
         old = {index: self._generation[index] for index in cut}
-        chains = {index: tables.chain_name(index, 1 - old[index]) for index in cut}
-        batch = Batch()
-        for name in ("acct_out", "acct_in"):
-            batch.delete_jumps(name, cut).jump(name, chains)
-        before, at_rest = self._cut(batch)
-        self._generation.update({index: 1 - old[index] for index in cut})
+        new = {index: 1 - generation for index, generation in old.items()}
+        before, at_rest = self._cut(_point(_unpoint(Batch(), cut, *self._families), new, *self._families))
+        self._generation.update(new)
         return self._read(old, before, at_rest)
 
     def close(self, indexes: Iterable[int]) -> dict[int, Harvest]:
@@ -124,12 +143,12 @@ class Accounts:
         before: dict[int, Meter] = {}
         at_rest: list[int] = []
         if counted:
-            batch = Batch().delete_jumps("acct_out", counted).delete_jumps("acct_in", counted)
+            batch = _unpoint(Batch(), counted, *self._families)
             before, at_rest = self._cut(batch, last=set(self._generation) == self._stopped.union(counted))
         self._stopped.update(counted)
         harvest = self._read({index: self._generation[index] for index in gone}, before, at_rest)
         with contextlib.suppress(KernelRefused):  # empty tables that stay cost little, what was read is worth more
-            self._run(tables.remove(index, tcp_flags=self._tcp_flags) for index in gone)
+            self._run(tables.remove(index, self._shapes) for index in gone)
         for index in gone:
             del self._generation[index]
             self._stopped.discard(index)
@@ -140,12 +159,12 @@ class Accounts:
 
     def measure(self) -> dict[int, Meter]:
         """The meters of all ENIs now, by interface index."""
-        steps = [*meters.set_steps(self._ns), meters.link_step(self._ns)]
+        steps = [*meters.set_steps(self._ns, ipv6=self.ipv6), meters.link_step(self._ns)]
         return self._measured(netlink.send(self._keeper, steps, "read the meters"))
 
     def _measured(self, answers: Sequence[memoryview]) -> dict[int, Meter]:
         """Answers to the steps of :meth:`measure`: the links last, so that each packet in a set is in its link, too."""
-        links, counts = meters.links(answers[-1]), meters.sets(answers[:-1])
+        links, counts = meters.links(answers[-1]), meters.sets(answers[:-1], ipv6=self.ipv6)
         links |= {index: after for index, (_, after) in self._parted.items()}
         return {index: meters.joined(link, counts.get(index, {})) for index, link in links.items()}
 
@@ -192,7 +211,7 @@ class Accounts:
         sets = [
             (index, shape, tables.set_name(index, generation, shape))
             for index, generation in generations.items()
-            for shape in tables.shapes(tcp_flags=self._tcp_flags)
+            for shape in self._shapes
         ]
         steps = [(self._ns, netlink.NETFILTER, elements.dump_request(name)) for _, _, name in sets]
         steps += [
@@ -200,11 +219,13 @@ class Accounts:
             for index, generation in generations.items()
         ]
         read = len(steps)
+        if not self._in_vpc:
+            before = None
         pieces = [name for generation in of_fragments for name in fragments.set_names(generation)]
         steps += [(self._ns, netlink.NETFILTER, elements.dump_request(name)) for name in pieces]
         measured = len(steps)
         if before is not None:
-            steps += [*meters.set_steps(self._ns), meters.link_step(self._ns)]
+            steps += [*meters.set_steps(self._ns, ipv6=self.ipv6), meters.link_step(self._ns)]
         answers = netlink.send(self._keeper, steps, "read the flow tables")
         after = self._measured(answers[measured:]) if before is not None else {}
         for at in range(read, measured, 2):
@@ -213,7 +234,7 @@ class Accounts:
         full: dict[int, list[str]] = {}
         for (index, shape, name), answer in zip(sets, answers, strict=False):
             flows = tables.decode(shape, answer)
-            if not self._tcp_flags or (shape is tables.TCP_FLAGS and len(flows) >= tables.CAPACITY):
+            if not self._tcp_flags or (shape.aside and len(flows) >= tables.CAPACITY):
                 flows["flags"] = tables.UNKNOWN_FLAGS
             if len(flows):
                 parts[index].append(flows)
@@ -225,14 +246,15 @@ class Accounts:
         on_their_way = self._skipped_in(index for index, count in skipped.items() if count.packets)
         harvests = {}
         for index, found in parts.items():
-            flows, now = np.concatenate(found) if found else np.empty(0, tables.FLOW), after.get(index, meters.ZERO)
+            flows, flows6 = (_joined(found, dtype) for dtype in (FLOW, FLOW6))
+            now = after.get(index, meters.ZERO)
             lost, lost_in = skipped[index], on_their_way.get(index, (NONE, NONE))
             earlier, more = (before or {}).get(index, now), self._fragments.take(index)
             own = (more["mark"] & marks.RULE) != 0
             uncounted = now.uncounted.packets - self._uncounted.get(index, 0)
             self._uncounted[index] = now.uncounted.packets
             harvests[index] = Harvest(
-                flows, lost.packets, lost.bytes, *lost_in, earlier, now, more[own], _sum(more[~own]), uncounted
+                flows, lost.packets, lost.bytes, *lost_in, earlier, now, more[own], _sum(more[~own]), uncounted, flows6
             )
         self._fragments.keep(self._generation)
         return harvests
@@ -240,7 +262,7 @@ class Accounts:
     def _empty(self, full: dict[int, list[str]], large: dict[int, int]) -> None:
         """Flush the named sets of each ENI, or renew the generation where they are large."""
         if large:
-            self._run(tables.renew(*one, tcp_flags=self._tcp_flags) for one in large.items())
+            self._run(tables.renew(*one, self._shapes) for one in large.items())
         small = [name for index, names in full.items() if index not in large for name in names]
         if small:
             self._send(Batch().flush(small), settle=False)
@@ -267,3 +289,25 @@ class Accounts:
 
 def _sum(flows: Flows) -> Count:
     return Count(int(flows["packets"].sum()), int(flows["bytes"].sum()))
+
+
+def _point(batch: Batch, generations: Mapping[int, int], *families: Family) -> Batch:
+    """Let packets of these ENIs be counted in these generations."""
+    for family in families:
+        chains = {index: tables.chain_name(index, generation, family) for index, generation in generations.items()}
+        for side in ("out", "in"):
+            batch.jump(f"acct{family.suffix}_{side}", chains)
+    return batch
+
+
+def _unpoint(batch: Batch, indexes: Sequence[int], *families: Family) -> Batch:
+    for family in families:
+        for side in ("out", "in"):
+            batch.delete_jumps(f"acct{family.suffix}_{side}", indexes)
+    return batch
+
+
+def _joined(found: Iterable[Flows], dtype: np.dtype[np.void]) -> Flows:
+    """All flows of that dtype."""
+    parts = [flows for flows in found if flows.dtype == dtype]
+    return np.concatenate(parts) if parts else np.empty(0, dtype)

@@ -59,7 +59,7 @@ class Beyond:
     def follow(self) -> None:
         """Make the kernel what the cloud wants; where it refuses, the next call goes on from there."""
         plan = plans.plan(self._cloud)
-        if not (plan.vpcs or self._cloud.internet_hosts or self._routers):
+        if not (plan.vpcs or plan.joints or self._cloud.internet_hosts or self._routers):
             return
         for name in [name for name, one in self._routers.items() if one.hop is None and name not in self._vpcs]:
             del self._routers[name]  # a VPC that is gone took its namespace along
@@ -74,6 +74,11 @@ class Beyond:
         self._lead_outside(plan)
         self._tear_down(plan, wanted)
         self.visitors.name(list(self._cloud.internet_hosts.values()))
+
+    def ports(self, joint: str) -> dict[str, int]:
+        """The VPCs at a peering or CCN → the index of the link there."""
+        router = self._routers.get(joint)
+        return {} if router is None else {vpc_id: port.index for vpc_id, port in router.ports.items()}
 
     # what stands -------------------------------------------------------------------------------------
 
@@ -95,7 +100,7 @@ class Beyond:
                 router.open(self._keeper)
                 if name in plan.joints:
                     self._keeper.nft(ns, transits.base())
-                    self.accounts[name] = Accounts(self._keeper, ns, reassembled=False)
+                    self.accounts[name] = Accounts(self._keeper, ns, in_vpc=False)
         for vpc_id in plan.vpcs:
             if vpc_id not in self._routers:
                 self._routers[vpc_id] = router = Router(vpc_id, self._vpcs[vpc_id].ns)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
 
 from emulator.cloud.account import Cloud
-from emulator.cloud.model import Direction, Rule
+from emulator.cloud.model import Direction, Network, Rule
 from emulator.cloud.templates import Service
 from emulator.fabric import marks
-from emulator.fabric.decisions import EVERY_ADDRESS, Branch, Clause, Interval, Line, Steps, Tree, decide
+from emulator.fabric.decisions import Branch, Clause, Interval, Line, Steps, Tree, decide
+from emulator.fabric.families import IPV4, Family
 from emulator.fabric.ruleset import TABLE
 
 _SHORT_TABLE = 5
@@ -41,27 +41,36 @@ def denial_chain(rule: Rule) -> str:
     return f"add chain {TABLE} r{rule.number}\nadd rule {TABLE} r{rule.number} meta mark set {mark:#x}\n"
 
 
-def clauses(rule: Rule, cloud: Cloud | None = None) -> Iterator[Clause]:
-    """What a rule is about, as the decisions want it; ``cloud`` knows the templates that it names."""
+def clauses(rule: Rule, cloud: Cloud | None = None, family: Family = IPV4) -> Iterator[Clause]:
+    """What packets of a family a rule is about, as the decisions want it; ``cloud`` knows the templates that it
+    names."""
+    networks = [network for network in (rule.peer, rule.local) if network is not None and not isinstance(network, str)]
+    if any(network.version != family.version for network in networks):
+        return
     services: Iterable[Service] = [(rule.protocol, rule.ports)]
     if rule.service is not None and cloud is not None:
         services = cloud.services_of(rule.service)
     for protocol, ports in services:
         clause = Clause(rule, protocol, ports, source_ports=rule.source_ports, local=_ends(rule.local))
-        if rule.peer is None or isinstance(rule.peer, IPv4Network):
+        if not isinstance(rule.peer, str):
             yield replace(clause, addresses=_ends(rule.peer))
         elif cloud is not None and rule.peer in cloud.templates:
             for first, last in cloud.addresses_of(rule.peer):
-                yield replace(clause, addresses=(int(first), int(last)))
+                if first.version == family.version:
+                    everyone = int(last) - int(first) == 2**family.bits - 1
+                    yield replace(clause, addresses=None if everyone else (int(first), int(last)))
         else:
             yield replace(clause, members=rule.peer)
 
 
-def _ends(network: IPv4Network | None) -> Interval | None:
-    return None if network is None else (int(network.network_address), int(network.broadcast_address))
+def _ends(network: Network | None) -> Interval | None:
+    """First and last address; None where all are meant."""
+    if network is None or network.prefixlen == 0:
+        return None
+    return int(network.network_address), int(network.broadcast_address)
 
 
-def match(clause: Clause, *, decided: bool = False) -> str:
+def match(clause: Clause, family: Family = IPV4, *, decided: bool = False) -> str:
     """What a packet must look like, as nftables expressions, each with a space behind it; empty for any packet.
 
     A group as peer stands for the set ``m_<group>`` of its members' addresses. ``decided``: protocol and port are known
@@ -71,11 +80,11 @@ def match(clause: Clause, *, decided: bool = False) -> str:
     if clause.protocol is not None and not decided:
         parts.append(f"meta l4proto {clause.protocol} ")
     if clause.members is not None:
-        parts.append(f"ip {_other_side(clause.rule)} @{members_set(clause.members)} ")
-    elif clause.addresses not in (None, EVERY_ADDRESS):
-        parts.append(f"ip {_other_side(clause.rule)} {_addresses(*clause.addresses)} ")
-    if clause.local not in (None, EVERY_ADDRESS):
-        parts.append(f"ip {_this_side(clause.rule)} {_addresses(*clause.local)} ")
+        parts.append(f"{family.word} {_other_side(clause.rule)} @{members_set(clause.members, family)} ")
+    elif clause.addresses is not None:
+        parts.append(f"{family.word} {_other_side(clause.rule)} {_addresses(family, *clause.addresses)} ")
+    if clause.local is not None:
+        parts.append(f"{family.word} {_this_side(clause.rule)} {_addresses(family, *clause.local)} ")
     if clause.source_ports is not None:
         parts.append(f"th sport {_intervals(clause.source_ports)} ")
     if clause.ports is not None and not decided:
@@ -99,11 +108,11 @@ def _interval(low: object, high: object) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def _addresses(low: int, high: int) -> str:
+def _addresses(family: Family, low: int, high: int) -> str:
     size = high - low + 1
     if size > 1 and size & (size - 1) == 0 and low % size == 0:
-        return f"{IPv4Address(low)}/{33 - size.bit_length()}"
-    return _interval(IPv4Address(low), IPv4Address(high))
+        return f"{family.address(low)}/{family.bits + 1 - size.bit_length()}"
+    return _interval(family.address(low), family.address(high))
 
 
 class Writing:
@@ -113,8 +122,10 @@ class Writing:
     ``chains`` are all that are wanted now; ``fresh`` names new ones.
     """
 
-    def __init__(self, name: str, direction: Direction, kept: Mapping[str, str], fresh: Callable[[], str]) -> None:
-        self._name, self._kept, self._fresh = name, kept, fresh
+    def __init__(
+        self, name: str, direction: Direction, kept: Mapping[str, str], fresh: Callable[[], str], family: Family
+    ) -> None:
+        self._name, self._kept, self._fresh, self._family = name, kept, fresh, family
         self._in = direction == "ingress"
         self.chains: dict[str, str] = {}
         self._rules: list[str] = []
@@ -135,7 +146,7 @@ class Writing:
         parts = decide(clauses)
         for number, part in enumerate(parts):
             if isinstance(part, Line):
-                self._rules += [match(clause) + self.verdict(clause.rule) for clause in part.clauses]
+                self._rules += [match(clause, self._family) + self.verdict(clause.rule) for clause in part.clauses]
             else:
                 self._tree(part, last=number + 1 == len(parts))
 
@@ -186,14 +197,14 @@ class Writing:
         statements = []
         for step in steps.steps:
             if isinstance(step, Clause):
-                statements.append(match(step, decided=True) + verdict(step.rule))
+                statements.append(match(step, self._family, decided=True) + verdict(step.rule))
                 continue
-            side = _other_side(step.entries[0][2])
-            entries = [(_addresses(low, high), verdict(rule)) for low, high, rule in step.entries]
+            side = f"{self._family.word} {_other_side(step.entries[0][2])}"
+            entries = [(_addresses(self._family, low, high), verdict(rule)) for low, high, rule in step.entries]
             if len(entries) < _SHORT_TABLE:
-                statements += [f"ip {side} {key} {target}" for key, target in entries]
+                statements += [f"{side} {key} {target}" for key, target in entries]
             else:
-                statements.append(f"ip {side} {_vmap(entries)}")
+                statements.append(f"{side} {_vmap(entries)}")
         return statements
 
     def _chain(self, statements: Iterable[str]) -> str:
@@ -228,35 +239,43 @@ def _vmap(entries: Iterable[tuple[str, str]]) -> str:
     return "vmap { " + ", ".join(f"{key} : {verdict}" for key, verdict in entries) + " }"
 
 
-def members_set(group_id: str) -> str:
-    return "m_" + group_id.replace("-", "_")
+def members_set(group_id: str, family: Family = IPV4) -> str:
+    return f"m{family.suffix}_" + group_id.replace("-", "_")
 
 
-def declare_members(group_id: str) -> str:
-    """The set of a group's member addresses, empty."""
-    return f"add set {TABLE} {members_set(group_id)} {{ type ipv4_addr; }}\n"
+def declare_members(group_id: str, family: Family) -> str:
+    """The set of a group's member addresses of a family, empty."""
+    return f"add set {TABLE} {members_set(group_id, family)} {{ type {family.address_type}; }}\n"
 
 
 def group_chain(
-    name: str, direction: Direction, clauses: Sequence[Clause], kept: Mapping[str, str], fresh: Callable[[], str]
+    name: str,
+    direction: Direction,
+    clauses: Sequence[Clause],
+    kept: Mapping[str, str],
+    fresh: Callable[[], str],
+    family: Family = IPV4,
 ) -> tuple[str, dict[str, str]]:
     """(Re)write the chain of one list of security groups for one direction: first match decides. Also the chains that
     it goes through, by what they say; ``kept`` are those of before, ``fresh`` names new ones."""
-    writing = Writing(name, direction, kept, fresh)
+    writing = Writing(name, direction, kept, fresh, family)
     writing.decide(clauses)
     return writing.text(), writing.chains
 
 
 def acl_chain(
     name: str,
-    subnet: object,
+    subnet: Network | None,
     direction: Direction,
     clauses: Sequence[Clause],
     kept: Mapping[str, str],
     fresh: Callable[[], str],
+    family: Family = IPV4,
 ) -> tuple[str, dict[str, str]]:
-    """The same of an ACL at one subnet and direction; traffic within the subnet passes by."""
-    writing = AclWriting(name, direction, kept, fresh)
-    writing.add(f"ip {'saddr' if direction == 'ingress' else 'daddr'} {subnet} return")
+    """The same of an ACL at one subnet and direction; traffic within the subnet's block of the family, if it has one,
+    passes by."""
+    writing = AclWriting(name, direction, kept, fresh, family)
+    if subnet is not None:
+        writing.add(f"{family.word} {'saddr' if direction == 'ingress' else 'daddr'} {subnet} return")
     writing.decide(clauses)
     return writing.text(), writing.chains

@@ -298,7 +298,7 @@ class KeeperClient:
         self.request("sysctl", ns=ns, values=dict(values))
 
     def statistics(self, ns: int) -> bytes:
-        """What a namespace counts of each protocol: its /proc/net/snmp and netstat."""
+        """What a namespace counts of each protocol: its /proc/net/snmp, netstat and snmp6."""
         return bytes(self.request("statistics", ns=ns)[1])
 
     def socket(self, ns: int, family: int, kind: int, proto: int = 0) -> socket.socket:

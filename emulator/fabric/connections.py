@@ -6,12 +6,12 @@ After linux/netfilter/nfnetlink_conntrack.h; all requests have the protocol NETF
 from __future__ import annotations
 
 import struct
-from ipaddress import IPv4Address
 
+from emulator.cloud.model import Address
 from emulator.fabric import wire
 from emulator.fabric.wire import ACK, DUMP, REQUEST, attribute, nested, number
 
-_CTNETLINK, _DELETE, _GET_STATS_CPU, _INET = 1, 2, 4, 2
+_CTNETLINK, _DELETE, _GET_STATS_CPU, _INET, _INET6 = 1, 2, 4, 2, 10
 
 
 def statistics_request() -> bytes:
@@ -30,12 +30,13 @@ def decode_drops(answer: memoryview) -> int:
     return drops
 
 
-def forget_requests(address: IPv4Address) -> list[bytes]:
+def forget_requests(address: Address) -> list[bytes]:
     """Delete the connections from and to an address: two requests (CTA_FILTER by one address)."""
     requests = []
-    for kind, flag in ((1, 1), (2, 2)):  # CTA_IP_V4_SRC, _DST and the filter's bits for them
+    family, source = (_INET, 1) if address.version == 4 else (_INET6, 3)  # CTA_IP_V4_SRC, CTA_IP_V6_SRC
+    for kind, flag in ((source, 1), (source + 1, 2)):  # the destination is the next; the filter's bits for them
         original = nested(1, nested(1, attribute(kind, address.packed)))  # CTA_TUPLE_ORIG > CTA_TUPLE_IP
         only = nested(25, number(1, flag) + number(2, 0))  # CTA_FILTER > CTA_FILTER_ORIG_FLAGS, _REPLY_FLAGS
-        body = struct.pack("=BBH", _INET, 1, 0) + original + only
+        body = struct.pack("=BBH", family, 1, 0) + original + only
         requests.append(wire.message(_CTNETLINK << 8 | _DELETE, REQUEST | ACK, 1, body))
     return requests

@@ -28,14 +28,13 @@ SHORT = 8
 GROWTH = 8
 """Entries of a tree for each of its clauses, at most."""
 
-EVERY_ADDRESS = (0, 2**32 - 1)
-
 Interval = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Clause:
-    """Packets that a rule is about; a rule may have several clauses. Intervals are inclusive, None means any.
+    """Packets of one family that a rule is about; a rule may have several clauses. Intervals are inclusive, None means
+    any.
 
     ``addresses`` and ``members`` (of the group with that id) are about the packet's other side; at most one is given.
     ``local`` is about this side.
@@ -52,12 +51,12 @@ class Clause:
     @property
     def plain(self) -> bool:
         """Whether the other side's address is all that is left to ask once protocol and port are known."""
-        return self.members is None and self.source_ports is None and self.local in (None, EVERY_ADDRESS)
+        return self.members is None and self.source_ports is None and self.local is None
 
     @property
     def anyone(self) -> bool:
         """Whether nothing is left to ask then."""
-        return self.plain and self.addresses in (None, EVERY_ADDRESS)
+        return self.plain and self.addresses is None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 
+from emulator.cloud.model import Address
 from emulator.fabric import wire
 from emulator.fabric.ruleset import TABLE
 from emulator.fabric.wire import ACK, CREATE, DUMP, REQUEST, attribute, nested, string
@@ -27,9 +28,14 @@ def index_key(index: int) -> bytes:
     return struct.pack("=L", index)
 
 
-def owner_key(index: int, address: IPv4Address) -> bytes:
+def owner_key(index: int, address: Address) -> bytes:
     """The key of the set of owned addresses: interface and source address."""
     return struct.pack("=L", index) + address.packed
+
+
+def service_key(address: IPv4Address, protocol: int, port: int) -> bytes:
+    """The key of the set of services."""
+    return address.packed + struct.pack(">B3xH2x", protocol, port)
 
 
 class Batch:

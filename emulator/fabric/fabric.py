@@ -7,12 +7,13 @@ realises it whole or the method raises and leaves nothing behind.
 from __future__ import annotations
 
 import contextlib
+import socket
+import threading
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address
 from typing import Any
 
 from emulator.cloud.account import Cloud
-from emulator.cloud.model import Cvm, Eni, Vpc
+from emulator.cloud.model import Address, Cvm, Eni, Vpc
 from emulator.errors import KeeperLost, LabError
 from emulator.fabric.beyond import Beyond
 from emulator.fabric.client import KeeperClient
@@ -33,10 +34,13 @@ class Fabric:
         self.beyond = Beyond(keeper, cloud, tag, self.vpcs, Visitors(keeper, self.net, tag))
         self._cvms: dict[str, CvmHost] = {}
         self._hosts_files: dict[str, str] = {}
+        self._writing_hosts = threading.Lock()
         self.admitted: Callable[[Sequence[str]], object] = lambda eni_ids: None
         """Called with ENIs' ids before their first packets can pass."""
         self.withdrawn: Callable[[str], object] = lambda eni_id: None
         """Called when such an ENI could not be plugged in after all."""
+        self.vacated: Callable[[str], object] = lambda vpc_id: None
+        """Called with a VPC's id before its namespace goes."""
 
     def close(self) -> None:
         """End all guests and drop all namespaces; the kernel takes back what was in them."""
@@ -62,8 +66,15 @@ class Fabric:
 
     def remove_vpc(self, vpc_id: str) -> None:
         fabric = self.vpcs.pop(vpc_id)
+        self.vacated(vpc_id)
         self.net.forget(self.net[vpc_id])
         self._drop(fabric.ns)
+
+    def open_doors(self, vpc_id: str) -> Callable[[int, int], socket.socket]:
+        """Let the guests of a VPC reach the provider's services; what opens sockets for these, by family and type."""
+        fabric = self.vpcs[vpc_id]
+        fabric.open_doors()
+        return lambda family, kind: self.keeper.socket(fabric.ns, family, kind)
 
     # CVMs and ENIs -----------------------------------------------------------------------------------
 
@@ -145,21 +156,23 @@ class Fabric:
         self.vpcs[eni.vpc_id].detach(eni)
         self.net.unlink(place.link)
 
-    def assign(self, eni: Eni, address: IPv4Address) -> None:
-        """An ENI has one more address."""
+    def assign(self, eni: Eni, addresses: Sequence[Address]) -> None:
+        """An ENI has these addresses, too."""
         fabric = self.vpcs[eni.vpc_id]
         if eni.id in fabric.attached:
-            fabric.assign(eni, address)
+            fabric.assign(eni, addresses)
         else:
             fabric.members_changed()
+        self._write_hosts(eni.vpc_id)
 
-    def unassign(self, eni: Eni, address: IPv4Address) -> None:
-        """An ENI, given as it was, has lost an address."""
+    def unassign(self, eni: Eni, addresses: Sequence[Address]) -> None:
+        """An ENI, given as it was, has lost these addresses."""
         fabric = self.vpcs[eni.vpc_id]
         if eni.id in fabric.attached:
-            fabric.unassign(eni, address)
+            fabric.unassign(eni, addresses)
         else:
             fabric.members_changed()
+        self._write_hosts(eni.vpc_id)
 
     def cvm(self, cvm_id: str) -> CvmHost:
         """The Mininet node of a CVM."""
@@ -179,21 +192,25 @@ class Fabric:
 
     def _hosts_file(self, vpc_id: str) -> str:
         """The path of the VPC's hosts file in the keeper's folder; written from then on."""
-        if vpc_id not in self._hosts_files:
-            self._hosts_files[vpc_id] = ""
-            self._write_hosts(vpc_id)
-        return self._hosts_files[vpc_id]
+        with self._writing_hosts:  # sandboxes are started by any thread
+            if vpc_id not in self._hosts_files:
+                self._hosts_files[vpc_id] = self._hosts(vpc_id)
+            return self._hosts_files[vpc_id]
 
     def _write_hosts(self, vpc_id: str) -> None:
-        if vpc_id not in self._hosts_files:
-            return
+        with self._writing_hosts:
+            if vpc_id in self._hosts_files:
+                self._hosts_files[vpc_id] = self._hosts(vpc_id)
+
+    def _hosts(self, vpc_id: str) -> str:
         lines = ["127.0.0.1 localhost"]
-        for eni in self.cloud.enis.values():
+        for eni in list(self.cloud.enis.values()):
             if eni.vpc_id == vpc_id and eni.primary and eni.cvm_id in self.cloud.cvms:
                 names = (self.cloud.cvms[eni.cvm_id].name, eni.cvm_id)
-                lines.append(" ".join([str(eni.address), *filter(None, map(hostname, names))]))
+                known = list(filter(None, map(hostname, names)))
+                lines += [" ".join([str(address), *known]) for address in (eni.address, *eni.ipv6_addresses)]
         content = "\n".join(lines) + "\n"
-        self._hosts_files[vpc_id] = self.keeper.file(f"{self.tag}/{vpc_id}/hosts", content.encode())
+        return self.keeper.file(f"{self.tag}/{vpc_id}/hosts", content.encode())
 
 
 def interface_name(eni_id: str) -> str:

@@ -15,7 +15,7 @@ netlink steps, settle + bytes   for each step [ns, protocol, start, end, n] send
                                 are complete; settle: wait until no packet is under way in the rules as they were
 nft ns + text                   run a ruleset text through libnftables
 sysctl ns, values               write /proc/sys/net/... of a namespace; a name that ends in ``?`` may be absent
-statistics ns                   its /proc/net/snmp and netstat
+statistics ns                   its /proc/net/snmp, netstat and, where it has IPv6, snmp6
 socket ns, family, type, proto  open a socket there and hand it over
 file path + bytes               write a file in the keeper's private folder, where pods may bind it
 pod ns, argv                    start a sandbox whose init the keeper holds
@@ -39,9 +39,8 @@ import sys
 INLINE = 96_000  # bytes of payload in the datagram itself; the kernel's default send buffer holds 212,992
 FOLDER = "/sys"  # where the private tmpfs is mounted: a folder that every Linux has and no guest may see
 CLONE_NEWNS, CLONE_NEWNET, CLONE_NEWUSER = 0x00020000, 0x40000000, 0x10000000
-MS_REC_PRIVATE, PR_SET_NAME, PR_SET_DUMPABLE = 0x4000 | 0x40000, 15, 4
-NLMSG_ERROR, NLMSG_DONE, NETLINK_NETFILTER = 2, 3, 12
-MEMBARRIER = {"x86_64": 324, "aarch64": 283}  # its global command waits for an RCU grace period: 8 ms
+MS_REC_PRIVATE, PR_SET_NAME, PR_SET_DUMPABLE, NLMSG_ERROR, NLMSG_DONE = 0x4000 | 0x40000, 15, 4, 2, 3
+NETLINK_NETFILTER, MEMBARRIER = 12, {"x86_64": 324, "aarch64": 283}  # its global command waits for an RCU grace period
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -149,8 +148,9 @@ class Keeper:
 
     def do_statistics(self, payload, ns):
         self.enter(ns)
-        with open("/proc/self/net/snmp", "rb") as one, open("/proc/self/net/netstat", "rb") as other:
-            return {}, one.read() + other.read()
+        with contextlib.ExitStack() as stack:
+            paths = filter(os.path.exists, ("/proc/self/net/snmp", "/proc/self/net/netstat", "/proc/self/net/snmp6"))
+            return {}, b"".join(stack.enter_context(open(path, "rb")).read() for path in paths)
 
     def do_socket(self, payload, ns, family, type, proto):
         self.enter(ns)

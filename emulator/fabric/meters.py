@@ -12,6 +12,8 @@ packet pays for it. Dynamic sets count by interface what is dropped aside, where
     malformed_by      packets that end before their ports
     uncounted_by      fragments, and datagrams made of them, that found no room in their sets
     options_by        packets with IP options, some of which routing drops
+    discovery_by      neighbour discovery and listener reports of IPv6, which is what ARP is to IPv4
+    fragments6_by     fragments of IPv6, before they are put together
 
 All of them count from the birth of the link and are only read when somebody asks.
 """
@@ -36,7 +38,9 @@ _SETS = (
     "options_by",
     "uncounted_by",
 )
+_SETS6 = ("discovery_by", "fragments6_by")
 _ARP, _INET = 3, 1
+_DAMAGE = (b"InHdrErrors", b"InDiscards", b"InTruncatedPkts")
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Meter:
     malformed: Count = NONE
     options: Count = NONE
     uncounted: Count = NONE
+    discovery: Count = NONE
+    fragments6: Count = NONE
 
     def __sub__(self, other: Meter) -> Meter:
         return Meter(*(mine - its for mine, its in zip(vars(self).values(), vars(other).values(), strict=True)))
@@ -93,11 +99,15 @@ def link_step(ns: int, index: int = 0) -> netlink.Step:
     return ns, netlink.ROUTE, netlink.get_statistics(index)
 
 
-def set_steps(ns: int) -> list[netlink.Step]:
-    """Ask for what the sets count."""
-    families = [_ARP if name.startswith("arp") else _INET for name in _SETS]
-    requests = map(elements.dump_request, _SETS, families)
+def set_steps(ns: int, *, ipv6: bool) -> list[netlink.Step]:
+    """Ask for what the sets count; ``ipv6`` tells whether the VPC has any."""
+    names = _names(ipv6)
+    requests = map(elements.dump_request, names, [_ARP if name.startswith("arp") else _INET for name in names])
     return [(ns, netlink.NETFILTER, request) for request in requests]
+
+
+def _names(ipv6: bool) -> tuple[str, ...]:
+    return (*_SETS, *_SETS6) if ipv6 else _SETS
 
 
 def links(answer: memoryview) -> dict[int, Meter]:
@@ -114,10 +124,10 @@ def links(answer: memoryview) -> dict[int, Meter]:
     return found
 
 
-def sets(answers: Sequence[memoryview]) -> dict[int, dict[str, Count]]:
+def sets(answers: Sequence[memoryview], *, ipv6: bool) -> dict[int, dict[str, Count]]:
     """Interface index → what the sets counted for it, named as the fields of Meter; answers to :func:`set_steps`."""
     found: dict[int, dict[str, Count]] = {}
-    for name, answer in zip(_SETS, answers, strict=True):
+    for name, answer in zip(_names(ipv6), answers, strict=True):
         for key, packets, size in elements.decode_counts(answer):
             (index,) = struct.unpack_from("=L", key)
             if name == "arp_out":
@@ -128,14 +138,17 @@ def sets(answers: Sequence[memoryview]) -> dict[int, dict[str, Count]]:
 
 def header_errors(statistics: bytes) -> int:
     """Packets whose IP header the kernel took for damaged, before any rule saw them, or whose TTL had run out behind
-    the rules; from a namespace's /proc/net/snmp and netstat, where a line of names goes before each line of values."""
-    lines = [line.split() for line in statistics.splitlines() if line.startswith((b"Ip:", b"IpExt:"))]
+    the rules; from a namespace's /proc/net/snmp and netstat, where a line of names goes before each line of values, and
+    snmp6, where a name and its value are a line."""
+    every = [line.split() for line in statistics.splitlines()]
+    lines = [words for words in every if words[0] in (b"Ip:", b"IpExt:")]
     found = {
         name: value
         for names, values in zip(lines[::2], lines[1::2], strict=True)
         for name, value in zip(names, values, strict=False)
     }
-    return sum(int(found[name]) for name in (b"InHdrErrors", b"InDiscards", b"InTruncatedPkts"))
+    found |= {words[0]: words[1] for words in every if words[0].startswith(b"Ip6")}
+    return sum(int(found.get(start + name, 0)) for start in (b"", b"Ip6") for name in _DAMAGE)
 
 
 def joined(link: Meter, counts: Mapping[str, Count]) -> Meter:

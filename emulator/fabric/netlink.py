@@ -12,7 +12,7 @@ import itertools
 import os
 import struct
 from collections.abc import Iterable, Sequence
-from socket import inet_aton
+from socket import AF_INET6, inet_aton, inet_pton
 
 from emulator.errors import KernelRefused
 from emulator.fabric import wire
@@ -22,13 +22,12 @@ from emulator.fabric.wire import ACK, CREATE, DUMP, EXCL, REQUEST, attribute, ne
 ROUTE, NETFILTER, GENERIC = 0, 12, 16
 """Netlink protocols: NETLINK_ROUTE, NETLINK_NETFILTER, NETLINK_GENERIC."""
 
-_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH, _NEWRULE = 16, 17, 18, 20, 24, 25, 28, 32
-_DELRULE, _SETNEIGHTBL, _NEWSTATS, _GETSTATS = 33, 67, 92, 94
+_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE = 16, 17, 18, 20, 21, 24, 25
+_NEWNEIGH, _DELNEIGH, _NEWRULE, _DELRULE, _SETNEIGHTBL, _NEWSTATS, _GETSTATS = 28, 29, 32, 33, 67, 92, 94
 _INET, _INET6, _IFF_UP, _IFF_NOARP, _OPERSTATE_UP = 2, 10, 0x1, 0x80, 6
-_DELADDR, _DELNEIGH = 21, 29
 _MAIN, _STATIC, _UNICAST, _ONLINK = 254, 4, 1, 4  # RT_TABLE_, RTPROT_, RTN_, RTNH_F_
 _SCOPE_GLOBAL, _SCOPE_LINK, _SCOPE_NOWHERE = 0, 253, 255
-_NUD_PERMANENT, _FR_ACT_TO_TBL, _CONTROLLER = 0x80, 1, 16
+_NUD_PERMANENT, _FR_ACT_TO_TBL, _CONTROLLER, _IFA_F_NODAD = 0x80, 1, 16, 0x02
 _numbers = itertools.count(1)
 
 Step = tuple[int, int, bytes]
@@ -110,7 +109,13 @@ def statistics(answer: memoryview) -> dict[int, tuple[int, ...]]:
     return found
 
 
+def _packed(address: str) -> tuple[int, bytes]:
+    """An address with its family."""
+    return (_INET6, inet_pton(AF_INET6, address)) if ":" in address else (_INET, inet_aton(address))
+
+
 def add_address(index: int, address: str, prefix: int) -> bytes:
+    """An address of the link; of IPv6 without asking first whether somebody has it."""
     return _request(_NEWADDR, _address(index, address, prefix), CREATE | EXCL)
 
 
@@ -119,32 +124,41 @@ def delete_address(index: int, address: str, prefix: int) -> bytes:
 
 
 def _address(index: int, address: str, prefix: int) -> bytes:
-    """struct ifaddrmsg, IFA_LOCAL, IFA_ADDRESS."""
-    local = inet_aton(address)
-    return struct.pack("=BBBBL", _INET, prefix, 0, 0, index) + attribute(2, local) + attribute(1, local)
+    family, local = _packed(address)
+    flags = _IFA_F_NODAD if family == _INET6 else 0
+    head = struct.pack("=BBBBL", family, prefix, flags, 0, index)  # struct ifaddrmsg
+    return head + attribute(2, local) + attribute(1, local)  # IFA_LOCAL, IFA_ADDRESS
 
 
-def add_route(index: int, destination: str | None, *, gateway: str | None = None, table: int = _MAIN) -> bytes:
-    """A route to one host, or the default route where ``destination`` is None; a gateway is on the link."""
-    attributes = number(4, index)  # RTA_OIF
+def add_route(
+    index: int, destination: str | None, *, gateway: str | None = None, table: int = _MAIN, ipv6: bool = False
+) -> bytes:
+    """A route to one host, or the default route where ``destination`` is None; a gateway is on the link.
+
+    ``ipv6`` is needed only where no address tells it.
+    """
+    attributes, family, prefix = number(4, index), _INET6 if ipv6 else _INET, 0  # RTA_OIF
     if destination is not None:
-        attributes += attribute(1, inet_aton(destination))  # RTA_DST
+        family, packed = _packed(destination)
+        attributes, prefix = attributes + attribute(1, packed), 8 * len(packed)  # RTA_DST
     if gateway is not None:
-        attributes += attribute(5, inet_aton(gateway))  # RTA_GATEWAY
+        family, packed = _packed(gateway)
+        attributes += attribute(5, packed)  # RTA_GATEWAY
     scope, flags = (_SCOPE_LINK, 0) if gateway is None else (_SCOPE_GLOBAL, _ONLINK)
-    head = _route(0 if destination is None else 32, table, _STATIC, scope, _UNICAST, flags)
+    head = _route(family, prefix, table, _STATIC, scope, _UNICAST, flags)
     return _request(_NEWROUTE, head + attributes, CREATE | EXCL)
 
 
 def delete_route(index: int, destination: str) -> bytes:
     """Take back the route to one host."""
-    head = _route(32, _MAIN, 0, _SCOPE_NOWHERE, 0, 0)
-    return _request(_DELROUTE, head + number(4, index) + attribute(1, inet_aton(destination)))
+    family, packed = _packed(destination)
+    head = _route(family, 8 * len(packed), _MAIN, 0, _SCOPE_NOWHERE, 0, 0)
+    return _request(_DELROUTE, head + number(4, index) + attribute(1, packed))
 
 
-def _route(prefix: int, table: int, protocol: int, scope: int, kind: int, flags: int) -> bytes:
+def _route(family: int, prefix: int, table: int, protocol: int, scope: int, kind: int, flags: int) -> bytes:
     """struct rtmsg."""
-    return struct.pack("=BBBBBBBBL", _INET, prefix, 0, 0, table, protocol, scope, kind, flags)
+    return struct.pack("=BBBBBBBBL", family, prefix, 0, 0, table, protocol, scope, kind, flags)
 
 
 def add_source_rule(address: str, table: int) -> bytes:
@@ -157,8 +171,9 @@ def delete_source_rule(address: str, table: int) -> bytes:
 
 
 def _source_rule(address: str, table: int) -> bytes:
-    head = struct.pack("=BBBBBBBBL", _INET, 0, 32, 0, table, 0, 0, _FR_ACT_TO_TBL, 0)  # struct fib_rule_hdr
-    attributes = attribute(2, inet_aton(address)) + number(6, table)  # FRA_SRC, FRA_PRIORITY
+    family, packed = _packed(address)
+    head = struct.pack("=BBBBBBBBL", family, 0, 8 * len(packed), 0, table, 0, 0, _FR_ACT_TO_TBL, 0)  # fib_rule_hdr
+    attributes = attribute(2, packed) + number(6, table)  # FRA_SRC, FRA_PRIORITY
     return head + attributes + number(15, table)  # FRA_TABLE
 
 
@@ -173,8 +188,9 @@ def delete_neighbour(index: int, address: str) -> bytes:
 
 def _neighbour(index: int, address: str) -> bytes:
     """struct ndmsg, NDA_DST."""
-    head = struct.pack("=BBHiHBB", _INET, 0, 0, index, _NUD_PERMANENT, 0, 0)
-    return head + attribute(1, inet_aton(address))
+    family, packed = _packed(address)
+    head = struct.pack("=BBHiHBB", family, 0, 0, index, _NUD_PERMANENT, 0, 0)
+    return head + attribute(1, packed)
 
 
 def answer_at_once(index: int) -> bytes:

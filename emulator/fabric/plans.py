@@ -89,7 +89,7 @@ def plan(cloud: Cloud) -> Plan:
         made.borders[eip_border(vpc_id)] = vpc_id
     made.borders.update({gateway.id: gateway.vpc_id for gateway in cloud.nat_gateways.values()})
     made.joints.update({one.id: (one.vpc_id, one.peer_vpc_id) for one in cloud.peerings.values()})
-    made.joints.update({ccn.id: tuple(ccn.vpcs) for ccn in cloud.ccns.values() if ccn.vpcs})
+    made.joints.update({ccn.id: tuple(ccn.vpcs) for ccn in cloud.ccns.values()})
     for border, vpc_id in made.borders.items():
         there = made.vpcs.setdefault(vpc_id, VpcPlan())
         there.gates.append(border)

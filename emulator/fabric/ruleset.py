@@ -14,7 +14,7 @@ packet's way is equally long with 2 ENIs and with 400::
                  judge_in, @acct_in, drop: the same at the other end, the ACL first
 
 The chains of the tenant's rules are written by chains.py, an ENI's flow tables and the chains that count into them
-(``a…``) by tables.py.
+(``a…``) by tables.py, and what IPv6 needs by ruleset6.py, where the VPC has any.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from emulator.fabric import fragments, marks
 
 TABLE = "inet vpc"
 NOWHERE = "nowhere"
-_PORTS = ", ".join(str(number) for number in sorted(PORTS_PROTOCOLS))
+PORTS = ", ".join(str(number) for number in sorted(PORTS_PROTOCOLS))
 _SIDES = {"egress": "out", "ingress": "in"}
 
 
@@ -68,6 +68,9 @@ def base(nowhere_index: int) -> str:
   type iface_index
   flags dynamic
  }}
+ set services {{
+  type ipv4_addr . inet_proto . inet_service
+ }}
  set owned {{
   type iface_index . ipv4_addr
  }}
@@ -90,6 +93,9 @@ def base(nowhere_index: int) -> str:
   type iface_index : verdict
  }}
 {chains}
+ chain six {{
+  counter name foreign drop
+ }}
  chain expired {{
   update @expired_by {{ iif counter }}
  }}
@@ -118,20 +124,20 @@ def base(nowhere_index: int) -> str:
   ct direction vmap {{ original : goto original_in, reply : goto reply_in }}
  }}
  chain invalid_out {{
-  meta l4proto {{ {_PORTS} }} @th,16,16 >= 0 goto new_out
+  meta l4proto {{ {PORTS} }} @th,16,16 >= 0 goto new_out
   meta l4proto icmp @th,32,16 >= 0 goto new_out
-  meta l4proto != {{ {_PORTS}, icmp }} goto new_out
+  meta l4proto != {{ {PORTS}, icmp }} goto new_out
   update @malformed_by {{ iif counter }} drop
  }}
  chain judge_out {{
-  ct state vmap {{ {_by_state("out")} }}
+  ct state vmap {{ {by_state("out")} }}
   meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} return
   iif vmap @acl_out
  }}
  chain judge_in {{
   oif vmap @acl_in
   meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} return
-  ct state vmap {{ {_by_state("in")} }}
+  ct state vmap {{ {by_state("in")} }}
  }}
 {fragments.standing()}
  chain unowned {{
@@ -144,6 +150,12 @@ def base(nowhere_index: int) -> str:
   update @spoofed_by {{ iif counter }}
   counter name spoofed drop
  }}
+ chain served {{
+  jump judge_in
+  oif vmap @acct_in
+  meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} drop
+  accept
+ }}
  chain nowhere {{
   update @nowhere_by {{ iif counter }}
   counter name nowhere drop
@@ -154,7 +166,7 @@ def base(nowhere_index: int) -> str:
  }}
  chain prerouting {{
   type filter hook prerouting priority 0
-  meta nfproto ipv6 counter name foreign drop
+  meta nfproto ipv6 goto six
   meta pkttype set host
   @nh,0,8 != 0x45 update @options_by {{ iif counter }}
   iif . ip saddr != @owned jump unowned
@@ -174,9 +186,11 @@ def base(nowhere_index: int) -> str:
  }}
  chain input {{
   type filter hook input priority 0; policy drop;
+  ip daddr . meta l4proto . th dport @services accept
  }}
  chain output {{
   type filter hook output priority 0; policy drop;
+  ip saddr . meta l4proto . th sport @services goto served
  }}
 }}
 table arp {TABLE.split()[1]} {{
@@ -200,12 +214,12 @@ table arp {TABLE.split()[1]} {{
 """
 
 
-def _by_state(side: str) -> str:
+def by_state(side: str, suffix: str = "") -> str:
     """Known connections pass by their state; what conntrack calls invalid is judged by the rules like a new one, unless
     its ports cannot be read."""
     known = [f"{state} : jump known_{side}" for state in ("established", "related")]
-    invalid = f"invalid : jump {'invalid' if side == 'out' else 'new'}_{side}"
-    return ", ".join([*known, invalid, *(f"{state} : jump new_{side}" for state in ("new", "untracked"))])
+    invalid = f"invalid : jump {'invalid' if side == 'out' else 'new'}{suffix}_{side}"
+    return ", ".join([*known, invalid, *(f"{state} : jump new{suffix}_{side}" for state in ("new", "untracked"))])
 
 
 MOST = 40_000

@@ -1,8 +1,8 @@
 """What of the tenant's rules stands in one VPC's kernel: chains of rule lists, members of groups, and their changes.
 
-Each list of security groups that some ENI is bound to has a chain for each direction, each ACL one for each subnet and
-direction; maps lead there from the ENI's interface. A change is one transaction, after which no chain is left that
-nobody uses.
+Each list of security groups that some ENI is bound to has a chain for each direction and family, each ACL one for each
+subnet, direction and family; maps lead there from the ENI's interface. A change is one transaction, after which no
+chain is left that nobody uses. The families are IPv4 alone until the VPC gets an IPv6 block.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import contextlib
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
 from emulator.cloud.account import Cloud
-from emulator.cloud.model import Direction, Eni, Rule
+from emulator.cloud.model import Address, Direction, Eni, Rule
 from emulator.errors import KernelRefused
 from emulator.fabric import chains, netlink, ruleset
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.decisions import Clause
 from emulator.fabric.elements import Batch, owner_key
+from emulator.fabric.families import IPV4, IPV6, Family
 
 _DIRECTIONS: tuple[Direction, ...] = ("egress", "ingress")
 
@@ -28,12 +28,12 @@ _DIRECTIONS: tuple[Direction, ...] = ("egress", "ingress")
 class Written:
     """What of the tenant's rules stands in the kernel."""
 
-    groups: dict[tuple[tuple[str, ...], Direction], str] = field(default_factory=dict)  # chains of lists of groups
-    acls: dict[tuple[str, str, Direction], str] = field(default_factory=dict)  # chains of ACLs at subnets
+    groups: dict[tuple[tuple[str, ...], Direction, Family], str] = field(default_factory=dict)  # chains of their lists
+    acls: dict[tuple[str, str, Direction, Family], str] = field(default_factory=dict)  # chains of ACLs at subnets
     rules: dict[str, frozenset[int]] = field(default_factory=dict)  # of each of these chains
     parts: dict[str, dict[str, str]] = field(default_factory=dict)  # chains that each goes through, by what they say
     verdicts: set[int] = field(default_factory=set)  # rules that have a chain of their own
-    members: dict[str, frozenset[IPv4Address]] = field(default_factory=dict)  # of groups that rules name
+    members: dict[tuple[str, Family], frozenset[Address]] = field(default_factory=dict)  # of groups that rules name
 
     def copy(self) -> Written:
         return Written(
@@ -52,6 +52,7 @@ class Standing:
     def __init__(self, keeper: KeeperClient, cloud: Cloud, vpc_id: str, ns: int) -> None:
         self._keeper, self._cloud, self._vpc_id, self._ns = keeper, cloud, vpc_id, ns
         self._chain_numbers = itertools.count(1)
+        self.families: tuple[Family, ...] = (IPV4,)
         self.written = Written()
 
     # ENIs ----------------------------------------------------------------------------------------------
@@ -61,26 +62,55 @@ class Standing:
         acl_id = self._acl_of(subnet_id)
         with self._noting():
             text = ""
-            for direction in _DIRECTIONS:
-                if groups is not None and (groups, direction) not in self.written.groups:
-                    text += self._group_chain(groups, direction)
-                if acl_id is not None and (acl_id, subnet_id, direction) not in self.written.acls:
-                    text += self._acl_chain(acl_id, subnet_id, direction)
+            for direction, family in self._ways():
+                if groups is not None and (groups, direction, family) not in self.written.groups:
+                    text += self._group_chain(groups, direction, family)
+                if acl_id is not None and (acl_id, subnet_id, direction, family) not in self.written.acls:
+                    text += self._acl_chain(acl_id, subnet_id, direction, family)
             self._change(text and text + self._members())
 
     def admit(self, eni: Eni, index: int, batch: Batch) -> None:
         """Let an ENI's packets in, judged by its groups and its subnet's ACL, whose chains are written."""
-        batch.add("owned", [owner_key(index, address) for address in eni.addresses])
+        self.own(index, eni.addresses, batch)
         self._jump_to_groups(eni.groups, index, batch)
         self._jump_to_acl(eni.subnet_id, [index], batch)
 
+    def own(self, index: int, addresses: Collection[Address], batch: Batch) -> None:
+        """Packets with these source addresses are no forgeries where they come from that interface."""
+        for family, keys in self._owner_keys(index, addresses):
+            batch.add(f"owned{family.suffix}", keys)
+
+    def disown(self, index: int, addresses: Collection[Address], batch: Batch) -> None:
+        for family, keys in self._owner_keys(index, addresses):
+            batch.delete(f"owned{family.suffix}", keys)
+
+    def _owner_keys(self, index: int, addresses: Collection[Address]) -> Iterator[tuple[Family, list[bytes]]]:
+        for family in self.families:
+            yield family, [owner_key(index, address) for address in addresses if address.version == family.version]
+
     def dismiss(self, eni: Eni, index: int, what: str) -> None:
         """Take an ENI out of the ruleset."""
-        batch = Batch().delete("owned", [owner_key(index, address) for address in eni.addresses])
-        names = ("sg_out", "sg_in", "acl_out", "acl_in") if self._acl_of(eni.subnet_id) else ("sg_out", "sg_in")
-        for name in names:
-            batch.delete_jumps(name, [index])
+        batch = Batch()
+        self.disown(index, eni.addresses, batch)
+        for direction, family in self._ways():
+            batch.delete_jumps(_map("sg", direction, family), [index])
+            if self._acl_of(eni.subnet_id):
+                batch.delete_jumps(_map("acl", direction, family), [index])
         self.run(batch, what)
+
+    def add_ipv6(self, enis: Mapping[int, Eni]) -> None:
+        """Judge IPv6, too, whose part of the ruleset is there; ``enis`` are those plugged in, by interface."""
+        before, self.families = self.families, (IPV4, IPV6)
+        try:
+            batch = Batch()
+            for index, eni in enis.items():
+                self.write_missing(eni.groups, eni.subnet_id)
+                self._jump_to_groups(eni.groups, index, batch, [IPV6])
+                self._jump_to_acl(eni.subnet_id, [index], batch, [IPV6])
+            self.run(batch, f"add IPv6 to {self._vpc_id}")
+        except BaseException:
+            self.families = before
+            raise
 
     def run(self, batch: Batch, what: str, *further: netlink.Step) -> list[memoryview]:
         """Run a batch, and with it bring the members of groups up to date; the answers to it and to further steps."""
@@ -106,16 +136,17 @@ class Standing:
         to."""
         with self._noting():
             text, unused = "", []
-            for groups, direction in [key for key in self.written.groups if not set(key[0]).isdisjoint(owner_ids)]:
-                if groups in lists:
-                    text += self._group_chain(groups, direction)
+            for of_groups in [key for key in self.written.groups if not set(key[0]).isdisjoint(owner_ids)]:
+                if of_groups[0] in lists:
+                    text += self._group_chain(*of_groups)
                 else:
-                    unused.append(self.written.groups.pop((groups, direction)))
-            for acl_id, subnet_id, direction in [key for key in self.written.acls if key[0] in owner_ids]:
+                    unused.append(self.written.groups.pop(of_groups))
+            for of_acl in [key for key in self.written.acls if key[0] in owner_ids]:
+                acl_id, subnet_id, _, _ = of_acl
                 if subnet_id in self._cloud.subnets and acl_id == self._acl_of(subnet_id):
-                    text += self._acl_chain(acl_id, subnet_id, direction)
+                    text += self._acl_chain(*of_acl)
                 else:
-                    unused.append(self.written.acls.pop((acl_id, subnet_id, direction)))
+                    unused.append(self.written.acls.pop(of_acl))
             self._change(text + self._members() + "".join(self._forget(unused)))
 
     def groups_changed(self, eni: Eni, index: int | None) -> None:
@@ -123,7 +154,8 @@ class Standing:
         batch = Batch()
         if index is not None:
             self.write_missing(eni.groups, eni.subnet_id)
-            batch.delete_jumps("sg_out", [index]).delete_jumps("sg_in", [index])
+            for way in self._ways():
+                batch.delete_jumps(_map("sg", *way), [index])
             self._jump_to_groups(eni.groups, index, batch)
         self.run(batch, f"bind {eni.id} ({eni.name}) to groups")
 
@@ -133,59 +165,70 @@ class Standing:
         self.write_missing(None, subnet_id)
         batch = Batch()
         if before is not None:
-            batch.delete_jumps("acl_out", indexes).delete_jumps("acl_in", indexes)
+            for way in self._ways():
+                batch.delete_jumps(_map("acl", *way), indexes)
         self._jump_to_acl(subnet_id, indexes, batch)
         self.run(batch, f"change the network ACL of {subnet_id}")
 
     # chains and sets -----------------------------------------------------------------------------------
 
-    def _jump_to_groups(self, groups: tuple[str, ...], index: int, batch: Batch) -> None:
-        """The elements that send an ENI's packets to its groups' chains."""
-        for direction in _DIRECTIONS:
-            batch.jump(f"sg_{ruleset.side(direction)}", {index: self.written.groups[groups, direction]})
+    def _ways(self, families: Iterable[Family] | None = None) -> Iterator[tuple[Direction, Family]]:
+        return itertools.product(_DIRECTIONS, self.families if families is None else families)
 
-    def _jump_to_acl(self, subnet_id: str, indexes: Iterable[int], batch: Batch) -> None:
+    def _jump_to_groups(
+        self, groups: tuple[str, ...], index: int, batch: Batch, families: Iterable[Family] | None = None
+    ) -> None:
+        """The elements that send an ENI's packets to its groups' chains."""
+        for direction, family in self._ways(families):
+            batch.jump(_map("sg", direction, family), {index: self.written.groups[groups, direction, family]})
+
+    def _jump_to_acl(
+        self, subnet_id: str, indexes: Iterable[int], batch: Batch, families: Iterable[Family] | None = None
+    ) -> None:
         """As for groups, for the ACL of a subnet, where it has one, and the ENIs in it."""
         acl_id = self._acl_of(subnet_id)
         if acl_id is not None:
-            for direction in _DIRECTIONS:
-                chain = self.written.acls[acl_id, subnet_id, direction]
-                batch.jump(f"acl_{ruleset.side(direction)}", dict.fromkeys(indexes, chain))
+            for direction, family in self._ways(families):
+                chain = self.written.acls[acl_id, subnet_id, direction, family]
+                batch.jump(_map("acl", direction, family), dict.fromkeys(indexes, chain))
 
-    def _group_chain(self, groups: tuple[str, ...], direction: Direction) -> str:
+    def _group_chain(self, groups: tuple[str, ...], direction: Direction, family: Family) -> str:
         """(Re)write the chain of a list of groups, with the chains and sets that its rules use."""
         written = self.written
-        name = written.groups.setdefault((groups, direction), f"g{next(self._chain_numbers)}")
+        name = written.groups.setdefault((groups, direction, family), f"g{next(self._chain_numbers)}")
         rules = self._cloud.group_rules(self._vpc_id, groups, direction)
         text = ""
         for rule in rules:
-            if rule.peer in self._cloud.groups and rule.peer not in written.members:
-                written.members[str(rule.peer)] = frozenset()
-                text += chains.declare_members(str(rule.peer))
+            peer = str(rule.peer)
+            if peer in self._cloud.groups and (peer, family) not in written.members:
+                written.members[peer, family] = frozenset()
+                text += chains.declare_members(peer, family)
             if rule.number not in written.verdicts:
                 written.verdicts.add(rule.number)
                 text += chains.verdict_chain(rule)
         written.rules[name] = frozenset(rule.number for rule in rules)
         before = written.parts.get(name, {})
-        chain, parts = chains.group_chain(name, direction, self._clauses(rules), before, self._fresh_chain)
+        clauses = self._clauses(rules, family)
+        chain, parts = chains.group_chain(name, direction, clauses, before, self._fresh_chain, family)
         return text + chain + self._renew_parts(name, before, parts)
 
-    def _acl_chain(self, acl_id: str, subnet_id: str, direction: Direction) -> str:
+    def _acl_chain(self, acl_id: str, subnet_id: str, direction: Direction, family: Family) -> str:
         """(Re)write the chain of an ACL at a subnet, with the chains of its denying rules."""
         written = self.written
-        name = written.acls.setdefault((acl_id, subnet_id, direction), f"l{next(self._chain_numbers)}")
+        name = written.acls.setdefault((acl_id, subnet_id, direction, family), f"l{next(self._chain_numbers)}")
         rules = self._cloud.acl_rules(acl_id, direction)
         denials = [rule for rule in rules if rule.action == "deny"]
         text = "".join(chains.denial_chain(rule) for rule in denials if rule.number not in written.verdicts)
         written.verdicts.update(rule.number for rule in denials)
         written.rules[name] = frozenset(rule.number for rule in denials)
         subnet = self._cloud.subnets[subnet_id]
-        before = written.parts.get(name, {})
-        chain, parts = chains.acl_chain(name, subnet.cidr, direction, self._clauses(rules), before, self._fresh_chain)
+        block = subnet.cidr if family is IPV4 else subnet.ipv6_cidr
+        before, clauses = written.parts.get(name, {}), self._clauses(rules, family)
+        chain, parts = chains.acl_chain(name, block, direction, clauses, before, self._fresh_chain, family)
         return text + chain + self._renew_parts(name, before, parts)
 
-    def _clauses(self, rules: Iterable[Rule]) -> list[Clause]:
-        return [clause for rule in rules for clause in chains.clauses(rule, self._cloud)]
+    def _clauses(self, rules: Iterable[Rule], family: Family) -> list[Clause]:
+        return [clause for rule in rules for clause in chains.clauses(rule, self._cloud, family)]
 
     def _fresh_chain(self) -> str:
         return f"d{next(self._chain_numbers)}"
@@ -202,13 +245,15 @@ class Standing:
             for members, gone, come in self._member_changes()
         )
 
-    def _member_changes(self) -> Iterator[tuple[str, list[IPv4Address], list[IPv4Address]]]:
+    def _member_changes(self) -> Iterator[tuple[str, list[Address], list[Address]]]:
         """(set, addresses that go, addresses that come) of groups that rules name, noted as written."""
-        for group_id, noted in self.written.members.items():
-            present = frozenset(self._cloud.group_members(group_id)) if group_id in self._cloud.groups else frozenset()
+        for (group_id, family), noted in self.written.members.items():
+            members = self._cloud.group_members(group_id) if group_id in self._cloud.groups else ()
+            present = frozenset(address for address in members if address.version == family.version)
             if present != noted:
-                self.written.members[group_id] = present
-                yield chains.members_set(group_id), sorted(noted - present), sorted(present - noted)
+                self.written.members[group_id, family] = present
+                gone, come = sorted(noted - present, key=int), sorted(present - noted, key=int)
+                yield chains.members_set(group_id, family), gone, come
 
     def _forget(self, chains: Iterable[str]) -> Iterator[str]:
         """Delete these chains, and those of rules that no chain goes to any more."""
@@ -250,3 +295,8 @@ class Standing:
 
     def _acl_of(self, subnet_id: str) -> str | None:
         return self._cloud.subnets[subnet_id].acl_id
+
+
+def _map(kind: str, direction: Direction, family: Family) -> str:
+    """The map from interfaces to chains of that kind."""
+    return f"{kind}{family.suffix}_{ruleset.side(direction)}"

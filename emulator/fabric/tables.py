@@ -11,7 +11,8 @@ direction, verdict and deciding rule part of the key, so an entry is one flow as
     tcp     TCP with a flag but ACK, besides mark . saddr . daddr . both ports . flags
 
 The last is there where records show TCP flags. Were they part of the first key, every connection would be four entries;
-so they only count what is rare, and are OR-ed to the flow's entry later.
+so they only count what is rare, and are OR-ed to the flow's entry later. IPv6 has the same shapes with longer addresses
+(shapes6.py) and chains of its own, where the VPC has any.
 
 Fields of the packet are written as raw payload (``@nh`` with offset and length in bits), for the kernel reads these in
 line: ``ip saddr`` asks for the family first and ``meta l4proto`` is a call, which together made logging a third dearer.
@@ -23,7 +24,7 @@ that finds no room goes on to the next rule, which counts it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,8 @@ import numpy as np
 from emulator.cloud.model import PORTS_PROTOCOLS
 from emulator.errors import KernelRefused
 from emulator.fabric import elements, marks, wire
-from emulator.fabric.ruleset import TABLE
+from emulator.fabric.families import IPV4, Family
+from emulator.fabric.ruleset import PORTS, TABLE
 
 FLOW = np.dtype(
     [
@@ -59,20 +61,25 @@ _SHOWN_FLAGS, _SYN, _ACK = 0x2F, 0x02, 0x10
 CAPACITY = 65_535
 """Entries that a dynamic set without a declared size can hold (nft, kernel default)."""
 
-_PORTS = ", ".join(str(number) for number in sorted(PORTS_PROTOCOLS))
+FLAGGED = f"@th,104,8 & {_SHOWN_FLAGS:#x} != 0"
+"""A TCP packet with a flag that is shown."""
+
 _PORTS_AND_ICMP = ", ".join(str(number) for number in sorted(PORTS_PROTOCOLS | {1}))
 
 
 @dataclass(frozen=True)
 class Shape:
     """A form of key: what packets, how nft writes it, where its fields lie in the kernel's key (each padded to 4
-    bytes)."""
+    bytes). ``flow`` is what an entry is decoded into; one ``aside`` of another has no packets of its own."""
 
     letter: str
     match: str
     expression: str
     key: np.dtype[np.void]
     protocol: int | None = None
+    flow: np.dtype[np.void] = FLOW
+    family: Family = IPV4
+    aside: bool = False
 
 
 _PROTOCOL, _SADDR, _DADDR = "@nh,72,8", "@nh,96,32", "@nh,128,32"
@@ -80,7 +87,7 @@ _PROTOCOL, _SADDR, _DADDR = "@nh,72,8", "@nh,96,32", "@nh,128,32"
 SHAPES: tuple[Shape, ...] = (
     Shape(
         "p",
-        f"{_PROTOCOL} {{ {_PORTS} }}",
+        f"{_PROTOCOL} {{ {PORTS} }}",
         f"meta mark . {_PROTOCOL} . {_SADDR} . {_DADDR} . @th,0,32",
         np.dtype(
             {
@@ -122,7 +129,7 @@ SHAPES: tuple[Shape, ...] = (
 
 TCP_FLAGS = Shape(
     "t",
-    f"{_PROTOCOL} 6 @th,104,8 & {_SHOWN_FLAGS:#x} != 0",
+    f"{_PROTOCOL} 6 {FLAGGED}",
     f"meta mark . {_SADDR} . {_DADDR} . @th,0,32 . @th,104,8",
     np.dtype(
         {
@@ -133,11 +140,12 @@ TCP_FLAGS = Shape(
         }
     ),
     protocol=6,
+    aside=True,
 )
 
 
 def shapes(*, tcp_flags: bool) -> tuple[Shape, ...]:
-    """The shapes of an ENI's sets."""
+    """The shapes of an ENI's sets for IPv4."""
     return (TCP_FLAGS, *SHAPES) if tcp_flags else SHAPES
 
 
@@ -155,46 +163,51 @@ def skip_counters_in(index: int) -> tuple[str, str]:
     return f"s{index}a", f"s{index}r"
 
 
-def chain_name(index: int, generation: int) -> str:
-    return f"a{index}g{generation}"
+def chain_name(index: int, generation: int, family: Family = IPV4) -> str:
+    return f"a{index}g{generation}" + (f"v{family.suffix}" if family.suffix else "")
 
 
-def declare(index: int, *, tcp_flags: bool = False) -> str:
-    """The sets, counters and chains of one ENI, both generations."""
+def declare(index: int, present: Sequence[Shape] = SHAPES) -> str:
+    """The sets, counters and chains of one ENI, both generations; what is there already stays."""
     lines = [f"add counter {TABLE} {name}" for name in skip_counters_in(index)]
     for generation in (0, 1):
         lines.append(f"add counter {TABLE} {skip_counter(index, generation)}")
-        lines.append(f"add chain {TABLE} {chain_name(index, generation)}")
-        lines += _sets_and_rules(index, generation, shapes(tcp_flags=tcp_flags))
+        lines += [f"add chain {TABLE} {chain_name(index, generation, family)}" for family in _families(present)]
+        lines += _sets_and_rules(index, generation, present)
     return "\n".join(lines) + "\n"
 
 
-def renew(index: int, generation: int, *, tcp_flags: bool = False) -> str:
+def renew(index: int, generation: int, present: Sequence[Shape] = SHAPES) -> str:
     """Empty sets in place of those of a generation at rest. The kernel frees the old ones in the background: a flush of
     65,535 elements takes 45 ms, this 2 ms."""
-    lines, present = [f"flush chain {TABLE} {chain_name(index, generation)}"], shapes(tcp_flags=tcp_flags)
+    lines = [f"flush chain {TABLE} {chain_name(index, generation, family)}" for family in _families(present)]
     lines += [f"delete set {TABLE} {set_name(index, generation, shape)}" for shape in present]
     return "\n".join([*lines, *_sets_and_rules(index, generation, present)]) + "\n"
 
 
-def _sets_and_rules(index: int, generation: int, present: Iterable[Shape]) -> Iterator[str]:
-    chain = chain_name(index, generation)
+def _families(present: Sequence[Shape]) -> list[Family]:
+    return list(dict.fromkeys(shape.family for shape in present))
+
+
+def _sets_and_rules(index: int, generation: int, present: Sequence[Shape]) -> Iterator[str]:
     for shape in present:
-        name, end = set_name(index, generation, shape), "" if shape is TCP_FLAGS else " return"
+        chain, name = chain_name(index, generation, shape.family), set_name(index, generation, shape)
         yield f"add set {TABLE} {name} {{ typeof {shape.expression}; flags dynamic; }}"
+        end = "" if shape.aside else " return"
         yield f"add rule {TABLE} {chain} {shape.match} update @{name} {{ {shape.expression} counter }}{end}"
-    for mark, counter in zip((marks.IN, marks.IN | marks.REJECT), skip_counters_in(index), strict=True):
-        test = f"meta mark & {marks.IN | marks.REJECT:#x} == {mark:#x}"
-        yield f"add rule {TABLE} {chain} {test} counter name {counter}"
-    yield f"add rule {TABLE} {chain} counter name {skip_counter(index, generation)}"
+    for family in _families(present):
+        chain = chain_name(index, generation, family)
+        for mark, counter in zip((marks.IN, marks.IN | marks.REJECT), skip_counters_in(index), strict=True):
+            test = f"meta mark & {marks.IN | marks.REJECT:#x} == {mark:#x}"
+            yield f"add rule {TABLE} {chain} {test} counter name {counter}"
+        yield f"add rule {TABLE} {chain} counter name {skip_counter(index, generation)}"
 
 
-def remove(index: int, *, tcp_flags: bool = False) -> str:
+def remove(index: int, present: Sequence[Shape] = SHAPES) -> str:
     """Take back what :func:`declare` made; nothing may jump there any more."""
-    chains = [f"delete chain {TABLE} {chain_name(index, generation)}" for generation in (0, 1)]
-    rest = []
+    chains, rest = list[str](), list[str]()
     for generation in (0, 1):
-        present = shapes(tcp_flags=tcp_flags)
+        chains += [f"delete chain {TABLE} {chain_name(index, generation, family)}" for family in _families(present)]
         rest += [f"delete set {TABLE} {set_name(index, generation, shape)}" for shape in present]
         rest.append(f"delete counter {TABLE} {skip_counter(index, generation)}")
     rest += [f"delete counter {TABLE} {name}" for name in skip_counters_in(index)]
@@ -228,14 +241,14 @@ def decode_elements(key: np.dtype[np.void], answer: memoryview) -> np.ndarray[tu
 
 
 def decode(shape: Shape, answer: memoryview) -> np.ndarray[tuple[int], np.dtype[np.void]]:
-    """The elements of one dump as an array of FLOW."""
+    """The elements of one dump as an array of the shape's flows."""
     found = decode_elements(shape.key, answer)
-    flows = np.zeros(len(found), FLOW)
+    flows = np.zeros(len(found), shape.flow)
     for name in shape.key.names or ():
         flows[name] = found["key"][name]
     if shape.protocol is not None:
         flows["protocol"] = shape.protocol
-    if shape is TCP_FLAGS:
+    if shape.aside:
         opened = (flows["flags"] & (_SYN | _ACK)) == _SYN | _ACK
         flows["flags"] = flows["flags"] & _SHOWN_FLAGS | np.where(opened, _ACK, 0)
     else:

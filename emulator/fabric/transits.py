@@ -1,5 +1,6 @@
 """The ruleset of what joins VPCs, a peering or a CCN, as nftables text. Pure.
 
+Fragments are put together here, for that the chain ``whole`` asks for connection tracking: they count as the datagram.
 Each joint is a namespace with a link to each of its VPCs. Between two regions a cap may hold, each way: what is over it
 is dropped. The table has the name and the maps that flow tables expect (accounts.py), so that a CCN's flow log is
 counted as an ENI's is: what comes from a VPC before the cap, what goes to one behind it. A packet's mark says from
@@ -46,6 +47,10 @@ def base() -> str:
   type iface_index : verdict
  }}
  chain lanes {{
+ }}
+ chain whole {{
+  type filter hook prerouting priority 0
+  ct state new return
  }}
  chain forward {{
   type filter hook forward priority 0

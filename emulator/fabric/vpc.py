@@ -5,6 +5,7 @@
     CVM namespace            VPC namespace
     eth0 10.16.0.22/24 ───── eni-xxxxxxxx   route 10.16.0.22/32, neighbour fixed, proxy ARP
     eth0 10.16.0.40/24 ───── eni-yyyyyyyy   route 10.16.0.40/32
+         2001:db8::28/128                   route 2001:db8::28/128, from the CVM by way of fe80::1
                              nowhere        default route: an address that nobody has is sent, judged, counted, then
                              dropped
 
@@ -19,20 +20,19 @@ import errno
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from emulator.cloud.account import Cloud
-from emulator.cloud.model import Eni, Vpc
-from emulator.errors import KeeperLost, KernelRefused
-from emulator.fabric import connections, elements, netlink, ruleset
+from emulator.cloud.model import Address, Eni, Vpc
+from emulator.errors import KeeperLost, KernelRefused, RequirementMissing
+from emulator.fabric import connections, elements, netlink, ruleset, ruleset6
 from emulator.fabric.accounts import Accounts
 from emulator.fabric.cables import await_up
 from emulator.fabric.client import KeeperClient
-from emulator.fabric.elements import Batch, owner_key
+from emulator.fabric.elements import Batch, service_key
 from emulator.fabric.links import VethLink
 from emulator.fabric.standing import Standing
 
-_NOWHERE, _NOWHERE_PEER, _FIRST_ENI = 2, 3, 10
+_LOOPBACK, _NOWHERE, _NOWHERE_PEER, _FIRST_ENI = 1, 2, 3, 10
 _ETH0 = 2
 """Index of a CVM's first ENI there; the others follow."""
 _AT_ONCE = 16
@@ -56,6 +56,28 @@ ROUTER = {
     "net/ipv4/conf/default/arp_ignore": 0,
 }
 """Of the VPC's namespace; links copy the settings of ``default`` when they are made."""
+
+ROUTER_IPV6 = {
+    "net/ipv6/conf/all/forwarding": 1,
+    "net/ipv6/conf/default/addr_gen_mode": 1,  # no address of its own, and so nothing to say
+    "net/ipv6/conf/all/addr_gen_mode": 1,
+    "net/ipv6/conf/default/disable_ipv6": 0,
+    "net/ipv6/conf/all/disable_ipv6": 0,
+}
+"""Of the same namespace, from when the VPC has an IPv6 block; ``all`` is for the links that are there already."""
+
+_GATEWAY_IPV6 = "fe80::1"
+"""What CVMs' routes of IPv6 lead over; their link to the VPC is its fixed neighbour."""
+
+_HUSH = """table ip6 hush {
+ chain output {
+  type filter hook output priority 0
+  ip6 saddr :: drop
+ }
+}
+"""
+"""Of a CVM with IPv6 addresses. Nothing else keeps the kernel from reporting the multicast groups that it joins for
+them; it has no link-local address, so the reports have none."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +110,8 @@ class VpcFabric:
         self.nowhere = _NOWHERE
         self.accounts = Accounts(keeper, ns, tcp_flags=cloud.profile.tcp_flags)
         self._indexes = itertools.count(_FIRST_ENI)
+        self._ipv6_written = False
+        self._hushed: set[int] = set()  # namespaces of CVMs that have had IPv6 addresses
         self.standing = Standing(keeper, cloud, vpc.id, ns)
 
     def build(self) -> None:
@@ -101,6 +125,26 @@ class VpcFabric:
         )
         netlink.send(self._keeper, [(self.ns, netlink.ROUTE, requests)], f"build VPC {self.vpc.id}")
         self._keeper.nft(self.ns, ruleset.base(_NOWHERE))
+        if self.vpc.ipv6_cidr is not None:
+            self.add_ipv6()
+
+    def add_ipv6(self) -> None:
+        """Route, judge and count IPv6, too. What failed may be tried again."""
+        what = f"add IPv6 to VPC {self.vpc.id}"
+        try:
+            self._keeper.sysctl(self.ns, ROUTER_IPV6)
+        except KernelRefused as refused:
+            if refused.errno != errno.ENOENT:
+                raise
+            raise RequirementMissing(
+                f"{what}: this kernel has no IPv6", way_out="boot without ipv6.disable=1"
+            ) from None
+        self._send(self.ns, netlink.add_route(_NOWHERE, None, ipv6=True), what, errno.EEXIST)
+        if not self._ipv6_written:
+            self._keeper.nft(self.ns, ruleset6.base(_NOWHERE))
+            self._ipv6_written = True
+        self.standing.add_ipv6({place.index: self._cloud.enis[eni_id] for eni_id, place in self.attached.items()})
+        self.accounts.add_ipv6()
 
     # ENIs --------------------------------------------------------------------------------------------
 
@@ -154,27 +198,46 @@ class VpcFabric:
         self._forget_connections(eni.addresses, what)
         del self.attached[eni.id]
 
-    def assign(self, eni: Eni, address: IPv4Address) -> None:
-        """An attached ENI has one more address; packets pass to and from it when this returns."""
-        place, what = self.attached[eni.id], f"assign {address} to {eni.id} ({eni.name})"
-        guest = netlink.add_address(place.guest_index, str(address), 32)
-        if self._has_ways(place.guest_ns):
-            guest += netlink.add_source_rule(str(address), _WAYS + (eni.device or 0))
-        lead = self._toward(eni, place.index, address)
-        batch = Batch().add("owned", [owner_key(place.index, address)])
-        self.standing.run(batch, what, (place.guest_ns, netlink.ROUTE, guest), (self.ns, netlink.ROUTE, lead))
+    def assign(self, eni: Eni, addresses: Sequence[Address]) -> None:
+        """An attached ENI has these addresses, too; packets pass to and from them when this returns."""
+        place, what = self.attached[eni.id], f"assign {', '.join(map(str, addresses))} to {eni.id} ({eni.name})"
+        if any(address.version == 6 for address in addresses):
+            self._hush(place.guest_ns)
+            self._send(place.guest_ns, self._ipv6_gateway(place), what, errno.EEXIST)  # from an address before
+        guest, lead, batch = b"", b"", Batch()
+        for address in addresses:
+            guest += netlink.add_address(place.guest_index, str(address), address.max_prefixlen)
+            if self._has_ways(place.guest_ns):
+                guest += netlink.add_source_rule(str(address), _WAYS + (eni.device or 0))
+            lead += self._toward(eni, place.index, address)
+        self.standing.own(place.index, addresses, batch)
+        try:
+            self.standing.run(batch, what, (place.guest_ns, netlink.ROUTE, guest), (self.ns, netlink.ROUTE, lead))
+        except BaseException:
+            with contextlib.suppress(KernelRefused, KeeperLost):
+                self.unassign(eni, addresses)
+            raise
 
-    def unassign(self, eni: Eni, address: IPv4Address) -> None:
-        """An attached ENI has lost an address. What failed may be tried again."""
-        place, what = self.attached[eni.id], f"take {address} from {eni.id} ({eni.name})"
-        self._take_back(self.ns, netlink.delete_route(place.index, str(address)), what)
-        self._take_back(self.ns, netlink.delete_neighbour(place.index, str(address)), what)
-        if self._has_ways(place.guest_ns):
-            rule = netlink.delete_source_rule(str(address), _WAYS + (eni.device or 0))
-            self._take_back(place.guest_ns, rule, what)
-        self._take_back(place.guest_ns, netlink.delete_address(place.guest_index, str(address), 32), what)
-        self.standing.run(Batch().delete("owned", [owner_key(place.index, address)]), what)
-        self._forget_connections([address], what)
+    def unassign(self, eni: Eni, addresses: Sequence[Address]) -> None:
+        """An attached ENI has lost these addresses. What failed may be tried again."""
+        place, what = self.attached[eni.id], f"take {', '.join(map(str, addresses))} from {eni.id} ({eni.name})"
+        for address in addresses:
+            self._take_back(self.ns, netlink.delete_route(place.index, str(address)), what)
+            self._take_back(self.ns, netlink.delete_neighbour(place.index, str(address)), what)
+            if self._has_ways(place.guest_ns):
+                rule = netlink.delete_source_rule(str(address), _WAYS + (eni.device or 0))
+                self._take_back(place.guest_ns, rule, what)
+            gone = netlink.delete_address(place.guest_index, str(address), address.max_prefixlen)
+            self._take_back(place.guest_ns, gone, what)
+        batch = Batch()
+        self.standing.disown(place.index, addresses, batch)
+        self.standing.run(batch, what)
+        self._forget_connections(addresses, what)
+
+    def _hush(self, guest_ns: int) -> None:
+        if guest_ns not in self._hushed:
+            self._keeper.nft(guest_ns, _HUSH)
+            self._hushed.add(guest_ns)
 
     def _has_ways(self, guest_ns: int) -> bool:
         """Whether a CVM's ENIs have ways of their own."""
@@ -182,13 +245,17 @@ class VpcFabric:
 
     def _take_back(self, ns: int, request: bytes, what: str) -> None:
         """Delete something that a guest with NET_ADMIN can have deleted already."""
+        self._send(ns, request, what, errno.ENODEV, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL)
+
+    def _send(self, ns: int, request: bytes, what: str, *suffered: int) -> None:
+        """Send a request that may be refused for one of these reasons."""
         try:
             netlink.send(self._keeper, [(ns, netlink.ROUTE, request)], what)
         except KernelRefused as refused:
-            if refused.errno not in (errno.ENODEV, errno.ESRCH, errno.ENOENT):
+            if refused.errno not in suffered:
                 raise
 
-    def _forget_connections(self, addresses: Iterable[IPv4Address], what: str) -> None:
+    def _forget_connections(self, addresses: Iterable[Address], what: str) -> None:
         """Whoever gets an address next has no part in the connections of who had it.
 
         The kernel can delete by address since 6.7; before, entries stay until they time out.
@@ -207,12 +274,14 @@ class VpcFabric:
             self.plugged.add(place.index)
             if eni.device:
                 self._part_ways(place.guest_ns, what)
+            if eni.ipv6_addresses:
+                self._hush(place.guest_ns)
             links += place.link.request()
             offloads += netlink.offloads_off(self._keeper, self.ns, place.index)
             ups += netlink.answer_at_once(place.index) + netlink.set_up(place.index)
             guest_offloads = netlink.offloads_off(self._keeper, self.ns, place.guest_index)
             guests.append((place.guest_ns, netlink.GENERIC, guest_offloads))
-            guests.append((place.guest_ns, netlink.ROUTE, self._guest_end(eni, place.guest_index)))
+            guests.append((place.guest_ns, netlink.ROUTE, self._guest_end(eni, place)))
             # The route comes when both ends are up: what is sent before goes nowhere, not into a link that drops it.
             lasts += netlink.get_link(place.index)
             for address in eni.addresses:
@@ -230,14 +299,24 @@ class VpcFabric:
             ends = [(self.ns, place.index) for _, place in places]
             await_up(self._keeper, [*ends, *((place.guest_ns, place.guest_index) for _, place in places)], what)
 
-    def _guest_end(self, eni: Eni, index: int) -> bytes:
+    def _guest_end(self, eni: Eni, place: Attachment) -> bytes:
         """What brings an ENI up in its CVM, and a look whether it is."""
-        subnet = self._cloud.subnets[eni.subnet_id]
+        subnet, index = self._cloud.subnets[eni.subnet_id], place.guest_index
         requests = netlink.set_up(1) + netlink.add_address(index, str(eni.address), subnet.cidr.prefixlen)
-        requests += b"".join(netlink.add_address(index, str(address), 32) for address in eni.secondary)
-        requests += netlink.be_quiet(index) + netlink.set_up(index)
+        requests += netlink.be_quiet(index)
+        requests += b"".join(netlink.add_address(index, str(one), one.max_prefixlen) for one in eni.addresses[1:])
+        requests += netlink.set_up(index)
+        if eni.ipv6_addresses:
+            requests += self._ipv6_gateway(place)
         requests += self._way(eni) if eni.device else netlink.add_route(index, None, gateway=str(subnet.gateway))
         return requests + netlink.get_link(index)
+
+    def _ipv6_gateway(self, place: Attachment) -> bytes:
+        """The neighbour that an ENI's IPv6 packets go to, and the ways there: its own, and by the first a CVM's."""
+        index = place.guest_index
+        way = netlink.add_neighbour(index, _GATEWAY_IPV6, place.link.intf1.mac)
+        way += netlink.add_route(index, None, gateway=_GATEWAY_IPV6, table=_WAYS + index - _ETH0)
+        return way if index > _ETH0 else way + netlink.add_route(index, None, gateway=_GATEWAY_IPV6)
 
     def _way(self, eni: Eni) -> bytes:
         """What leaves with an ENI's address leaves through this ENI."""
@@ -246,7 +325,7 @@ class VpcFabric:
         rules = (netlink.add_source_rule(str(address), _WAYS + device) for address in eni.addresses)
         return route + b"".join(rules)
 
-    def _toward(self, eni: Eni, index: int, address: IPv4Address) -> bytes:
+    def _toward(self, eni: Eni, index: int, address: Address) -> bytes:
         """What leads to an address of an ENI."""
         return netlink.add_neighbour(index, str(address), eni.mac) + netlink.add_route(index, str(address))
 
@@ -281,6 +360,15 @@ class VpcFabric:
         """A subnet got another ACL, its first, or lost it; ``before`` is the one it had."""
         places = [place for eni_id, place in self.attached.items() if self._cloud.enis[eni_id].subnet_id == subnet_id]
         self.standing.acl_changed(subnet_id, before, [place.index for place in places])
+
+    def open_doors(self) -> None:
+        """Let guests reach the provider's services: their addresses are this namespace's own."""
+        services = self._cloud.profile.services
+        requests = netlink.set_up(_LOOPBACK)
+        requests += b"".join(netlink.add_address(_LOOPBACK, str(one), 32) for one in services.addresses)
+        batch = Batch().add("services", [service_key(*door) for door in services.doors])
+        steps = [(self.ns, netlink.ROUTE, requests), (self.ns, netlink.NETFILTER, batch.request())]
+        netlink.send(self._keeper, steps, f"open the services of VPC {self.vpc.id}")
 
     # counters ----------------------------------------------------------------------------------------
 

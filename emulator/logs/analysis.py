@@ -26,7 +26,7 @@ class SqlPlan:
     def __init__(self, question: Question, condition: Condition, bar: int) -> None:
         self._low, self._high, self._text = question.low, question.high, question.text
         self._ages, self._schema = question.ages, question.schema
-        self._where = compile_ages(condition, question.ages, question.schema, question.text)
+        self._where = compile_ages(condition, question.ages, question.schema, question.text, question.characters)
         alibaba = question.text.profile.provider == "alibaba"
         time_name, time_unit = ("__time__", 1) if alibaba else ("__TIMESTAMP__", 1000)
         fields = {name: field.kind for name, field in question.ages[-1].index.fields.items() if field.sql}

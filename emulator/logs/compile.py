@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import assert_never
@@ -38,7 +38,7 @@ from emulator.logs.condition import (
 )
 from emulator.logs.index import Age, Field, Index
 from emulator.logs.query import QueryText
-from emulator.logs.records import SEGMENT
+from emulator.logs.records import HIDDEN, SEGMENT, TIME
 from emulator.logs.scan import ROWS, quoted
 
 LONG_LIMIT = 1 << 63
@@ -77,14 +77,22 @@ class Where:
         return f"${self.parameters.index(text) + 1}"
 
 
-def compile_ages(condition: Condition, ages: Sequence[Age], schema: pa.Schema, query: QueryText) -> Where:
-    """The WHERE of ``condition`` for rows that were written under several indexes, each judged by its own."""
+def compile_ages(
+    condition: Condition,
+    ages: Sequence[Age],
+    schema: pa.Schema,
+    query: QueryText,
+    characters: Mapping[str, str] | None = None,
+) -> Where:
+    """The WHERE of ``condition`` for rows that were written under several indexes, each judged by its own.
+
+    ``characters``: of what the values of text keys are made, where that is known
+    """
+    types = {column.name: column.type for column in schema}
     where = Where()
-    stored = {name: schema.field(name).type for name in schema.names}
     parts = []
     for age in ages:
-        compiler = _Compiler(age.index, stored, query)
-        compiler.where = where
+        compiler = _Compiler(age.index, ages[-1].index, types, characters or {}, query, where)
         bounds = age_sql([age], where)
         sql = compiler.sql(condition)
         parts.append(sql if bounds == "TRUE" else bounds if sql == "TRUE" else f"({bounds} AND {sql})")
@@ -123,11 +131,23 @@ def value_sql(column: str, stored: pa.DataType, kind: str) -> str:
 
 
 class _Compiler:
-    def __init__(self, index: Index, stored: Mapping[str, pa.DataType], query: QueryText) -> None:
-        self.index = index
-        self.stored = stored
+    def __init__(
+        self,
+        index: Index,
+        newest: Index,
+        types: Mapping[str, pa.DataType],
+        characters: Mapping[str, str],
+        query: QueryText,
+        where: Where,
+    ) -> None:
+        # A key that was indexed later has no value in what was written before.
+        later = newest.fields.keys() - index.fields.keys()
+        self.index = Index({**newest.fields, **index.fields} if later else index.fields, index.full_text)
+        self.all_types = types
+        self.stored = {name: kind for name, kind in types.items() if name not in later}
+        self.characters = characters
         self.query = query
-        self.where = Where()
+        self.where = where
 
     def sql(self, condition: Condition) -> str:
         match condition:
@@ -141,9 +161,10 @@ class _Compiler:
                 return f"({self.sql(part)} IS NOT TRUE)"
             case Words(name):
                 if name is None:
-                    return self.any_text(lambda text: self.words(text, condition))
-                if self.field(name, condition.field_at).kind == "text":
-                    return self.words(name, condition)
+                    return self.any_text(lambda name, field: self.words(name, condition, field))
+                field = self.field(name, condition.field_at)
+                if field.kind == "text":
+                    return self.words(name, condition, field)
                 return self.compare(name, "=", self.number_of(condition))
             case Matches():
                 return self.matches(condition)
@@ -164,30 +185,46 @@ class _Compiler:
                 return f"regexp_full_match({self.value(name)}, {self.where.parameter(_class(field.delimiters) + '*')})"
         assert_never(condition)
 
-    def any_text(self, sql: Callable[[str], str]) -> str:
-        """SQL that is true where it is for one of the text fields."""
-        texts = [name for name, indexed in self.index.fields.items() if indexed.kind == "text"]
-        return "(" + (" OR ".join([sql(name) for name in texts]) or "FALSE") + ")"
+    def any_text(self, sql: Callable[[str, Field], str]) -> str:
+        """SQL that is true where it is for one of the texts that a condition without a key is about."""
+        return "(" + (" OR ".join([sql(name, field) for name, field in self.texts()]) or "FALSE") + ")"
+
+    def texts(self) -> list[tuple[str, Field]]:
+        """All values under full text, else the indexed text fields."""
+        words = self.index.full_text
+        if words is None:
+            return [(name, field) for name, field in self.index.fields.items() if field.kind == "text"]
+        everything = Field("text", words.delimiters, words.case_sensitive)
+        return [(name, everything) for name in self.all_types if name != TIME and not name.startswith(HIDDEN)]
 
     def matches(self, condition: Matches) -> str:
         """SQL that is true where a word is matched by a regular expression."""
-        name = condition.field
-        if name is None:
-            return self.any_text(lambda text: self.matches(replace(condition, field=text)))
-        field = self.field(name, condition.field_at)
-        if field.kind != "text":
-            raise self.query.refuse(condition.at, f"{name} is a number: it knows no regular expressions, only ranges")
         try:
             pc.match_substring_regex(pa.array([""]), condition.expression)
         except pa.ArrowInvalid as wrong:
             raise self.query.refuse(condition.at, f"no regular expression of RE2: {wrong}") from None
-        if name not in self.stored:
+        name = condition.field
+        if name is None:
+            return self.any_text(lambda name, field: self.match_in(name, condition, field))
+        field = self.field(name, condition.field_at)
+        if field.kind != "text":
+            raise self.query.refuse(condition.at, f"{name} is a number: it knows no regular expressions, only ranges")
+        return self.match_in(name, condition, field)
+
+    def match_in(self, name: str, condition: Matches, field: Field) -> str:
+        value = self.text(name, condition.field)
+        if value is None:
             return "FALSE"
         expression = condition.expression if field.case_sensitive else f"(?i:{condition.expression})"
         match = f"regexp_full_match(word, {self.where.parameter(f'(?s:{expression})')})"
         edge = self.where.parameter(_class(field.delimiters) if field.delimiters else "$^")
-        words = f"string_split_regex({self.value(name)}, {edge})"
+        words = f"string_split_regex({value}, {edge})"
         return f"coalesce(len(list_filter({words}, lambda word: word <> '' AND {match})) > 0, FALSE)"
+
+    def text(self, name: str, asked: str | None) -> str | None:
+        """The value of a key as text, None where no row has it; ``asked`` is None where no key was named."""
+        stored = (self.all_types if asked is None and self.index.full_text else self.stored).get(name)
+        return None if stored is None else value_sql(self.where.column(name), stored, "text")
 
     def field(self, name: str, at: int) -> Field:
         """The index of a field that the query names."""
@@ -229,24 +266,54 @@ class _Compiler:
             raise self.query.refuse(words.at, f"{words.field} is a number, {text!r} is none")
         return value
 
-    def words(self, name: str, condition: Words) -> str:
-        """SQL that is true where the text field ``name`` holds the words."""
-        indexed = self.index.fields[name]
+    def words(self, name: str, condition: Words, indexed: Field) -> str:
+        """SQL that is true where ``name``, indexed as text, holds the words."""
         words = split(condition.pattern, indexed.delimiters)
         for word in words:
             if isinstance(word[0], Wild):
                 raise self.query.refuse(condition.at, "a word must not begin with a wildcard")
         if not words:
             raise self.query.refuse(condition.at, "there is no word in it, only delimiters")
-        if name not in self.stored:
+        value = self.text(name, condition.field)
+        if value is None:
             return "FALSE"
-        value = self.value(name)
+        made_of = self.characters.get(name)
+        if made_of is not None and not set(made_of) & set(indexed.delimiters):
+            if condition.match == "phrase" and len(words) > 1:
+                return "FALSE"
+            known = len(self.where.parameters)
+            whole = [self.whole(value, word, made_of, indexed.case_sensitive) for word in words]
+            if None not in whole:
+                return "(" + (" OR " if condition.match == "any" else " AND ").join(map(str, whole)) + ")"
+            del self.where.parameters[known:]
         if not indexed.case_sensitive:
             value = f"lower({value})"
             words = [tuple(run if isinstance(run, Wild) else fold(run) for run in word) for word in words]
         sequences = [words] if condition.match == "phrase" else [[word] for word in words]
         found = [self.sequence(value, sequence, indexed.delimiters) for sequence in sequences]
         return "(" + (" OR " if condition.match == "any" else " AND ").join(found) + ")"
+
+    def whole(self, value: str, word: Pattern, made_of: str, case_sensitive: bool) -> str | None:
+        """SQL that is true where ``word`` is all of ``value``, whose characters are known; None where RE2 is needed.
+
+        Plain comparisons reach into the files: row groups whose bounds or Bloom filters exclude them are not read.
+        """
+        literal = [run for run in word if isinstance(run, str)]
+        if len(word) > 2 or len(literal) != 1 or (len(word) == 2 and word[1] is not Wild.ANY):
+            return None
+        text = literal[0]
+        if not case_sensitive:
+            if not made_of.isascii() or not text.isascii():
+                return None
+            if made_of == made_of.lower():
+                text = text.lower()
+            elif made_of == made_of.upper():
+                text = text.upper()
+            else:
+                value, text = f"lower({value})", text.lower()
+        if len(word) == 2:
+            return f"starts_with({value}, {self.where.parameter(text)})"
+        return f"({value} = {self.where.parameter(text)})"
 
     def sequence(self, value: str, words: list[Pattern], delimiters: str) -> str:
         """SQL that is true where ``words`` stand side by side in ``value``."""

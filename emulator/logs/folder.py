@@ -7,9 +7,9 @@
       manifest.sqlite           what there is (manifest.py)
       segments/00000017.parquet one write each, or several that were compacted, by number
 
-A segment is written beside its name, fsynced, renamed, its folder fsynced; then one transaction makes it visible and
-*is* the acknowledgement. A kill between any two of these steps leaves nothing, or a file that no row of the manifest
-names; the next open removes it. Files that are not named like ours are left alone. Other processes may read all of
+A segment is written and fsynced, its folder fsynced; then one transaction makes it visible and *is* the
+acknowledgement. A kill between any two of these steps leaves nothing, or a file that no row of the manifest names; the
+next open removes it. Files that are not named like ours are left alone. Other processes may read all of
 it at any time (``FolderReader``).
 """
 
@@ -54,6 +54,7 @@ class FolderStore(FolderReader):
                     if layout < manifest.LAYOUT:
                         older.carry_over(self._manifest, self.files, layout)
                     self._next = self._last_number() + 1
+                    self._next_batch = self._last_batch() + 1
                     self._clean_up()
                 except BaseException:
                     self._manifest.close()
@@ -87,7 +88,7 @@ class FolderStore(FolderReader):
 
     def set_index(self, topic: int, index: str | None) -> None:
         with self._transaction() as changed:
-            changed.execute("INSERT OR REPLACE INTO indexes VALUES (?, ?, ?)", (topic, self._next, index))
+            changed.execute("INSERT OR REPLACE INTO indexes VALUES (?, ?, ?)", (topic, self._next_batch, index))
 
     def reindex(self, topic: int) -> None:
         with self._transaction() as changed:
@@ -111,11 +112,11 @@ class FolderStore(FolderReader):
             if batch.key is not None and self._known(topic, batch.key):
                 return False
             number, self._next = self._next, self._next + 1
-        data = segments.parquet(segments.numbered(batch.rows, number, shape))
-        segment = Segment(
-            number, topic, batch.rows.num_rows, int(times.min()), int(times.max()), number, number, (shape,), kinds,
-            batch.usage.written, len(data), segments.sha256(data),
-        )  # fmt: skip
+            place, self._next_batch = self._next_batch, self._next_batch + 1
+        data = segments.parquet(segments.numbered(batch.rows, place, shape))
+        bounds = (int(times.min()), int(times.max()), place, place)
+        whole = (batch.usage.written, len(data), segments.sha256(data))
+        segment = Segment(number, topic, batch.rows.num_rows, *bounds, (shape,), kinds, *whole)
         path = self.path(number)
         with self._refusals("written"):
             try:
@@ -123,8 +124,9 @@ class FolderStore(FolderReader):
                 with self._transaction() as changed:
                     if batch.key is not None:
                         changed.execute("INSERT INTO keys VALUES (?, ?)", (topic, batch.key))
-                    insert_segment(changed, segment)
                     self._count(topic, batch.usage, now_s)
+                    insert_segment(changed, segment)
+                    changed.execute("UPDATE batches SET last = max(last, ?)", (place,))
             except BaseException as error:
                 # An interrupt may come when the transaction is through: then the segment is there to stay.
                 with suppress(OSError, sqlite3.Error, LabError):
@@ -263,6 +265,10 @@ class FolderStore(FolderReader):
         found = self._one("SELECT seq FROM sqlite_sequence WHERE name = 'segments'")
         return 0 if found is None else int(found[0])
 
+    def _last_batch(self) -> int:
+        found = self._one("SELECT last FROM batches")
+        return 0 if found is None else int(found[0])
+
     def _clean_up(self) -> None:
         """Remove files that were never acknowledged or long replaced; report those that are gone."""
         self._load_shapes()
@@ -271,7 +277,7 @@ class FolderStore(FolderReader):
         known = {segment.number: segment for segment in self.all_segments()}
         found = {path: ours for path in self.files.iterdir() if (ours := segments.NAME.fullmatch(path.name))}
         for path, ours in found.items():
-            if ours[2] or int(ours[1]) not in known.keys() | retired:
+            if int(ours[1]) not in known.keys() | retired:
                 path.unlink()
         for number in known.keys() - {int(ours[1]) for ours in found.values()}:
             self.report(known[number], "is gone")

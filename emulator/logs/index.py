@@ -7,7 +7,7 @@ what is none has no value there.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, cast
 
@@ -98,6 +98,22 @@ def ages(indexes: Mapping[int, str | None]) -> list[Age]:
         else:
             found.append(Age(index, first, end))
     return found
+
+
+def holding(found: Sequence[Age], lowest: int, highest: int) -> list[Age]:
+    """Those of ``found`` that hold for one of the batches from ``lowest`` to ``highest``, the last if none does.
+
+    What bounds none of these batches is left out.
+    """
+    return [
+        Age(
+            age.index,
+            age.first if lowest < age.first else 0,
+            age.end if age.end is not None and highest >= age.end else None,
+        )
+        for age in found
+        if age.first <= highest and (age.end is None or age.end > lowest)
+    ] or [found[-1]]
 
 
 def index_now(indexes: Mapping[int, str | None]) -> Index | None:

@@ -6,6 +6,7 @@
                       ├─< segments    the Parquet files, with their sha256, times and batches
                       ├─< keys        of batches that were acknowledged
                       └── usage       what the meter counted
+    batches                           the number of the last batch
     shapes                            the keys of a batch, in order, with their types
     retired                           files that were replaced, until no reader can be at them any more
 
@@ -40,6 +41,8 @@ CREATE TABLE segments (
     sha256 TEXT NOT NULL);
 CREATE INDEX segments_of_topic ON segments (topic, last_s);
 CREATE TABLE keys (topic INTEGER NOT NULL REFERENCES topics, key TEXT NOT NULL, PRIMARY KEY (topic, key)) WITHOUT ROWID;
+CREATE TABLE batches (last INTEGER NOT NULL);
+INSERT INTO batches VALUES (0);
 CREATE TABLE retired (number INTEGER PRIMARY KEY, wall_s REAL NOT NULL);
 CREATE TABLE usage (
     topic INTEGER PRIMARY KEY REFERENCES topics, collected INTEGER NOT NULL DEFAULT 0,

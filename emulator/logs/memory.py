@@ -16,12 +16,13 @@ from emulator.logs.view import View
 
 @dataclass
 class _Kept:
-    """One topic; ``at_s`` is when the meter last counted."""
+    """One topic; ``lowest`` is the number of its first batch, ``at_s`` is when the meter last counted."""
 
     topic: StoredTopic
     view: View = field(default_factory=View)
     shapes: dict[int, str] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
+    lowest: int = 0
     expired_s: int | None = None
     usage: Usage = field(default_factory=Usage)
     at_s: float = 0.0
@@ -109,6 +110,7 @@ class MemoryStore:
                 stored=kept.usage.stored + batch.usage.written,
                 indexed=kept.usage.indexed + batch.usage.indexed,
             )
+            kept.lowest = kept.lowest or self._next
             kept.view.add(numbered(batch.rows, self._next, number))
             self._next += 1
             return True
@@ -125,7 +127,7 @@ class MemoryStore:
             table = kept.view.rows(low, high)
             types = {**{column.name: column.type for column in KEPT}, **types_of(list(kept.shapes.values()))}
             shapes = {number: tuple(types_of([shape])) for number, shape in kept.shapes.items()}
-            return Scan(types, shapes, low, high, table=table)
+            return Scan(types, shapes, low, high, kept.lowest, self._next - 1, table)
 
     def expire(self, now_s: float) -> None:
         with self._lock:

@@ -13,7 +13,7 @@ from emulator.logs.view import int64_values
 TIME_BYTES = 4
 """Of a log's time: a 32-bit number where logs are uploaded (alibaba.md §5.3)."""
 
-_POWERS = np.array([10**digits for digits in range(1, 19)], np.int64)
+_POWERS = [10**digits for digits in range(1, 19)]
 
 
 def measured(rows: pa.Table, index: Index | None, *, collected: bool) -> Usage:
@@ -43,8 +43,11 @@ def _size(column: pa.ChunkedArray) -> int:
         return sum(_text_size(chunk) for chunk in column.chunks)
     if column.type == pa.int64():
         values = int64_values(column.fill_null(0))
-        digits = np.searchsorted(_POWERS, np.abs(values), "right") + 1
-        return int(digits.sum() + np.count_nonzero(values < 0) - column.null_count)
+        sizes = np.abs(values)
+        digits = len(sizes) + sum(
+            np.count_nonzero(sizes >= power) for power in _POWERS if power <= sizes.max(initial=0)
+        )
+        return int(digits + np.count_nonzero(values < 0) - column.null_count)
     return int(pa.compute.sum(pa.compute.binary_length(column.cast(pa.string()))).as_py() or 0)
 
 

@@ -58,6 +58,7 @@ def carry_over(opened: sqlite3.Connection, files: Path, layout: int) -> None:
                 changed.execute("INSERT INTO indexes VALUES (?, 0, ?)", (number, _rule(fields)))
         for segment in carried:
             insert_segment(changed, segment)
+        changed.execute("UPDATE batches SET last = ?", (last,))
         changed.executemany("INSERT INTO keys VALUES (?, ?)", keys)
         last_topic = max(numbers.get("topics", 0), 0)
         changed.execute("DELETE FROM sqlite_sequence WHERE name IN ('topics', 'segments')")

@@ -5,8 +5,8 @@ Made and run in two steps, because a comparison tells in the first how far back 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,7 @@ class Question:
     """A query with all that it takes to understand it.
 
     ``schema``         of the topic's rows
+    ``characters``     of what its text keys are made, where that is known (``Scan.characters``)
     ``low``, ``high``  the first second asked for, and the first that is not; None for no bound
     ``most``           how many rows of an answer are wanted, None for all
     ``now_s``          what the clock says
@@ -43,6 +44,7 @@ class Question:
     ages: Sequence[Age]
     schema: pa.Schema
     now_s: float
+    characters: Mapping[str, str] = field(default_factory=dict)
     low: int | None = None
     high: int | None = None
     most: int | None = None
@@ -58,7 +60,7 @@ class RawPlan:
 
     def __init__(self, question: Question, condition: Condition) -> None:
         self._question = question
-        self._where = compile_ages(condition, question.ages, question.schema, question.text)
+        self._where = compile_ages(condition, question.ages, question.schema, question.text, question.characters)
 
     def answer(self, scan: Scan, engine: Engine = ENGINE) -> pa.Table:
         """The rows that are found, in the order that is wanted."""

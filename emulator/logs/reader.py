@@ -89,8 +89,10 @@ class FolderReader:
             if self.verified(one)
         )
         kept = {column.name: column.type for column in KEPT}
-        scan = Scan({**kept, **types}, shapes, low, high, files=files)
-        return scan if files else Scan(scan.types, shapes, low, high, table=scan.schema.empty_table())
+        facts = ({**kept, **types}, shapes, low, high)
+        if not files:
+            return Scan(*facts, table=pa.schema(list(facts[0].items())).empty_table())
+        return Scan(*facts, min(file.lowest for file in files), max(file.highest for file in files), files=files)
 
     def usage(self, topic: int, now_s: float) -> Usage:
         with self._mutex, self._refusals("read"):

@@ -50,6 +50,7 @@ class Scan:
 
     ``types``   columns → types: ``__time__``, keys, hidden ones
     ``shapes``  by number, the columns that a source wrote, in order
+    ``lowest``, ``highest``  numbers of the first and the last batch that may have rows here
     ``table``   the rows in ``ORDER``, where the store has them in memory
     ``files``   else: files that hold them, and others beside them
     """
@@ -58,6 +59,8 @@ class Scan:
     shapes: Mapping[int, tuple[str, ...]]
     low: int | None
     high: int | None
+    lowest: int = 0
+    highest: int = 0
     table: pa.Table | None = None
     files: tuple[ScannedFile, ...] = ()
 
@@ -75,12 +78,11 @@ class Scan:
         """For each text key all characters that its values are made of, where every file tells (see ``Segment``)."""
         if not self.files:
             return {}
-        told = [file.characters for file in self.files]
         kept = {}
         for name, kind in self.types.items():
-            # A file that was written without the key has no value of it.
-            if kind == pa.string() and all(name in one or not one for one in told):
-                kept[name] = "".join(sorted(set().union(*(one.get(name, "") for one in told))))
+            having = [file for file in self.files if any(name in self.shapes[shape] for shape in file.shapes)]
+            if kind == pa.string() and all(name in file.characters for file in having):
+                kept[name] = "".join(sorted(set().union(*(file.characters[name] for file in having))))
         return kept
 
     def relation(self) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from emulator.errors import InvalidValue, QueryError
+from emulator.logs.index import holding
 from emulator.logs.plan import Question, bar_of
 from emulator.logs.query import QueryText
 from emulator.logs.records import Records, computed_records, found_records
@@ -71,19 +72,16 @@ def search(topic: Topic, wanted: Asked, limits: QueryLimits | None = None) -> Re
     last = None if wanted.limit is None else wanted.offset + wanted.limit
     if limits is not None:
         last = min(last or limits.rows, limits.rows)
-    question = Question(
-        text=wanted.text,
-        language=wanted.language,
-        ages=topic.searchable(),
-        schema=scan.schema,
-        now_s=topic.now(),
-        low=wanted.low,
-        high=wanted.high,
-        # One more than wanted, to see whether the limit cuts.
-        most=None if last is None else last + 1,
-        newest_first=wanted.newest_first,
-    )
-    rows = _answer(topic, question, scan) if limits is None else _answer_of_worker(topic, question, scan, limits)
+    # One more than wanted, to see whether the limit cuts.
+    most = None if last is None else last + 1
+    question = _question(topic, wanted, scan, most)
+    rows, lookback_s = _answered(topic, question, scan, limits)
+    if rows is None:
+        older = topic.scan((wanted.low or 0) - lookback_s, wanted.high)
+        question = replace(_question(topic, wanted, older, most), lookback_s=lookback_s)
+        rows, _ = _answered(topic, question, older, limits)
+    if rows is None:
+        raise wanted.text.ended("query.memory", "the worker asks for older rows again and again")
     complete = last is None or rows.num_rows <= last
     rows = rows.slice(wanted.offset, None if last is None else max(0, last - wanted.offset))
     found = computed_records(rows, complete) if computed else found_records(rows, scan.shapes, complete)
@@ -91,26 +89,29 @@ def search(topic: Topic, wanted: Asked, limits: QueryLimits | None = None) -> Re
     return found
 
 
-def _answer(topic: Topic, question: Question, scan: Scan) -> pa.Table:
+def _answered(topic: Topic, question: Question, scan: Scan, limits: QueryLimits | None) -> tuple[pa.Table | None, int]:
+    """The rows of an answer; None, and how much older rows it needs, where a comparison looks back."""
+    if limits is not None:
+        return topic.workers.ask(question, scan, limits)
     from emulator.logs.analysis import understood
 
     plan = understood(question)
-    return plan.answer(_with_older(topic, question, scan, plan.lookback_s))
+    return (None, plan.lookback_s) if plan.lookback_s > question.lookback_s else (plan.answer(scan), 0)
 
 
-def _answer_of_worker(topic: Topic, question: Question, scan: Scan, limits: QueryLimits) -> pa.Table:
-    rows, lookback_s = topic.workers.ask(question, scan, limits)
-    if rows is None:
-        older = replace(question, lookback_s=lookback_s)
-        rows, _ = topic.workers.ask(older, _with_older(topic, question, scan, lookback_s), limits)
-    return rows
-
-
-def _with_older(topic: Topic, question: Question, scan: Scan, lookback_s: int) -> Scan:
-    """The scan, from so many seconds earlier on."""
-    if not lookback_s or question.low is None:
-        return scan
-    return topic.scan(question.low - lookback_s, question.high)
+def _question(topic: Topic, wanted: Asked, scan: Scan, most: int | None) -> Question:
+    return Question(
+        text=wanted.text,
+        language=wanted.language,
+        ages=holding(topic.searchable(), scan.lowest, scan.highest),
+        schema=scan.schema,
+        now_s=topic.now(),
+        characters=scan.characters,
+        low=wanted.low,
+        high=wanted.high,
+        most=most,
+        newest_first=wanted.newest_first,
+    )
 
 
 def _text(topic: Topic, query: object) -> QueryText:

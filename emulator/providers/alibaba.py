@@ -10,6 +10,9 @@ Sources are in ``reference/alibaba.md``; where its documents part, the reading t
   created and leaves it out.
 - Rules of security groups: 200 of one group in older documents, 1,000 over all groups of an ENI today, both directions.
   Taken: both, the 200 for each direction.
+- IPv6 blocks of VPCs, which the provider chooses, may be given here; a vSwitch's is a number from 0 to 255, or a
+  block.
+- IPv6 addresses of an ENI: they depend on the instance type. Taken: 10.
 - Prefix lists: 100 of them with 200 entries each, and no codes in the documents that were read.
 - Codes that no document names (unknown flow log, quota, ...) are built by the rule of the VPC API's families
   ``ResourceNotFound.<X>``, ``IllegalParam.<X>``, ``QuotaExceeded.<X>``, ``OperationDenied.<Why>``.
@@ -18,9 +21,10 @@ Sources are in ``reference/alibaba.md``; where its documents part, the reading t
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from emulator.cloud.profile import Profile
+from emulator.cloud.services import Services
 from emulator.cloud.unrecorded import Unrecorded
 
 _REGIONS = (
@@ -46,9 +50,45 @@ _REFUSED_NETWORKS = ("100.64.0.0/10", "224.0.0.0/4", "127.0.0.0/8", "169.254.0.0
 _SERVICES = ("100.100.2.128/28", "100.100.2.112/28", "100.100.100.200/32")
 """DNS, DNS, metadata: an ACL's first rules, both ways, which nobody can remove."""
 
-_UNRECORDED = (Unrecorded(network=IPv4Network("224.0.0.0/4")),)
+_UNRECORDED = (Unrecorded(network=IPv4Network("224.0.0.0/4")), Unrecorded(network=IPv6Network("ff00::/8")))
 """Multicast; of DNS, metadata and DHCP no document says that they are left out, and a sample has a DNS query
 (alibaba.md §1.5)."""
+
+_ANSWERING = Services(
+    metadata=IPv4Address("100.100.100.200"),
+    dns=(IPv4Address("100.100.2.136"), IPv4Address("100.100.2.138")),
+    ntp=(IPv4Address("100.100.61.88"),),
+    names={
+        "metadata.aliyuncs.com": IPv4Address("100.100.100.200"),
+        "ntp.cloud.aliyuncs.com": IPv4Address("100.100.61.88"),
+    },
+    facts={
+        "instance-id": "cvm_id",
+        "hostname": "name",
+        "instance/instance-name": "name",
+        "instance/instance-type": "instance_type",
+        "private-ipv4": "address",
+        "eipv4": "public_address",
+        "mac": "mac",
+        "owner-account-id": "account_id",
+        "region-id": "region",
+        "vpc-id": "vpc_id",
+        "vpc-cidr-block": "vpc_cidr",
+        "vswitch-id": "subnet_id",
+        "vswitch-cidr-block": "subnet_cidr",
+        "dns-conf/nameservers": "dns",
+    },
+    eni_facts={
+        "network/interfaces/macs/{mac}/network-interface-id": "eni_id",
+        "network/interfaces/macs/{mac}/primary-ip-address": "address",
+        "network/interfaces/macs/{mac}/netmask": "netmask",
+        "network/interfaces/macs/{mac}/gateway": "gateway",
+        "network/interfaces/macs/{mac}/vpc-id": "vpc_id",
+        "network/interfaces/macs/{mac}/vpc-cidr-block": "vpc_cidr",
+        "network/interfaces/macs/{mac}/vswitch-id": "subnet_id",
+        "network/interfaces/macs/{mac}/vswitch-cidr-block": "subnet_cidr",
+    },
+)
 
 _CODES = {
     "region.unknown": "InvalidRegionId.NotFound",
@@ -59,16 +99,23 @@ _CODES = {
     "page.range": "InvalidParameter",
     "cidr.malformed": "InvalidCidrBlock.Malformed",
     "cidr.host_bits": "InvalidCidrBlock.Malformed",
-    "cidr.ipv6": "OperationUnsupported.Ipv6",
+    "cidr.ipv6": "InvalidCidrBlock.Malformed",
+    "cidr.ipv6_malformed": "InvalidIpv6CidrBlock.Malformed",
     "vpc.missing": "InvalidVpcId.NotFound",
     "vpc.prefix": "InvalidCidrBlock.Malformed",
     "vpc.range": "InvalidCidrBlock.Malformed",
+    "vpc.ipv6_range": "InvalidIpv6CidrBlock.Malformed",
+    "vpc.ipv6_taken": "InvalidIpv6CidrBlock.Overlapped",
+    "vpc.ipv6_missing": "OperationDenied.Ipv6Disabled",
     "vpc.quota": "QuotaExceeded.Vpc",
     "vpc.in_use": "DependencyViolation",
     "subnet.missing": "InvalidVSwitchId.NotFound",
     "subnet.prefix": "InvalidCidrBlock.Malformed",
     "subnet.range": "InvalidCidrBlock.NotInVpc",
     "subnet.overlap": "InvalidCidrBlock.Overlapped",
+    "subnet.ipv6_range": "InvalidIpv6CidrBlock.Malformed",
+    "subnet.ipv6_missing": "OperationDenied.Ipv6Disabled",
+    "ipv6.present": "OperationDenied.Ipv6Enabled",
     "subnet.quota": "QuotaExceeded.VSwitch",
     "subnet.in_use": "DependencyViolation",
     "subnet.full": "InvalidVSwitchId.IpNotEnough",
@@ -76,11 +123,13 @@ _CODES = {
     "address.outside": "InvalidPrivateIpAddress.Malformed",
     "address.reserved": "InvalidPrivateIpAddress.Malformed",
     "address.taken": "InvalidPrivateIpAddress.Duplicated",
+    "address.count": "InvalidParameter",
     "cvm.missing": "InvalidInstanceId.NotFound",
     "cvm.count": "InvalidParameter",
     "cvm.instance_type": "InvalidInstanceType.ValueNotSupported",
     "eni.missing": "InvalidEniId.NotFound",
     "eni.quota": "QuotaExceeded.Eni",
+    "eni.ipv6_quota": "QuotaExceeded.Ipv6Address",
     "eni.attached": "InvalidOperation.InvalidEniState",
     "eni.detached": "InvalidOperation.InvalidEniState",
     "eni.primary": "InvalidOperation.DetachPrimaryEniNotAllowed",
@@ -126,6 +175,7 @@ _CODES = {
     "template.entries": "InvalidParameter.EntryLimitExceed",
     "template.entry": "InvalidCidr.Malformed",
     "template.entry_missing": "InvalidParameter.EntryNotExist",
+    "template.family": "InvalidParameter.AddressFamily",
     "template.duplicate": "InvalidParameter.EntryDuplicate",
     "template.empty": "MissingParameter.Entry",
     "template.member": "InvalidParameter.Entry",
@@ -135,6 +185,7 @@ _CODES = {
     "flow_log.resource": "ResourceNotFound.ResourceId",
     "flow_log.resource_type": "IllegalParam.ResourceType",
     "flow_log.vpc": "IllegalParam.VpcId",
+    "flow_log.region": "IllegalParam.RegionId",
     "flow_log.exists": "OperationDenied.FlowLogExists",
     "flow_log.idle_eni": "OperationDenied.EniNotAttached",
     "flow_log.family": "OperationDenied.InstanceTypeNotSupported",
@@ -266,7 +317,7 @@ ALIBABA = Profile(
     windows_s=(60, 300, 600),
     window_s=600,
     delay_s=300,
-    resource_types=frozenset({"eni", "subnet", "vpc"}),
+    resource_types=frozenset({"eni", "subnet", "vpc", "ccn"}),
     record_form="alibaba",
     tcp_flags=True,
     language="sls",
@@ -286,6 +337,7 @@ ALIBABA = Profile(
         "vpcs": 20,
         "subnets": 150,
         "enis": 1000,
+        "ipv6_addresses": 10,
         "groups": 100,
         "acls": 20,
         "group_rules": 200,
@@ -346,8 +398,12 @@ ALIBABA = Profile(
     eip_before_nat=True,
     snat_needs_entry=True,
     nat_routes_itself=True,
+    ccn_form="alibaba-cen",
+    ccn_windows_s=(600, 60),
+    ccn_by_attachment=True,
     acl_services=_SERVICES,
     unrecorded=_UNRECORDED,
+    services=_ANSWERING,
     name_length=128,
     flow_log_name_length=(2, 128),
     flow_log_name_pattern=r"[A-Za-z\u4e00-\u9fff][A-Za-z0-9_\u4e00-\u9fff-]*",
@@ -357,6 +413,7 @@ ALIBABA = Profile(
     tag_value_length=128,
     tag_key_prefixes_refused=("aliyun", "acs:", "http://", "https://"),
     mac_prefix="00:16:3e",
+    ipv6_pool="2408:4000::/22",
 )
 
 ALIBABA_2019 = replace(
@@ -365,6 +422,7 @@ ALIBABA_2019 = replace(
     regions=_REGIONS_2019,
     default_region="cn-huhehaote",
     windows_s=(600,),
+    resource_types=frozenset({"eni", "subnet", "vpc"}),
     record_form="alibaba-2019",
     codes=_CODES_2019,
 )

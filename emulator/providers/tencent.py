@@ -9,16 +9,21 @@ Sources are in ``reference/tencent.md``; where its documents part, the reading t
 - Members of one group: the VPC documents say that they do not talk without a rule, an old CVM FAQ that they do.
   Taken: they do not.
 - Rules over all groups of an ENI: no number is published. Taken: as many as a VPC has rule numbers.
+- IPv6 blocks of VPCs and subnets, which the provider chooses, may be given here. CreateVpc knows none,
+  AssignIpv6CidrBlock gives one later: both ways work.
+- IPv6 addresses of an ENI: they depend on the instance type. Taken: 10, as many as CreateNetworkInterface takes of
+  IPv4.
 - Flow logs per region: no number is published. Taken: 10, as at Alibaba.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from emulator.cloud.numbers import MOST
 from emulator.cloud.profile import Profile
+from emulator.cloud.services import Services
 from emulator.cloud.unrecorded import Unrecorded
 
 _REGIONS = (
@@ -40,6 +45,38 @@ _UNRECORDED = (
 """DHCP and the activation of Windows: the whole documented list (tencent.md §1.5). Where the activation's servers are
 no source says; taken: among the other services of the provider."""
 
+_SERVICES = Services(
+    metadata=IPv4Address("169.254.0.23"),
+    dns=(IPv4Address("183.60.83.19"), IPv4Address("183.60.82.98")),
+    ntp=tuple(IPv4Address("169.254.0.79") + number for number in range(5)),
+    names={
+        "metadata.tencentyun.com": IPv4Address("169.254.0.23"),
+        **{f"time{number}.tencentyun.com": IPv4Address("169.254.0.78") + number for number in range(1, 6)},
+    },
+    facts={
+        "instance-id": "cvm_id",
+        "instance-name": "name",
+        "uuid": "cvm_id",
+        "local-ipv4": "address",
+        "public-ipv4": "public_address",
+        "mac": "mac",
+        "app-id": "account_id",
+        "instance/instance-type": "instance_type",
+        "placement/region": "region",
+    },
+    eni_facts={
+        "network/interfaces/macs/{mac}/mac": "mac",
+        "network/interfaces/macs/{mac}/primary-local-ipv4": "address",
+        "network/interfaces/macs/{mac}/public-ipv4s": "public_address",
+        "network/interfaces/macs/{mac}/vpc-id": "vpc_id",
+        "network/interfaces/macs/{mac}/subnet-id": "subnet_id",
+        "network/interfaces/macs/{mac}/local-ipv4s/{address}/gateway": "gateway",
+        "network/interfaces/macs/{mac}/local-ipv4s/{address}/local-ipv4": "address",
+        "network/interfaces/macs/{mac}/local-ipv4s/{address}/subnet-mask": "netmask",
+    },
+)
+"""The addresses are those that a fresh CVM is set up with; no page that was read lists them all."""
+
 _CODES = {
     "region.unknown": "UnsupportedRegion",
     "object.missing": "ResourceNotFound",
@@ -49,16 +86,23 @@ _CODES = {
     "page.range": "InvalidParameterValue.Range",
     "cidr.malformed": "InvalidParameterValue.Malformed",
     "cidr.host_bits": "InvalidParameterValue.Malformed",
-    "cidr.ipv6": "UnsupportedOperation",
+    "cidr.ipv6": "InvalidParameterValue.Malformed",
+    "cidr.ipv6_malformed": "InvalidParameterValue.Malformed",
     "vpc.missing": "InvalidVpcId.NotFound",
     "vpc.prefix": "InvalidParameterValue.Range",
     "vpc.range": "InvalidParameterValue.Range",
+    "vpc.ipv6_range": "InvalidParameterValue.Range",
+    "vpc.ipv6_taken": "InvalidParameterValue.SubnetConflict",
+    "vpc.ipv6_missing": "UnsupportedOperation",
     "vpc.quota": "LimitExceeded",
     "vpc.in_use": "ResourceInUse",
     "subnet.missing": "ResourceNotFound",
     "subnet.prefix": "InvalidParameterValue.Range",
     "subnet.range": "InvalidParameterValue.SubnetRange",
     "subnet.overlap": "InvalidParameterValue.SubnetConflict",
+    "subnet.ipv6_range": "InvalidParameterValue.SubnetRange",
+    "subnet.ipv6_missing": "UnsupportedOperation",
+    "ipv6.present": "LimitExceeded.CidrBlock",
     "subnet.quota": "LimitExceeded",
     "subnet.in_use": "ResourceInUse",
     "subnet.full": "ResourceInsufficient",
@@ -66,11 +110,13 @@ _CODES = {
     "address.outside": "InvalidParameterValue.Range",
     "address.reserved": "InvalidParameterValue.Reserved",
     "address.taken": "ResourceInUse.Address",
+    "address.count": "InvalidParameterValue",
     "cvm.missing": "InvalidInstanceId.NotFound",
     "cvm.count": "InvalidParameterValue",
     "cvm.instance_type": "InvalidParameterValue",
     "eni.missing": "InvalidNetworkInterfaceId.NotFound",
     "eni.quota": "LimitExceeded",
+    "eni.ipv6_quota": "LimitExceeded.Address",
     "eni.attached": "UnsupportedOperation.AttachmentAlreadyExists",
     "eni.detached": "UnsupportedOperation.AttachmentNotFound",
     "eni.primary": "UnsupportedOperation.InvalidState",
@@ -116,6 +162,7 @@ _CODES = {
     "template.entries": "LimitExceeded",
     "template.entry": "InvalidParameterValue.Malformed",
     "template.entry_missing": "InvalidParameterValue",
+    "template.family": "InvalidParameterValue",
     "template.duplicate": "InvalidParameterValue.Duplicate",
     "template.empty": "InvalidParameterValue.Empty",
     "template.member": "InvalidParameterValue",
@@ -125,6 +172,7 @@ _CODES = {
     "flow_log.resource": "ResourceNotFound",
     "flow_log.resource_type": "InvalidParameterValue",
     "flow_log.vpc": "InvalidParameterValue",
+    "flow_log.region": "InvalidParameterValue",
     "flow_log.exists": "UnsupportedOperation.FlowLogInstanceExisted",
     "flow_log.idle_eni": "UnsupportedOperation.FlowLogsNotSupportNullInstanceEni",
     "flow_log.family": "UnsupportedOperation.FlowLogsNotSupportKoInstanceEni",
@@ -239,7 +287,7 @@ TENCENT = Profile(
     windows_s=(300,),
     window_s=300,
     delay_s=300,
-    resource_types=frozenset({"eni", "subnet", "vpc"}),
+    resource_types=frozenset({"eni", "subnet", "vpc", "ccn"}),
     record_form="tencent",
     language="lucene",
     reserved_first=2,
@@ -258,6 +306,7 @@ TENCENT = Profile(
         "vpcs": 20,
         "subnets": 100,
         "enis": 1000,
+        "ipv6_addresses": 10,
         "groups": 50,
         "acls": 50,
         "group_rules": 100,
@@ -315,6 +364,7 @@ TENCENT = Profile(
     default_group_open=True,
     acl_types=("triple", "quintuple"),
     unrecorded=_UNRECORDED,
+    services=_SERVICES,
     duplicate_rules_refused=True,
     idle_eni_refused=True,
     logsets_deleted_empty=True,
@@ -323,6 +373,7 @@ TENCENT = Profile(
     peer_routes_inside=True,
     tag_key_prefixes_refused=("qcs:",),
     mac_prefix="20:90:6f",
+    ipv6_pool="2402:4e00::/32",
 )
 
 TENCENT_2020 = replace(

@@ -87,6 +87,11 @@ class Addressed(Resource[_M], End):
         return [self.ip]
 
     @property
+    def ipv6_addresses(self) -> list[str]:
+        """Its IPv6 addresses, where it has any."""
+        return []
+
+    @property
     def machine(self) -> Machine[Any] | None:
         """The CVM or host of the internet that answers there, if there is one."""
         return None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from emulator.cloud import beyond
-from emulator.resources.base import Resource
+from emulator.resources.base import FlowLog, Loggable, Resource
 
 if TYPE_CHECKING:
+    from emulator.logs.topic import Topic
     from emulator.resources.networks import Vpc
 
 
@@ -25,7 +27,7 @@ class Peering(Resource[beyond.Peering]):
         self._lab._change(lambda cloud: cloud.delete_peering(self.id))
 
 
-class Ccn(Resource[beyond.Ccn]):
+class Ccn(Loggable[beyond.Ccn]):
     """VPCs of any regions joined: Tencent's Cloud Connect Network, Alibaba's Cloud Enterprise Network."""
 
     _table = "ccns"
@@ -55,6 +57,34 @@ class Ccn(Resource[beyond.Ccn]):
         """Cap what passes between two regions, each way, in Mbit/s; what is over it is dropped. None: no cap."""
         self._lab._change(lambda cloud: cloud.set_ccn_bandwidth(self.id, region, other, mbps))
 
+    def create_flow_log(
+        self,
+        name: str | None = None,
+        *,
+        topic: Topic | str,
+        traffic: str = "ALL",
+        interval_s: int | None = None,
+        tags: Mapping[str, str] | None = None,
+        description: str = "",
+        report: bool = True,
+        region: str | None = None,
+    ) -> FlowLog:
+        """Record what leaves and enters a region, the lab's own where left out. Tencent: what passes to and from other
+        regions, REJECT where a cap dropped it. Alibaba: what passes the attachments of the region's VPCs, "in" to the
+        CEN and "out" of it. Other arguments as for an ENI's flow log.
+        """
+        return self._lab._create_flow_log(
+            self.id,
+            topic=topic,
+            report=report,
+            name=name,
+            traffic=traffic,
+            interval_s=interval_s,
+            tags=tags,
+            description=description,
+            region=region,
+        )
+
     def delete(self) -> None:
-        """No VPC may be attached."""
+        """No VPC may be attached, and no flow log be on it."""
         self._lab._change(lambda cloud: cloud.delete_ccn(self.id))

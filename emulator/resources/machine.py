@@ -85,8 +85,13 @@ class Machine(Addressed[_M], Talk):
             result.check_returncode()
         return result
 
-    def ping(self, other: Addressed[Any] | str, *, count: int = 1, wait_s: float = 1.0) -> PingResult:
-        """Ping another machine, ENI, EIP or address; 2 ms between requests, ``wait_s`` for the last answers."""
+    def ping(
+        self, other: Addressed[Any] | str, *, count: int = 1, ipv6: bool = False, wait_s: float = 1.0
+    ) -> PingResult:
+        """Ping another machine, ENI, EIP or address; 2 ms between requests, ``wait_s`` for the last answers.
+
+        ``ipv6``: at its first IPv6 address.
+        """
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise InvalidValue(
                 f"ping from {self.name}: count={count!r}; a whole number from 1 is wanted",
@@ -105,12 +110,24 @@ class Machine(Addressed[_M], Talk):
             )
         if not isinstance(other, str):
             self._here(other, Addressed)
-        address = other if isinstance(other, str) else other.ip
+        address = other if isinstance(other, str) else self._ipv6_of(other) if ipv6 else other.ip
         result = self.run(["ping", "-n", "-c", str(count), "-i", "0.002", "-W", f"{wait_s:g}", address])
         found = re.search(r"(\d+) packets transmitted, (\d+) received", result.stdout)
         if found is None:
             raise GuestError(f"ping from {self.name} to {address} failed: {(result.stderr or result.stdout).strip()}")
         return PingResult(int(found[1]), int(found[2]), result.stdout)
+
+    def _ipv6_of(self, other: Addressed[Any]) -> str:
+        if not other.ipv6_addresses:
+            raise self._lab.profile.refusal(
+                InvalidValue,
+                "address.unassigned",
+                f"ping from {self.name}: {other.name} ({other.id}) has no IPv6 address; an ENI gets one by "
+                "assign_ipv6_addresses()",
+                object=other.id,
+                value=other.id,
+            )
+        return other.ipv6_addresses[0]
 
     def call(self, function: Callable[..., _R], *args: Any, timeout: float | None = 60.0) -> _R:
         """Run ``function(*args)`` in a Python in the CVM, sandboxed as any command, and return what it returns.

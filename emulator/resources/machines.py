@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Eni(Addressed[model.Eni], Loggable[model.Eni]):
-    """An elastic network interface: its private addresses, its security groups, at a CVM or detached."""
+    """An elastic network interface: its addresses, its security groups, at a CVM or detached."""
 
     _table = "enis"
 
@@ -31,13 +31,18 @@ class Eni(Addressed[model.Eni], Loggable[model.Eni]):
     @property
     def ips(self) -> list[str]:
         """All its private addresses, the primary one first."""
-        return [str(address) for address in self.model.addresses]
+        return [str(address) for address in self.model.private_addresses]
+
+    @property
+    def ipv6_addresses(self) -> list[str]:
+        """Its IPv6 addresses as text, in the order assigned."""
+        return [str(address) for address in self.model.ipv6_addresses]
 
     def assign_private_ip(self, private_ip: str | IPv4Address | None = None) -> str:
         """One more private address of its subnet, the lowest free one where left out; its CVM has it at once."""
         eni = self._lab._change(
             lambda cloud: cloud.assign_address(self.id, private_ip),
-            then=lambda eni: self._lab.fabric.assign(eni, eni.secondary[-1]),
+            then=lambda eni: self._lab.fabric.assign(eni, eni.secondary[-1:]),
             touched=lambda _: [self.id],
         )
         return str(eni.secondary[-1])
@@ -47,7 +52,28 @@ class Eni(Addressed[model.Eni], Loggable[model.Eni]):
         before = self.model
         self._lab._change(
             lambda cloud: cloud.unassign_address(self.id, private_ip),
-            then=lambda eni: self._lab.fabric.unassign(before, *set(before.secondary).difference(eni.secondary)),
+            then=lambda eni: self._lab.fabric.unassign(before, [*set(before.secondary).difference(eni.secondary)]),
+            touched=lambda _: [self.id],
+        )
+
+    def assign_ipv6_addresses(self, addresses: int | Sequence[str | IPv6Address] = 1) -> list[str]:
+        """More IPv6 addresses of its subnet, that many or these; its CVM has them at once."""
+        held = len(self.model.ipv6_addresses)
+        eni = self._lab._change(
+            lambda cloud: cloud.assign_ipv6_addresses(self.id, addresses),
+            then=lambda eni: self._lab.fabric.assign(eni, eni.ipv6_addresses[held:]),
+            touched=lambda _: [self.id],
+        )
+        return [str(address) for address in eni.ipv6_addresses[held:]]
+
+    def unassign_ipv6_addresses(self, addresses: Sequence[str | IPv6Address]) -> None:
+        """Take IPv6 addresses back."""
+        before = self.model
+        self._lab._change(
+            lambda cloud: cloud.unassign_ipv6_addresses(self.id, addresses),
+            then=lambda eni: self._lab.fabric.unassign(
+                before, [address for address in before.ipv6_addresses if address not in eni.ipv6_addresses]
+            ),
             touched=lambda _: [self.id],
         )
 
@@ -130,10 +156,18 @@ class Cvm(Machine[model.Cvm]):
         """The private addresses of all its ENIs."""
         return [ip for eni in self.enis for ip in eni.ips]
 
+    @property
+    def ipv6_addresses(self) -> list[str]:
+        """The IPv6 addresses of all its ENIs, those of the primary one first."""
+        return [address for eni in self.enis for address in eni.ipv6_addresses]
+
     def _node(self) -> CvmHost:
-        """Its machine; a closed lab and a CVM that is gone say so."""
+        """Its machine, to which the provider's services answer from now on; a closed lab and a CVM that is gone say
+        so."""
         self._lab._check_open()
-        return self._lab.fabric.cvm(self.model.id)
+        node = self._lab.fabric.cvm(self.model.id)
+        self._lab._desk.attend(self.model.vpc_id)
+        return node
 
     def terminate(self) -> None:
         """End the CVM: its processes and its primary ENI go, other ENIs are detached."""

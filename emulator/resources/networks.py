@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from emulator.cloud import model
 from emulator.errors import InvalidValue
@@ -23,31 +23,39 @@ class Subnet(Loggable[model.Subnet]):
     def cidr(self) -> str:
         return str(self.model.cidr)
 
+    @property
+    def ipv6_cidr(self) -> str | None:
+        block = self.model.ipv6_cidr
+        return None if block is None else str(block)
+
     def run_instance(
         self,
         name: str | None = None,
         *,
         private_ip: str | IPv4Address | None = None,
+        ipv6: bool | str | IPv6Address | None = None,
         security_groups: Sequence[SecurityGroup] | None = None,
         instance_type: str | None = None,
     ) -> Cvm:
         """Start a CVM with one ENI here; its packets are forwarded when this returns.
 
-        Without ``private_ip`` it gets the lowest free address, without ``security_groups`` the VPC's default group.
+        Without ``private_ip`` it gets the lowest free address, with ``ipv6`` that IPv6 address, too (True: the lowest
+        free one), without ``security_groups`` the VPC's default group.
         """
-        (cvm,) = self._run([name], security_groups, instance_type, private_ip)
+        (cvm,) = self._run([name], security_groups, instance_type, private_ip, ipv6)
         return cvm
 
     def run_instances(
         self,
         names: Sequence[str] | int,
         *,
+        ipv6: bool = False,
         security_groups: Sequence[SecurityGroup] | None = None,
         instance_type: str | None = None,
     ) -> list[Cvm]:
         """Start several CVMs, all or none: one for each name, or as many as a number says; faster than one by one."""
         wanted = self._names(names)
-        return self._run(wanted, security_groups, instance_type) if wanted else []
+        return self._run(wanted, security_groups, instance_type, ipv6=ipv6) if wanted else []
 
     def _names(self, names: Sequence[str] | int) -> Sequence[str | None]:
         if isinstance(names, int) and not isinstance(names, bool) and names >= 0:
@@ -68,10 +76,11 @@ class Subnet(Loggable[model.Subnet]):
         security_groups: Sequence[SecurityGroup] | None,
         instance_type: str | None,
         private_ip: str | IPv4Address | None = None,
+        ipv6: bool | str | IPv6Address | None = None,
     ) -> list[Cvm]:
         groups = None if security_groups is None else self._all_here(security_groups, SecurityGroup)
         return self._lab._run_instances(
-            self.id, names, private_ip=private_ip, groups=groups, instance_type=instance_type
+            self.id, names, private_ip=private_ip, ipv6=ipv6, groups=groups, instance_type=instance_type
         )
 
     def create_eni(
@@ -79,16 +88,25 @@ class Subnet(Loggable[model.Subnet]):
         name: str | None = None,
         *,
         private_ip: str | IPv4Address | None = None,
+        ipv6: bool | str | IPv6Address | None = None,
         security_groups: Sequence[SecurityGroup] | None = None,
     ) -> Eni:
         """A detached ENI; ``attach`` plugs it in."""
         groups = None if security_groups is None else self._all_here(security_groups, SecurityGroup)
         eni = self._lab._change(
-            lambda cloud: cloud.create_eni(self.id, name=name, private_ip=private_ip, groups=groups),
+            lambda cloud: cloud.create_eni(self.id, name=name, private_ip=private_ip, ipv6=ipv6, groups=groups),
             lambda fabric, _: fabric.members_changed(),
             self.model.vpc_id,
         )
         return Eni(self._lab, eni.id)
+
+    def assign_ipv6_cidr(self, ipv6_cidr: bool | int | str | IPv6Network = True) -> None:
+        """Give a subnet that has none an IPv6 block, as ``create_subnet`` does."""
+        self._lab._change(
+            lambda cloud: cloud.assign_ipv6_cidr(self.id, ipv6_cidr),
+            lambda fabric, _: fabric.rules_changed(*filter(None, [self.model.acl_id])),
+            self.model.vpc_id,
+        )
 
     def delete(self) -> None:
         self._lab._change(lambda cloud: cloud.delete_subnet(self.id))
@@ -104,12 +122,31 @@ class Vpc(Loggable[model.Vpc]):
         return str(self.model.cidr)
 
     @property
+    def ipv6_cidr(self) -> str | None:
+        block = self.model.ipv6_cidr
+        return None if block is None else str(block)
+
+    @property
     def default_security_group(self) -> SecurityGroup:
         return SecurityGroup(self._lab, self.model.default_group_id)
 
-    def create_subnet(self, cidr: str | IPv4Network, *, name: str | None = None) -> Subnet:
-        subnet = self._lab._change(lambda cloud: cloud.create_subnet(self.id, cidr, name=name))
+    def create_subnet(
+        self,
+        cidr: str | IPv4Network,
+        *,
+        name: str | None = None,
+        ipv6_cidr: bool | int | str | IPv6Network | None = None,
+    ) -> Subnet:
+        """A subnet; ``ipv6_cidr`` is its /64 within that of the VPC, its number there (0 to 255), or True for the
+        first free one."""
+        subnet = self._lab._change(lambda cloud: cloud.create_subnet(self.id, cidr, name=name, ipv6_cidr=ipv6_cidr))
         return Subnet(self._lab, subnet.id)
+
+    def assign_ipv6_cidr(self, ipv6_cidr: bool | str | IPv6Network = True) -> None:
+        """Give a VPC that has none an IPv6 block: a /56, or True for the next of the provider's."""
+        self._lab._change(
+            lambda cloud: cloud.assign_ipv6_cidr(self.id, ipv6_cidr), lambda fabric, _: fabric.add_ipv6(), self.id
+        )
 
     def create_security_group(
         self, name: str | None = None, *, type: str | None = None, inner_access: str | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, TypeVar
 
 from emulator.cloud import model
@@ -32,18 +31,18 @@ class RuleOwner(Resource[_O]):
         *,
         protocol: str | int | None = None,
         port: str | int | Template | None = None,
-        cidr: str | IPv4Network | SecurityGroup | Template | None = None,
+        cidr: str | model.Network | SecurityGroup | Template | None = None,
         priority: int | None = None,
         source_port: str | int | None = None,
-        local_cidr: str | IPv4Network | None = None,
+        local_cidr: str | model.Network | None = None,
     ) -> model.Rule:
         """Add a rule that lets through; it holds when this returns.
 
         ``direction`` "ingress" or "egress"; ``protocol`` a name or number, None for all; ``port`` "443", "4000-4001",
         "80,443", an int, None for all, or a template of services, which says the protocols too; ``cidr`` the other side
-        (a security group: its members; a prefix list or a template: its addresses), None for anywhere; ``priority`` as
-        the provider has it. ``source_port`` and ``local_cidr``, the addresses of this side, are for Tencent's quintuple
-        ACLs and Alibaba's security groups.
+        of either family (a security group: its members; a prefix list or a template: its addresses), None for anywhere;
+        ``priority`` as the provider has it. ``source_port`` and ``local_cidr``, the addresses of this side, are for
+        Tencent's quintuple ACLs and Alibaba's security groups.
         """
         return self._add("allow", direction, protocol, port, cidr, priority, source_port, local_cidr)
 
@@ -53,10 +52,10 @@ class RuleOwner(Resource[_O]):
         *,
         protocol: str | int | None = None,
         port: str | int | Template | None = None,
-        cidr: str | IPv4Network | SecurityGroup | Template | None = None,
+        cidr: str | model.Network | SecurityGroup | Template | None = None,
         priority: int | None = None,
         source_port: str | int | None = None,
-        local_cidr: str | IPv4Network | None = None,
+        local_cidr: str | model.Network | None = None,
     ) -> model.Rule:
         """Add a rule that drops in silence; arguments as for :meth:`allow`."""
         return self._add("deny", direction, protocol, port, cidr, priority, source_port, local_cidr)
@@ -82,10 +81,10 @@ class RuleOwner(Resource[_O]):
         direction: str,
         protocol: str | int | None,
         port: str | int | Template | None,
-        cidr: str | IPv4Network | SecurityGroup | Template | None,
+        cidr: str | model.Network | SecurityGroup | Template | None,
         priority: int | None,
         source_port: str | int | None,
-        local_cidr: str | IPv4Network | None,
+        local_cidr: str | model.Network | None,
     ) -> model.Rule:
         peer = self._here(cidr, type(cidr)) if isinstance(cidr, SecurityGroup | Template) else cidr
         service = self._here(port, Template) if isinstance(port, Template) else port

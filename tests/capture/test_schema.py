@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from emulator.capture import schema
 from emulator.fabric import marks
+from emulator.fabric.shapes6 import FLOW6
 from emulator.fabric.tables import FLOW, UNKNOWN_FLAGS
 
 CONSTANTS = {
@@ -198,3 +199,42 @@ def test_flags_of_the_form_without_icmp_numbers_leave_the_original_alone() -> No
 
     assert plain[["sport", "dport"]].tolist() == [(0, 0), (77, 2048)]
     assert one[["sport", "dport"]].tolist() == [(77, 2048), (77, 2048)]
+
+
+def halves(address: str) -> tuple[int, int]:
+    number = int(IPv6Address(address))
+    return number >> 64, number & 2**64 - 1
+
+
+def flows6(*entries: tuple[int, int, str, str, int, int, int, int]) -> schema.Flows:
+    made = [
+        (mark, protocol, *halves(src), *halves(dst), *rest, UNKNOWN_FLAGS)
+        for mark, protocol, src, dst, *rest in entries
+    ]
+    return np.array(made, FLOW6)
+
+
+def test_flows_of_ipv6_become_records() -> None:
+    one, other = "2001:db8::16", "2001:db8:0:1::28"
+    found = flows6(
+        (5 | marks.IN, 58, one, other, 0x1234, 0x8000, 2, 208),
+        (5 | marks.IN, 58, one, other, 0x1234, 0x8000, 1, 104),
+        (7 | marks.REJECT, 17, other, one, 53, 1, 1, 48),
+        (7, 1, other, one, 0, 0, 1, 40),
+    )
+    rows = schema.records(schema.merge([found[:2], found[2:]]), CONSTANTS).to_pylist()
+    told = ("ip_version", "protocol", "srcaddr", "srcport", "icmp_id", "icmp_type_code", "packets", "bytes", "action")
+    assert [tuple(row[name] for name in told) for row in rows] == [
+        (6, 1, other, None, None, None, 1, 40, "ACCEPT"),
+        (6, 17, other, 53, None, None, 1, 48, "REJECT"),
+        (6, 58, one, None, 0x1234, 0x8000, 3, 312, "ACCEPT"),
+    ]
+
+
+def test_icmpv6_of_one_way_is_one_record_where_no_numbers_are_shown() -> None:
+    found = flows6(
+        (5, 58, "2001:db8::1", "2001:db8::2", 1, 0x8000, 1, 104),
+        (5, 58, "2001:db8::1", "2001:db8::2", 2, 0x0104, 1, 90),
+    )
+    merged = schema.merge([schema.without_icmp_numbers(found)])
+    assert merged[["packets", "bytes"]].tolist() == [(2, 194)]

@@ -9,13 +9,25 @@ import pytest
 
 from emulator.errors import KernelRefused
 from emulator.fabric import connections, elements, tables
+from emulator.fabric.families import IPV6
+from emulator.fabric.shapes6 import SHAPES6, shapes6
 
 PORTS, ICMP, REST = tables.SHAPES
+PORTS6, ICMP6, REST6 = SHAPES6
+(FLAGS6,) = set(shapes6(tcp_flags=True)) - set(SHAPES6)
 NEWSETELEM, NEWOBJ, DONE, INTERRUPTED, MULTI = 10 << 8 | 12, 10 << 8 | 18, 3, 0x10, 0x2
 
 PORTS_KEY = struct.pack("=I", 0x10005) + b"\x06\0\0\0" + bytes([10, 16, 0, 22, 10, 16, 0, 40, 0x04, 0xD2, 1, 187])
 ICMP_KEY = struct.pack("=I", 5) + bytes([10, 16, 0, 22, 10, 16, 0, 40, 0x12, 0x34, 0, 0, 8, 0, 0, 0])
 REST_KEY = struct.pack("=I", 0x20007) + b"\x2f\0\0\0" + bytes([10, 16, 0, 22, 255, 255, 255, 255])
+
+
+ENDS6 = bytes.fromhex("20010db8 00010000 00000000 00000016 20010db8 00020000 00000000 00000028")
+HALVES = (0x2001_0DB8_0001_0000, 0x16, 0x2001_0DB8_0002_0000, 0x28)
+PORTS6_KEY = struct.pack("=I", 0x10005) + b"\x11\0\0\0" + ENDS6 + bytes([0x04, 0xD2, 1, 187])
+ICMP6_KEY = struct.pack("=I", 5) + ENDS6 + bytes([0x12, 0x34, 0, 0, 128, 0, 0, 0])
+REST6_KEY = struct.pack("=I", 0x20007) + b"\x2f\0\0\0" + ENDS6
+FLAGS6_KEY = struct.pack("=I", 5) + ENDS6 + bytes([0x04, 0xD2, 1, 187, 0x12, 0, 0, 0])
 
 
 def attribute(kind: int, *parts: bytes) -> bytes:
@@ -54,6 +66,9 @@ def dump(messages: Iterable[Sequence[bytes]], flags: int = MULTI) -> memoryview:
         pytest.param(PORTS, PORTS_KEY, (0x10005, 6, 0x0A100016, 0x0A100028, 1234, 443), id="ports"),
         pytest.param(ICMP, ICMP_KEY, (5, 1, 0x0A100016, 0x0A100028, 0x1234, 0x0800), id="icmp"),
         pytest.param(REST, REST_KEY, (0x20007, 47, 0x0A100016, 0xFFFFFFFF, 0, 0), id="rest"),
+        pytest.param(PORTS6, PORTS6_KEY, (0x10005, 17, *HALVES, 1234, 443), id="ports of IPv6"),
+        pytest.param(ICMP6, ICMP6_KEY, (5, 58, *HALVES, 0x1234, 0x8000), id="ICMPv6"),
+        pytest.param(REST6, REST6_KEY, (0x20007, 47, *HALVES, 0, 0), id="rest of IPv6"),
     ],
 )
 def test_each_shape(shape: tables.Shape, key: bytes, expected: tuple[int, ...]) -> None:
@@ -112,12 +127,21 @@ def test_connections_that_found_no_room_are_summed_over_processors() -> None:
     assert connections.decode_drops(answer) == 13
 
 
+def test_flags_of_ipv6_have_no_packets_of_their_own() -> None:
+    (flow,) = tables.decode(FLAGS6, dump([[element(FLAGS6_KEY, 9, 756)]]))
+
+    assert flow.tolist() == (5, 6, *HALVES, 1234, 443, 0, 0, 0x12)
+
+
+@pytest.mark.parametrize("ipv6", [False, True])
 @pytest.mark.parametrize("tcp_flags", [False, True])
-def test_the_text_of_an_enis_tables_is_taken_back_whole(tcp_flags: bool) -> None:
+def test_the_text_of_an_enis_tables_is_taken_back_whole(tcp_flags: bool, ipv6: bool) -> None:
     def named(text: str) -> set[tuple[str, str]]:
         return {(words[1], words[4]) for words in map(str.split, text.splitlines()) if words[1] != "rule"}
 
-    declared, removed = named(tables.declare(12, tcp_flags=tcp_flags)), named(tables.remove(12, tcp_flags=tcp_flags))
+    present = (*tables.shapes(tcp_flags=tcp_flags), *(shapes6(tcp_flags=tcp_flags) if ipv6 else ()))
+    declared, removed = named(tables.declare(12, present)), named(tables.remove(12, present))
 
     assert declared == removed
-    assert len(declared) == 2 * (len(tables.shapes(tcp_flags=tcp_flags)) + 2) + len(tables.skip_counters_in(12))
+    assert len(declared) == 2 * (len(present) + 2 + ipv6) + len(tables.skip_counters_in(12))
+    assert (("chain", tables.chain_name(12, 1, IPV6)) in declared) == ipv6

@@ -96,7 +96,7 @@ def test_law_merging_keeps_every_port_and_no_other(ranges, port):
         ("tencent", "10.0.0.1/24", InvalidValue, "InvalidParameterValue.Malformed"),
         ("tencent", "10.0.0.0/33", InvalidValue, "InvalidParameterValue.Malformed"),
         ("tencent", "everywhere", InvalidValue, "InvalidParameterValue.Malformed"),
-        ("tencent", "::/0", Unsupported, "UnsupportedOperation"),
+        ("tencent", "2001:db8::1/32", InvalidValue, "InvalidParameterValue.Malformed"),
         ("tencent", "sg-nobody00", NotFound, "InvalidSecurityGroupID.NotFound"),
         ("alibaba", "10.0.0.1/24", InvalidValue, "InvalidSourceCidrIp.Malformed"),
     ],

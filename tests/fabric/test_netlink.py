@@ -18,9 +18,10 @@ from emulator.fabric.routing import NetworkRoute, TableRule
 
 MAC, PEER_MAC = "02:fe:00:00:00:0a", "52:54:00:12:34:56"
 CVM, GATEWAY = "10.16.0.22", "10.16.0.1"
+CVM6, GATEWAY6 = "2001:db8::16", "fe80::1"
 ACKNOWLEDGED, MADE = 0x5, 0x605
 """NLM_F_REQUEST | NLM_F_ACK; with it NLM_F_CREATE | NLM_F_EXCL."""
-UNICAST, LINK, NOWHERE, ON_LINK = 1, 253, 255, 4
+UNICAST, LINK, NOWHERE, ON_LINK, NO_DAD = 1, 253, 255, 4, 2
 
 
 def encoded(message: Any, kind: int, options: int, /, *attrs: tuple[str, Any], **fields: Any) -> bytes:
@@ -143,6 +144,74 @@ def link_up(flags: int) -> bytes:
             netlink.delete_neighbour(10, CVM),
             encoded(ndmsg(), 29, ACKNOWLEDGED, ("NDA_DST", CVM), family=2, ifindex=10, state=0x80),
             id="no neighbour",
+        ),
+        pytest.param(
+            netlink.add_address(2, CVM6, 128),
+            encoded(
+                *(ifaddrmsg(), 20, MADE, ("IFA_LOCAL", CVM6), ("IFA_ADDRESS", CVM6)),
+                family=10,
+                prefixlen=128,
+                flags=NO_DAD,
+                index=2,
+            ),
+            id="address of IPv6",
+        ),
+        pytest.param(
+            netlink.add_route(10, CVM6),
+            encoded(
+                *(rtmsg(), 24, MADE, ("RTA_OIF", 10), ("RTA_DST", CVM6)),
+                family=10,
+                dst_len=128,
+                table=254,
+                proto=4,
+                scope=LINK,
+                type=UNICAST,
+            ),
+            id="route to a host of IPv6",
+        ),
+        pytest.param(
+            netlink.add_route(10, None, ipv6=True),
+            encoded(*(rtmsg(), 24, MADE, ("RTA_OIF", 10)), family=10, table=254, proto=4, scope=LINK, type=UNICAST),
+            id="route to all of IPv6",
+        ),
+        pytest.param(
+            netlink.add_route(3, None, gateway=GATEWAY6, table=101),
+            encoded(
+                *(rtmsg(), 24, MADE, ("RTA_OIF", 3), ("RTA_GATEWAY", GATEWAY6)),
+                family=10,
+                table=101,
+                proto=4,
+                type=UNICAST,
+                flags=ON_LINK,
+            ),
+            id="route over a gateway of IPv6",
+        ),
+        pytest.param(
+            netlink.delete_route(10, CVM6),
+            encoded(
+                *(rtmsg(), 25, ACKNOWLEDGED, ("RTA_OIF", 10), ("RTA_DST", CVM6)),
+                family=10,
+                dst_len=128,
+                table=254,
+                scope=NOWHERE,
+            ),
+            id="no route of IPv6",
+        ),
+        pytest.param(
+            netlink.add_source_rule(CVM6, 101),
+            encoded(
+                *(fibmsg(), 32, MADE, ("FRA_SRC", CVM6), ("FRA_PRIORITY", 101), ("FRA_TABLE", 101)),
+                family=10,
+                src_len=128,
+                table=101,
+                action=1,
+            ),
+            id="rule by source of IPv6",
+        ),
+        pytest.param(
+            netlink.add_neighbour(10, CVM6, MAC),
+            encoded(ndmsg(), 28, MADE, ("NDA_DST", CVM6), ("NDA_LLADDR", MAC), family=10, ifindex=10, state=0x80),
+            id="neighbour of IPv6",
         ),
         pytest.param(
             netlink.delete_address(2, CVM, 32),

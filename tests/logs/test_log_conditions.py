@@ -32,7 +32,7 @@ from emulator.logs.condition import (
 from emulator.logs.index import Age
 from emulator.logs.plan import Question, RawPlan
 from emulator.logs.query import QueryText
-from emulator.logs.records import ROW
+from emulator.logs.records import ROW, SEGMENT
 from emulator.providers import profile
 
 INDEX = Index(
@@ -393,6 +393,58 @@ def test_cql_means_what_it_says(topic_of: Callable[[str], Topic], condition: Con
 def test_sls_means_what_it_says(topic_of: Callable[[str], Topic], condition: Condition) -> None:
     expected = [row for row in ROWS if holds(condition, row)]
     assert topic_of("alibaba").search(sls(condition)) == expected
+
+
+@pytest.fixture(scope="module")
+def in_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topic]:
+    """The same rows in files, some of them without some keys; no value of ``plain`` holds a delimiter."""
+    index = Index(
+        {**INDEX.fields, "plain": Field("text", " ,"), "upper": Field("text", ","), "mixed": Field("text", ",")}
+    )
+    folder = tmp_path_factory.mktemp("logs")
+    with LogService(profile=profile("tencent"), now=lambda: 0.0, folder=folder) as service:
+        topic = service.create_topic("random", index=index)
+        for at in range(0, len(ROWS), 100):
+            topic.write(ROWS[at : at + 100])
+        words = ["10.0.0.1", "10.0.0.11", "", None, "eni-7"]
+        topic.write([{"plain": word, "upper": "ACCEPT", "mixed": "Ab"} for word in words])
+        yield topic
+
+
+@often
+@given(conditions(["any", "all", "phrase"]))
+def test_files_are_judged_as_rows_in_memory_are(in_files: Topic, condition: Condition) -> None:
+    scan = in_files.scan()
+    ages = [Age(in_files.index or INDEX, 0, None)]
+    text = QueryText("", profile("tencent"))
+    question = Question(text, "lucene", ages, scan.schema, now_s=0, characters=scan.characters)
+    found = RawPlan(question, condition).answer(scan)
+    numbers = [
+        (batch - 1) * 100 + row
+        for batch, row in zip(*(found[name].to_pylist() for name in (SEGMENT, ROW)), strict=True)
+    ]
+    assert [at for at in numbers if at < len(ROWS)] == [at for at, row in enumerate(ROWS) if holds(condition, row)]
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("plain:10.0.0.1", 1),
+        ("plain:10.0.0.1*", 2),
+        ("plain:10.0.0.?", 1),
+        ('plain:"eni-7" OR plain:10.0.0.?', 2),
+        ("plain:(eni-7 10.0.0.?)", 2),
+        ('plain:"10.0.0.1 eni-7"', 0),
+        ("plain:ENI-7", 1),
+        ("plain:é", 0),
+        ("upper:accept", 5),
+        ("upper:acc*", 5),
+        ("mixed:aB", 5),
+        ("NOT plain:10.0.0.1 AND upper:*", 4),
+    ],
+)
+def test_a_value_without_delimiters_is_its_only_word(in_files: Topic, query: str, count: int) -> None:
+    assert len(in_files.search(query)) == count
 
 
 fragments = st.sampled_from(

@@ -53,7 +53,7 @@ class Ground:
         self.sent = self.metered = 0
         self.aside: Counter[str] = Counter()
         self._dropped = 0
-        self._recorded: list[str] = []
+        self.recorded: list[str] = []
         self._captures: dict[tuple[int, str], Path] = {}
         self._links: dict[IPv4Address, tuple[socket.socket, bytes]] = {}
         self._wanted: dict[Key, Counter[tuple[int, int]]] = {}
@@ -67,7 +67,7 @@ class Ground:
 
     def record(self, resource: Any) -> None:
         resource.create_flow_log(topic=self.topic)
-        self._recorded.append(resource.id)
+        self.recorded.append(resource.id)
 
     @property
     def enis(self) -> list[Eni]:
@@ -194,7 +194,7 @@ class Ground:
 
     def _is_recorded(self, eni_id: str) -> bool:
         eni = self.lab.cloud.enis[eni_id]
-        return not {eni_id, eni.subnet_id, eni.vpc_id}.isdisjoint(self._recorded)
+        return not {eni_id, eni.subnet_id, eni.vpc_id}.isdisjoint(self.recorded)
 
     def _flow(self, packet: Packet) -> tuple[int, str, int | None, str, int | None]:
         one: int | None = packet.src_port

@@ -28,7 +28,7 @@ def reasons_in_cloud() -> set[str]:
     for file in Path(emulator.cloud.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found |= set(re.findall(r"\A[a-z]+(?:_[a-z]+)*\.[a-z]+(?:_[a-z]+)*[0-9]?\Z", node.value))
+                found |= set(re.findall(r"\A[a-z0-9]+(?:_[a-z]+)*\.[a-z0-9]+(?:_[a-z]+)*\Z", node.value))
     return found
 
 
@@ -72,9 +72,9 @@ def test_a_profile_is_consistent(name):
 @pytest.mark.parametrize(
     ("name", "windows", "window", "delay", "kinds", "form", "language"),
     [
-        ("tencent", (300,), 300, 300, {"eni", "subnet", "vpc"}, "tencent", "lucene"),
+        ("tencent", (300,), 300, 300, {"eni", "subnet", "vpc", "ccn"}, "tencent", "lucene"),
         ("tencent-2020", (600,), 600, 300, {"eni"}, "tencent", "lucene"),
-        ("alibaba", (60, 300, 600), 600, 300, {"eni", "subnet", "vpc"}, "alibaba", "sls"),
+        ("alibaba", (60, 300, 600), 600, 300, {"eni", "subnet", "vpc", "ccn"}, "alibaba", "sls"),
         ("alibaba-2019", (600,), 600, 300, {"eni", "subnet", "vpc"}, "alibaba-2019", "sls"),
     ],
 )

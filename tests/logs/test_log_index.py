@@ -1,0 +1,135 @@
+"""An index holds for what is written under it; words and keys, the report, and what the meter counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from emulator.cloud.profile import Profile
+from emulator.errors import AlreadyExists, InvalidValue, NotFound, QuotaExceeded
+from emulator.logs import Field, FullText, Index, LogService, Topic
+from emulator.logs.folder import FolderStore
+
+
+@pytest.fixture(params=["memory", "folder"])
+def service(
+    request: pytest.FixtureRequest, service_of: Callable[..., LogService], profile: Profile, tmp_path: Path
+) -> LogService:
+    return service_of(profile, folder=tmp_path / "data" if request.param == "folder" else None)
+
+
+def compacted(topic: Topic) -> None:
+    if isinstance(topic._service.store, FolderStore):
+        topic._service.store.compacted()
+
+
+@pytest.fixture
+def changed(service: LogService) -> Topic:
+    """Rows 0, 1 and 6 without an index, 2 and 3 with ``a``, 4 and 5 with ``a`` as one word and ``n``, 7 with both."""
+    topic = service.create_topic("app")
+    rows = [{"n": number, "a": f"Red blue {number}", "__time__": 100 + number} for number in range(8)]
+    topic.write(rows[0:2])
+    topic.enable_index({"a": "text"})
+    topic.write(rows[2:3])
+    topic.write(rows[3:4])
+    topic.modify_index(Index({"a": Field("text", "", case_sensitive=True), "n": Field("long")}))
+    topic.write(rows[4:5])
+    topic.write(rows[5:6])
+    topic.disable_index()
+    topic.write(rows[6:7])
+    topic.enable_index({"a": "text", "n": "long"})
+    topic.write(rows[7:8])
+    compacted(topic)
+    return topic
+
+
+def numbers(topic: Topic, query: str, **asked: object) -> list[int]:
+    return [record["n"] for record in topic.search(query, language="lucene", **asked)]  # type: ignore[arg-type]
+
+
+def test_each_row_is_judged_by_the_index_that_it_was_written_under(changed: Topic) -> None:
+    assert numbers(changed, "*") == [2, 3, 4, 5, 7]
+    assert numbers(changed, "a:red") == [2, 3, 7]
+    assert numbers(changed, 'a:"Red blue 4"') == [4]
+    assert numbers(changed, "a:red AND NOT a:3") == [2, 7]
+    assert numbers(changed, "*", limit=2, newest_first=True) == [7, 5]
+    assert numbers(changed, "*", start=104, end=106) == [4, 5]
+    assert changed.search("* | select count(*) as c, count(n) as n, sum(n) as s") == [{"c": 5, "n": 3, "s": 16}]
+
+
+def test_a_key_that_was_indexed_later_has_no_value_before(changed: Topic) -> None:
+    assert numbers(changed, "n:>1") == [4, 5, 7]
+    assert numbers(changed, "NOT n:*") == [2, 3]
+
+
+def test_reindexing_lets_the_index_hold_for_everything(changed: Topic) -> None:
+    changed.reindex()
+    assert numbers(changed, "a:red") == list(range(8))
+    assert numbers(changed, "n:<3") == [0, 1, 2]
+
+
+def test_without_an_index_there_is_none_to_change(service: LogService, profile: Profile) -> None:
+    topic = service.create_topic("app")
+    for call in (lambda: topic.modify_index({"a": "text"}), topic.disable_index, topic.reindex):
+        with pytest.raises(NotFound) as refused:
+            call()
+        assert (refused.value.reason, refused.value.code) == ("index.missing", profile.code("index.missing"))
+
+
+def test_the_report_is_offered_where_it_is_off(service: LogService, profile: Profile) -> None:
+    topic = service.create_topic("flows", index={"note": "text"})
+    assert (topic.report, topic.dashboards) == (False, ())
+    topic.enable_index({"srcaddr": "text"}, report=True)
+    assert topic.index is not None
+    assert topic.report
+    assert list(topic.index.fields) == ["note", "srcaddr"]
+    assert len(topic.dashboards) == (3 if profile.provider == "alibaba" else 1)
+    assert all("flows" in name for name in topic.dashboards)
+    with pytest.raises(AlreadyExists) as refused:
+        topic.enable_index({"dstaddr": "text"}, report=True)
+    assert refused.value.code == profile.code("index.duplicate")
+    topic.disable_index()
+    assert (topic.index, topic.report, topic.dashboards) == (None, False, ())
+
+
+def test_full_text_looks_into_all_values(service: LogService) -> None:
+    topic = service.create_topic("app")
+    topic.enable_index({"n": "long"}, full_text=True)
+    topic.write([{"a": "Red blue", "n": 5, "d": 0.5}, {"b": "red,green"}])
+    assert [len(topic.search(query)) for query in ("red", "green", "blue", "5", "0.5", "yellow")] == [2, 1, 1, 1, 1, 0]
+    topic.modify_index({}, full_text=FullText(" ", case_sensitive=True))
+    topic.write([{"a": "Red blue"}])
+    assert [len(topic.search(query)) for query in ("red", "Red", "blue")] == [2, 3, 2]
+
+
+def test_an_index_of_nothing_or_of_too_much_is_refused(service: LogService, profile: Profile) -> None:
+    topic = service.create_topic("app")
+    with pytest.raises(InvalidValue):
+        topic.enable_index({})
+    with pytest.raises(QuotaExceeded) as refused:
+        topic.enable_index({f"k{number}": "text" for number in range(301)})
+    assert refused.value.code == profile.code("index.keys")
+    assert topic.index is None
+    topic.enable_index({}, full_text=True)
+
+
+def test_the_meter_counts_keys_and_values(service: LogService) -> None:
+    topic = service.create_topic("app", index={"a": "text", "n": "long"})
+    assert topic.usage.written == 0
+    topic.write([{"a": "ü", "n": -105, "d": 0.5, "e": None}, {"a": None, "n": 9, "d": 10.0, "e": "x"}], key="k")
+    topic.write([{"a": "ü"}], key="k")
+    written = 2 * 4 + (1 + 2) + (1 + 4) + (1 + 3) + (1 + 1) + (1 + 2) + (1 + 1)
+    usage = topic.usage
+    assert (usage.collected, usage.written, usage.stored, usage.indexed) == (0, written, written, 3 + 5 + 2)
+    assert usage.read == 0
+    topic.search("n:9")
+    assert topic.usage.read > 0
+
+
+def test_a_number_that_no_row_has_costs_nothing(service: LogService) -> None:
+    """As the ports of records that are all of ICMP."""
+    topic = service.create_topic("app", index={"n": "long"})
+    topic.write([{"n": None, "a": "x"}, {"n": None, "a": "y"}])
+    assert topic.usage.written == 2 * (4 + 1 + 1)
