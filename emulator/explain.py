@@ -16,6 +16,7 @@ from emulator.cloud.model import EXTENSION_HEADERS, PORTS_PROTOCOLS, Direction, 
 from emulator.cloud.numbers import RuleOrigin, Stage
 from emulator.cloud.verdict import Judgement, Packet, judge, matches
 from emulator.errors import InvalidValue
+from emulator.outlook import outlook
 
 _WAYS: dict[str, Direction] = {"out": "egress", "in": "ingress"}
 _ACTIONS = {"allow": "ACCEPT", "deny": "REJECT"}
@@ -162,7 +163,7 @@ def explain_packet(cloud: Cloud, packet: Packet, vpc_id: str | None = None) -> E
         True,
         f"{text}, {_named(last.rule)}",
         walk=tuple(look for walk in walks for look in walk),
-        difference="" if verdict.at_destination or last.action == "deny" else f"nobody in the VPC has {packet.dst}",
+        difference="" if verdict.at_destination or last.action == "deny" else _not_here(cloud, last.eni_id, packet),
     )
 
 
@@ -278,7 +279,10 @@ def _difference(cloud: Cloud, found: Explanation, packet: Packet, eni: Eni, othe
     far = packet.dst if found.direction == "out" else packet.src
     there = any(far in one.addresses and one.vpc_id == eni.vpc_id and one.cvm_id for one in cloud.enis.values())
     if not there:
-        return f"no ENI in VPC {eni.vpc_id} has {far} now, so there is no record of another side"
+        if found.direction == "out" and found.action == "REJECT":
+            return f"what was rejected here did not leave the VPC for {far}"
+        known = outlook(cloud, eni, packet.src if found.direction == "out" else packet.dst, far)
+        return known or f"no ENI in VPC {eni.vpc_id} has {far} now, so there is no record of another side"
     if found.direction == "out" and found.action == "REJECT":
         return f"what was rejected here did not reach {far}, so the ENI there has no record of it"
     said = next((look for look in other if look.action == "REJECT"), None)
@@ -287,6 +291,11 @@ def _difference(cloud: Cloud, found: Explanation, packet: Packet, eni: Eni, othe
     if found.direction == "in" and found.action == "REJECT":
         return f"rejected here and accepted where it left {far}: there the record says ACCEPT"
     return ""
+
+
+def _not_here(cloud: Cloud, eni_id: str, packet: Packet) -> str:
+    """Where a packet goes that left an ENI and reaches none in its VPC."""
+    return outlook(cloud, cloud.enis[eni_id], packet.src, packet.dst) or f"nobody in the VPC has {packet.dst}"
 
 
 def _owner(origin: RuleOrigin) -> str:

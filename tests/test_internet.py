@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from emulator.fabric.borders import chosen
+from emulator.cloud.gateways import chosen
+from emulator.cloud.verdict import Packet
 
 pytestmark = pytest.mark.kernel
 
@@ -324,3 +325,31 @@ def test_nothing_stays_when_all_is_taken_back(build: Callable[..., Any], post: P
 
     assert set(lab.fabric.keeper.spaces()) == before
     assert post.seen(site.a, site.c, site.c.ip) == site.a.ip
+
+
+def test_explanations_name_who_stands_for_whom(site: Any, post: Post) -> None:
+    guest, nat, eip = visitor(site), site.vpc.create_nat_gateway(), bound(site, site.a)
+    shared, lab = bound(site, nat), site.lab
+    table = site.vpc.create_route_table()
+    table.add_route("0.0.0.0/0", nat)
+    table.associate(site.db)
+    if lab.profile.snat_needs_entry:
+        nat.add_snat(site.db)
+    assert post.seen(site.a, guest, guest.ip) == eip.ip
+    assert post.seen(site.c, site.a, eip.ip) == shared.ip
+    records = site.records()
+
+    def why(cvm: Any, far: str) -> str:
+        record = next(one for one in records if far in (one["srcaddr"], one["dstaddr"]) and one["protocol"] == 17
+                      and one.meta["eni_id"] == cvm.eni.id)  # fmt: skip
+        return str(lab.explain(record).difference)
+
+    host = f"{guest.ip} is host visitor ({guest.id}) on the internet, in {guest.region}"
+    assert why(site.a, guest.ip) == f"{host}; outside, {site.a.ip} is {eip.ip} (EIP {eip.id})"
+    assert why(site.c, eip.ip) == (
+        f"{eip.ip} is EIP {eip.id}, which stands for {site.a.ip} of {site.a.eni.id}: the record there has {site.a.ip} "
+        f"and {shared.ip}; outside, {site.c.ip} is {shared.ip} (NAT gateway {nat.id})"
+    )
+    assert why(site.a, shared.ip).startswith(f"{shared.ip} is EIP {shared.id} of {nat.id}")
+    packet = Packet(IPv4Address(site.b.ip), IPv4Address("9.9.9.9"), 17, 1, 1)
+    assert lab.explain(packet).difference == "nobody in the VPC has 9.9.9.9"

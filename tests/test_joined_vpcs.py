@@ -103,6 +103,9 @@ def test_a_peering_needs_routes_on_both_sides_and_is_judged_at_both(joined: Join
     joined.lab.audit().check()
     joined.lab.clock.advance(minutes=15)
     assert joined.records(0) == {("out", first, second, "ACCEPT")}
+    (sent, *_) = [one for one in joined.topic.search() if one["srcaddr"] == first and one.meta["direction"] == "out"]
+    behind = f"{second} is {joined.cvms[1].eni.id} (cvm2-eth0) in VPC {joined.vpcs[1].id}, behind {peering.id}"
+    assert joined.lab.explain(sent).difference.startswith(behind)
     answered = {("out", second, first, "ACCEPT")}
     assert joined.records(1) == {("in", first, second, word) for word in ("ACCEPT", "REJECT")} | answered
 

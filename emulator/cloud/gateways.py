@@ -205,3 +205,13 @@ class Gateways(RouteTables, Eips):
                 object=gateway.id,
                 value=eip.id,
             )
+
+
+def choosing_bits(addresses: Sequence[IPv4Address]) -> int:
+    """The last bits of a private address by which a NAT gateway chooses among so many of its own."""
+    return (1 << (len(addresses) - 1).bit_length()) - 1
+
+
+def chosen(private: IPv4Address, addresses: Sequence[IPv4Address]) -> IPv4Address:
+    """Which of its public addresses a NAT gateway gives to a private one, always the same."""
+    return addresses[(int(private) & choosing_bits(addresses)) % len(addresses)]

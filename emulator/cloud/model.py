@@ -88,6 +88,8 @@ class Subnet:
     acl_id: str | None = None
     route_table_id: str | None = None
     """None: the VPC's default route table."""
+    broadcast: bool = False
+    """Whether what an ENI sends to all reaches the others."""
     ipv6_cidr: IPv6Network | None = None
 
     def holds(self, address: Address) -> bool:

@@ -13,7 +13,7 @@ from emulator.cloud.model import Subnet, Vpc
 from emulator.cloud.names import check_name
 from emulator.cloud.routes import RouteTables
 from emulator.cloud.rulebook import implied
-from emulator.errors import AlreadyExists, InUse
+from emulator.errors import AlreadyExists, InUse, Unsupported
 
 
 class Networks(Groups, RouteTables):
@@ -80,6 +80,7 @@ class Networks(Groups, RouteTables):
         cidr: str | IPv4Network,
         *,
         name: str | None = None,
+        broadcast: bool = False,
         ipv6_cidr: bool | int | str | IPv6Network | None = None,
     ) -> Subnet:
         """A subnet inside the VPC's block and beside its other subnets.
@@ -87,6 +88,7 @@ class Networks(Groups, RouteTables):
         ``ipv6_cidr``: a /64 within that of the VPC, its number there from 0 to 255, or True for the first free one.
         """
         vpc = self._vpc(vpc_id)
+        self._check_broadcast(broadcast, f"a subnet of VPC {vpc.name}")
         network = parse_network(self.profile, cidr, f"subnet of VPC {vpc.name}")
         others = [subnet for subnet in self.subnets.values() if subnet.vpc_id == vpc_id]
         check_subnet_network(self.profile, network, vpc, others)
@@ -98,7 +100,7 @@ class Networks(Groups, RouteTables):
             block = claim_subnet_block(self.profile, ipv6_cidr, f"subnet {network}", vpc, others)
         subnet_id = self._ids.new("subnet")
         gateway = network[self.profile.gateway_index]
-        subnet = Subnet(subnet_id, name or subnet_id, vpc_id, network, gateway, ipv6_cidr=block)
+        subnet = Subnet(subnet_id, name or subnet_id, vpc_id, network, gateway, broadcast=broadcast, ipv6_cidr=block)
         self.subnets[subnet_id] = subnet
         return subnet
 
@@ -122,6 +124,23 @@ class Networks(Groups, RouteTables):
         block = claim_subnet_block(self.profile, ipv6_cidr, f"subnet {owner.name}", vpc, beside)
         self.subnets[owner_id] = subnet = replace(owner, ipv6_cidr=block)
         return subnet
+
+    def set_broadcast(self, subnet_id: str, on: bool) -> Subnet:
+        """Turn broadcast in a subnet on or off."""
+        subnet = self._subnet(subnet_id)
+        self._check_broadcast(on, f"subnet {subnet.name} ({subnet_id})")
+        self.subnets[subnet_id] = subnet = replace(subnet, broadcast=on)
+        return subnet
+
+    def _check_broadcast(self, on: bool, where: str) -> None:
+        if on and not self.profile.subnet_broadcast:
+            raise self.profile.refusal(
+                Unsupported,
+                "subnet.broadcast",
+                f"{where}: this provider's subnets have no broadcast; leave it off",
+                object=where,
+                value=on,
+            )
 
     def delete_subnet(self, subnet_id: str) -> None:
         """Refused while an ENI is in it; flow logs on the subnet go with it, its ACL stays."""

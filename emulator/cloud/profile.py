@@ -54,6 +54,7 @@ class Profile:
     ``acl_types``               what entries of a network ACL may name, the default first
     ``acl_services``            networks of the provider's own services, which every network ACL lets pass
     ``services``                metadata, DNS and NTP
+    ``subnet_broadcast``        broadcast can be turned on in a subnet
     ``unrecorded``              packets that pass and of which no record is written
     ``duplicate_rules_refused`` False: the same rule again in one group changes nothing
     ``idle_eni_refused``        no flow log on an ENI that is attached to no CVM
@@ -113,6 +114,7 @@ class Profile:
     acl_starts_open: bool = False
     acl_types: tuple[AclType, ...] = ("triple",)
     acl_services: tuple[str, ...] = ()
+    subnet_broadcast: bool = False
     unrecorded: tuple[Unrecorded, ...] = ()
     duplicate_rules_refused: bool = False
     idle_eni_refused: bool = False

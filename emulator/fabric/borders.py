@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from emulator.cloud.beyond import PortForward
+from emulator.cloud.gateways import choosing_bits, chosen
 
 TABLE = "ip border"
 
@@ -46,22 +47,12 @@ def nat_gateway(
     return _table(inner, outer, vpc, [hop, *sorted(allowed)], to_private, to_public)
 
 
-def chosen(private: IPv4Address, addresses: Sequence[IPv4Address]) -> IPv4Address:
-    """Which of its public addresses a NAT gateway gives to a private one, always the same."""
-    return addresses[(int(private) & _mask(addresses)) % len(addresses)]
-
-
 def _one_of(addresses: Sequence[IPv4Address]) -> str:
     if len(addresses) == 1:
         return str(addresses[0])
-    mask = _mask(addresses)
-    shares = [(str(IPv4Address(low)), str(addresses[low % len(addresses)])) for low in range(mask + 1)]
+    mask = choosing_bits(addresses)
+    shares = [(str(IPv4Address(low)), str(chosen(IPv4Address(low), addresses))) for low in range(mask + 1)]
     return f"ip saddr & {IPv4Address(mask)} {_map(shares)}"
-
-
-def _mask(addresses: Sequence[IPv4Address]) -> int:
-    """The last bits of a private address that choose among so many."""
-    return (1 << (len(addresses) - 1).bit_length()) - 1
 
 
 def _map(entries: Iterable[tuple[str, str]]) -> str:

@@ -156,6 +156,10 @@ def base(nowhere_index: int) -> str:
   meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} drop
   accept
  }}
+ chain served_whole {{
+  jump whole_in
+  accept
+ }}
  chain nowhere {{
   update @nowhere_by {{ iif counter }}
   counter name nowhere drop
@@ -190,6 +194,8 @@ def base(nowhere_index: int) -> str:
  }}
  chain output {{
   type filter hook output priority 0; policy drop;
+  meta mark & {marks.FRAGMENTED:#x} == {marks.FRAGMENTED:#x} goto served_whole
+  meta mark != 0 goto served
   ip saddr . meta l4proto . th sport @services goto served
  }}
 }}

@@ -20,11 +20,12 @@ import errno
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Address, Eni, Vpc
 from emulator.errors import KeeperLost, KernelRefused, RequirementMissing
-from emulator.fabric import connections, elements, netlink, ruleset, ruleset6
+from emulator.fabric import broadcasts, connections, elements, netlink, ruleset, ruleset6
 from emulator.fabric.accounts import Accounts
 from emulator.fabric.cables import await_up
 from emulator.fabric.client import KeeperClient
@@ -108,6 +109,7 @@ class VpcFabric:
         self.plugged: set[int] = set()
         """Indexes of links that exist."""
         self.nowhere = _NOWHERE
+        self._broadcasts = False  # whether any subnet has them
         self.accounts = Accounts(keeper, ns, tcp_flags=cloud.profile.tcp_flags)
         self._indexes = itertools.count(_FIRST_ENI)
         self._ipv6_written = False
@@ -164,6 +166,7 @@ class VpcFabric:
             admitted()
             for at in range(0, len(places), _AT_ONCE):
                 self._plug(places[at : at + _AT_ONCE])
+            self.broadcasts_changed()
         except BaseException:
             for eni, place in places:
                 del self.attached[eni.id]
@@ -197,6 +200,19 @@ class VpcFabric:
         self.standing.dismiss(eni, place.index, what)
         self._forget_connections(eni.addresses, what)
         del self.attached[eni.id]
+        self.broadcasts_changed()
+
+    def broadcasts_changed(self) -> None:
+        """Have the ENIs that are attached now, in subnets with broadcast on, hear what one of them sends to all."""
+        subnets: dict[IPv4Address, list[broadcasts.Member]] = {}
+        for eni_id, place in self.attached.items():
+            eni = self._cloud.enis.get(eni_id)  # one of several that go may be gone there already
+            if eni is not None and self._cloud.subnets[eni.subnet_id].broadcast:
+                member = place.index, place.link.intf1.name, eni.address
+                subnets.setdefault(self._cloud.subnets[eni.subnet_id].cidr.broadcast_address, []).append(member)
+        if subnets or self._broadcasts:
+            self._keeper.nft(self.ns, broadcasts.text(subnets))
+            self._broadcasts = bool(subnets)
 
     def assign(self, eni: Eni, addresses: Sequence[Address]) -> None:
         """An attached ENI has these addresses, too; packets pass to and from them when this returns."""

@@ -118,6 +118,7 @@ _CODES = {
     "ipv6.present": "OperationDenied.Ipv6Enabled",
     "subnet.quota": "QuotaExceeded.VSwitch",
     "subnet.in_use": "DependencyViolation",
+    "subnet.broadcast": "OperationUnsupported.Broadcast",
     "subnet.full": "InvalidVSwitchId.IpNotEnough",
     "address.malformed": "InvalidPrivateIpAddress.Malformed",
     "address.outside": "InvalidPrivateIpAddress.Malformed",

@@ -28,6 +28,14 @@ class Subnet(Loggable[model.Subnet]):
         block = self.model.ipv6_cidr
         return None if block is None else str(block)
 
+    def set_broadcast(self, on: bool) -> None:
+        """Tencent: turn broadcast in the subnet on or off, at once."""
+        self._lab._change(
+            lambda cloud: cloud.set_broadcast(self.id, on),
+            lambda fabric, _: fabric.broadcasts_changed(),
+            self.model.vpc_id,
+        )
+
     def run_instance(
         self,
         name: str | None = None,
@@ -135,11 +143,14 @@ class Vpc(Loggable[model.Vpc]):
         cidr: str | IPv4Network,
         *,
         name: str | None = None,
+        broadcast: bool = False,
         ipv6_cidr: bool | int | str | IPv6Network | None = None,
     ) -> Subnet:
         """A subnet; ``ipv6_cidr`` is its /64 within that of the VPC, its number there (0 to 255), or True for the
-        first free one."""
-        subnet = self._lab._change(lambda cloud: cloud.create_subnet(self.id, cidr, name=name, ipv6_cidr=ipv6_cidr))
+        first free one. Tencent: with ``broadcast``, what an ENI sends to all others in it reaches them."""
+        subnet = self._lab._change(
+            lambda cloud: cloud.create_subnet(self.id, cidr, name=name, broadcast=broadcast, ipv6_cidr=ipv6_cidr)
+        )
         return Subnet(self._lab, subnet.id)
 
     def assign_ipv6_cidr(self, ipv6_cidr: bool | str | IPv6Network = True) -> None:
