@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from emulator.errors import InvalidValue, QueryError
 from emulator.logs.index import holding
+from emulator.logs.limits import QueryLimits
 from emulator.logs.plan import Question, bar_of
 from emulator.logs.query import QueryText
 from emulator.logs.records import Records, computed_records, found_records
 from emulator.logs.refusal import refuse
 
 if TYPE_CHECKING:
-    from emulator.logs.limits import QueryLimits
     from emulator.logs.scan import Scan
     from emulator.logs.topic import Topic
 
@@ -53,13 +53,26 @@ def asked(
     newest_first: bool = False,
 ) -> Asked:
     """A search of ``topic`` as its user asks for it; refused where a value makes no sense."""
-    low, high = _seconds(topic, "start", start), _seconds(topic, "end", end)
+    low, high = seconds(topic, "start", start), seconds(topic, "end", end)
     if low is not None and high is not None and start >= end:  # type: ignore[operator]
         message = f"start {start} is not before end {end} (which is excluded)"
         raise refuse(InvalidValue, topic.profile, "time.range", message, object=topic.id, value=(start, end))
     most = None if limit is None else _count(topic, "limit", limit, 1)
     first = _count(topic, "offset", offset, 0)
     return Asked(_text(topic, query), language or topic.profile.language, low, high, most, first, newest_first)
+
+
+def checked_limits(topic: Topic, limits: object) -> QueryLimits | None:
+    """What a stranger's query may cost; refused where it is something else, or nothing."""
+    if limits is None:
+        return None
+    if isinstance(limits, QueryLimits):
+        values = (limits.seconds, limits.memory, limits.rows, limits.answer_bytes)
+        good = all(isinstance(value, Real) and not isinstance(value, bool) and value > 0 for value in values)
+        if good and math.isfinite(limits.seconds) and all(isinstance(value, int) for value in values[1:]):
+            return limits
+    message = f"limits are QueryLimits(seconds=, memory=, rows=, answer_bytes=), each above 0, not {limits!r}"
+    raise refuse(InvalidValue, topic.profile, "limit.range", message, object=topic.id, value=limits)
 
 
 def search(topic: Topic, wanted: Asked, limits: QueryLimits | None = None) -> Records:
@@ -84,9 +97,7 @@ def search(topic: Topic, wanted: Asked, limits: QueryLimits | None = None) -> Re
         raise wanted.text.ended("query.memory", "the worker asks for older rows again and again")
     complete = last is None or rows.num_rows <= last
     rows = rows.slice(wanted.offset, None if last is None else max(0, last - wanted.offset))
-    found = computed_records(rows, complete) if computed else found_records(rows, scan.shapes, complete)
-    topic.count_read(found.arrow().nbytes)
-    return found
+    return computed_records(rows, complete) if computed else found_records(rows, scan.shapes, complete)
 
 
 def _answered(topic: Topic, question: Question, scan: Scan, limits: QueryLimits | None) -> tuple[pa.Table | None, int]:
@@ -127,7 +138,7 @@ def _text(topic: Topic, query: object) -> QueryText:
     return text
 
 
-def _seconds(topic: Topic, name: str, value: float | None) -> int | None:
+def seconds(topic: Topic, name: str, value: float | None) -> int | None:
     """A bound of a time range in whole seconds: rows have whole ones, and are before t if before ceil(t)."""
     if value is None:
         return None

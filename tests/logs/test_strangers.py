@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from emulator.errors import LabClosed, QueryError
+from emulator.errors import InvalidValue, LabClosed, QueryError
 from emulator.logs import LogService, QueryLimits, Topic, flow_index
 from emulator.logs.engine import Engine, EngineRefused
 from emulator.logs.scan import Scan, ScannedFile
@@ -202,6 +202,12 @@ def test_rows_are_bounded_and_the_answer_says_so(topic: Topic) -> None:
         assert len(topic.search(query, limit=1, limits=few)) == 1
     assert topic.search("action:REJECT", limits=few).complete
     assert [record.id for record in topic.search("*", limit=2, offset=1, limits=few)] == ["1-1"]
+
+
+@pytest.mark.parametrize("wrong", [5, QueryLimits(seconds=0), QueryLimits(rows=-1), QueryLimits(memory=1.5)])  # type: ignore[arg-type]
+def test_limits_that_are_none_are_refused(topic: Topic, wrong: object) -> None:
+    with pytest.raises(InvalidValue, match="limits are QueryLimits"):
+        topic.search("*", limits=wrong)  # type: ignore[arg-type]
 
 
 def test_files_are_read_by_the_worker_itself(tmp_path: Path) -> None:
