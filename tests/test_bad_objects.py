@@ -148,8 +148,11 @@ def test_a_record_of_another_lab_is_not_explained(pairs: dict[str, Any], profile
 SENSIBLE = {"direction": "ingress", "cidr": "10.17.0.0/24", "names": 1, "entries": ["10.1.0.0/16"], "rule": "none"}
 """What is given for the other required parameters of a method; "x" where nothing is listed."""
 
-NOT_ASKED = {"close", "delete", "terminate", "popen", "run", "call", "socket", "capture", "topic_id"}
-"""Ends of what the others need, and what runs programs as ``subprocess`` does."""
+NOT_ASKED = {"close", "delete", "terminate", "popen", "run", "call", "socket", "capture", "topic_id"} | {
+    "scan",
+    "count_read",
+}
+"""Ends of what the others need, what runs programs as ``subprocess`` does, and what a search asks of its topic."""
 
 
 def calls(there: dict[str, Any], values: list[Any]) -> Iterator[tuple[str, Callable[[], Any]]]:

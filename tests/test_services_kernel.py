@@ -77,6 +77,22 @@ def test_rules_hold_for_services_too(build: Callable[..., Any], wire: Any) -> No
     assert actions == {53: "REJECT", 123: "ACCEPT"}
 
 
+def test_alibabas_groups_let_every_cvm_ask_for_metadata(build: Callable[..., Any], wire: Any) -> None:
+    site = build("alibaba")
+    site.log(site.a.eni)
+    group = site.vpc.create_security_group(type="enterprise")
+    group.deny("egress", priority=1)
+    site.a.eni.set_security_groups([group])
+    services = site.lab.profile.services
+
+    with pytest.raises(TimeoutError):
+        question(site.a, services.dns[0], 53, DNSRecord.question("B").pack(), 0.1)
+    assert get(site.a, services.metadata, "/latest/meta-data/mac", wire.BOUND_S) == (200, site.a.eni.mac)
+
+    (record,) = (record for record in site.records() if record["dstaddr"] == str(services.metadata))
+    assert str(site.lab.explain(record).rule) == f"allow egress all to {services.metadata}/32"
+
+
 def test_an_address_of_a_service_has_no_other_port(build: Callable[..., Any], wire: Any) -> None:
     site = build()
     services = site.lab.profile.services

@@ -14,9 +14,8 @@ side count for it.
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +25,13 @@ import pyarrow as pa
 from emulator.capture import recovery, schema, windows
 from emulator.capture.books import VpcBooks
 from emulator.capture.exclusion import recorded
+from emulator.capture.faults import Append, Faults
 from emulator.capture.filing import Filing
 from emulator.capture.joints import Joints
 from emulator.capture.ledger import Ledger, Part, by_window, covering, window_records
 from emulator.capture.spool import Spool
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Eni, FlowLog
-from emulator.errors import NotFound
 from emulator.fabric.accounts import Harvest
 from emulator.fabric.fabric import Fabric
 from emulator.fabric.meters import ZERO
@@ -59,6 +58,7 @@ class Collector:
         self._flow_logs: dict[str, FlowLog] = {}
         self._drops: dict[str, int] = {}  # by VPC, as last read
         self._lost: dict[str, int] = {}  # by ENI, not yet in a part
+        self.faults = Faults(spool)
         self._filing = Filing(spool, tag, cloud.profile.delay_s)
         self._joints = Joints(cloud, fabric.beyond, self._filing, tag)
         self.books: dict[str, VpcBooks] = {}
@@ -169,13 +169,14 @@ class Collector:
         for fabric, enis in self._by_fabric(eni_ids).items():
             indexes = [self._watches[eni_id].index for eni_id in enis]
             self._note_drops(fabric)
+            malformed = fabric.accounts.malformed()  # before the tables: what was read must not be lost to a failure
             harvests = fabric.accounts.close(indexes) if close else fabric.accounts.cut(indexes)
             ledgers = {eni_id: self._watches[eni_id].ledger for eni_id in enis}
             entries = {
                 eni_id: (harvests[self._watches[eni_id].index], (ledger.start, ledger.end))
                 for eni_id, ledger in ledgers.items()
             }
-            self._books(fabric).cut(entries, self._drops.get(fabric.vpc.id, 0), fabric.accounts.malformed())
+            self._books(fabric).cut(entries, self._drops.get(fabric.vpc.id, 0), malformed)
             for eni_id in enis:
                 watch = self._watches[eni_id]
                 harvest = harvests[watch.index]
@@ -277,16 +278,18 @@ class Collector:
             ends = windows.ends_between(watch.ledger.start, until_s, watch.window_s)
             if not ends:
                 continue
+            told = self.faults.statuses(eni_id, len(ends))
             for log_id in sorted(watch.ledger.flow_logs):
                 constants = {**watch.ledger.constants, "flow_log_id": log_id}
-                rows[self._flow_logs[log_id].topic_id].append(schema.idle(ends, watch.window_s, constants))
+                idle = schema.idle(ends, watch.window_s, constants, told)
+                rows[self._flow_logs[log_id].topic_id].append(idle)
             watch.ledger = self._ledger(eni_id, ends[-1], watch.window_s, watch.ledger.flow_logs)
         for topic_id, found in rows.items():
             self._filing.put_idle(until_s, topic_id, self._cloud.profile.record_form, pa.concat_tables(found))
 
     def _write(self, end: int, ledgers: list[Ledger]) -> None:
         tables: dict[str, list[pa.Table]] = defaultdict(list)
-        for window in by_window(ledgers):
+        for window in map(self.faults.seen, by_window(ledgers)):
             for log_id in covering(window):
                 log = self._flow_logs[log_id]
                 tables[log.topic_id] += window_records(window, log_id, log.traffic, self._cloud.profile.record_form)
@@ -316,11 +319,6 @@ class Collector:
 
     # publication -----------------------------------------------------------------------------------------
 
-    def publish(self, now_s: float, append: Callable[[str, str, pa.Table, str], None]) -> None:
-        """Hand over what has fallen due: ``append(topic_id, form, table, key)`` returns when the topic has it for
-        good."""
-        for entry in self._spool.due(now_s):
-            # Who deletes the topic of a flow log wants no records: it goes on, and they are gone as the topic is.
-            with contextlib.suppress(NotFound):
-                append(entry.topic_id, entry.form, entry.table, entry.key)
-            self._spool.done(entry)
+    def publish(self, now_s: float, append: Append) -> None:
+        """Hand over what has fallen due."""
+        self.faults.publish(now_s, append)

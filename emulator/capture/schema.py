@@ -39,6 +39,7 @@ skipped          int64    SKIPDATA only: packets that found no room in the flow 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -199,10 +200,12 @@ def records(flows: Flows, constants: dict[str, Any]) -> pa.Table:
     return _table(columns, constants, count)
 
 
-def idle(ends: range, window_s: int, constants: dict[str, Any]) -> pa.Table:
-    """A NODATA row for each window of ``window_s`` seconds that ends at one of ``ends``."""
+def idle(ends: range, window_s: int, constants: dict[str, Any], statuses: Sequence[str] = ()) -> pa.Table:
+    """A NODATA row for each window of ``window_s`` seconds that ends at one of ``ends``, or what ``statuses`` say."""
     last = np.arange(ends.start, ends.stop, ends.step)
     columns = {"start": pa.array(last - window_s), "end": pa.array(last)}
+    if statuses:
+        columns["log_status"] = pa.array(statuses)
     return _table(columns, {**constants, "log_status": "NODATA"}, len(last))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -240,4 +240,7 @@ class Instances(Groups, Eips):
 
 
 def _in_a_list(addresses: Sequence[str | IPv6Address] | str | IPv6Address) -> Sequence[str | IPv6Address]:
-    return (addresses,) if isinstance(addresses, str | IPv6Address) else tuple(addresses)
+    """What is no list is one address, right or not."""
+    if isinstance(addresses, str | IPv6Address) or not isinstance(addresses, Iterable):
+        return (addresses,)
+    return tuple(addresses)

@@ -13,6 +13,7 @@ from emulator.cloud.model import Subnet, Vpc
 from emulator.cloud.names import check_name
 from emulator.cloud.routes import RouteTables
 from emulator.cloud.rulebook import implied
+from emulator.cloud.rules import FIRST
 from emulator.errors import AlreadyExists, InUse, Unsupported
 
 
@@ -41,7 +42,11 @@ class Networks(Groups, RouteTables):
         vpc = Vpc(vpc_id, name or vpc_id, where, network, ipv6_cidr=block)
         self._implied[vpc_id] = tuple(
             self._number(vpc_id, rule, "security group")
-            for rule in (implied("ingress", "deny"), implied("egress", self.profile.egress_default))
+            for rule in (
+                implied("ingress", "deny"),
+                implied("egress", self.profile.egress_default),
+                *(implied("egress", "allow", IPv4Network(one), priority=FIRST) for one in self.profile.group_services),
+            )
         )
         vpc = replace(vpc, default_group_id=self._new_default_group(vpc).id)
         self.vpcs[vpc_id] = vpc

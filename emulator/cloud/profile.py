@@ -34,6 +34,8 @@ class Profile:
     ``one_per_resource`` a second flow log on the same resource is refused
     ``shortest_wins``    of several intervals on one ENI the shortest holds for all
     ``codes``            our reason of a refusal → the provider's error code
+    ``delivery``         of a flow log, its state and the message: ``ok``, ``project`` (or logset) or ``topic`` gone,
+                         ``unauthorized``
     ``traffic_words``    the provider's words for ALL, ACCEPT, REJECT (upper-cased) → ours
     ``quotas``           name → most: ``flow_logs`` and ``vpcs`` per region; ``subnets``, ``enis``, ``groups`` and
                          ``acls`` per VPC; ``group_rules`` and ``acl_rules`` per direction of one; ``groups_per_eni``
@@ -52,6 +54,7 @@ class Profile:
     ``default_group_open``      a VPC's default security group lets everything through, both ways
     ``acl_starts_open``         a new network ACL begins with one removable allow-all rule per direction
     ``acl_types``               what entries of a network ACL may name, the default first
+    ``group_services``          networks of them to which every security group lets packets out
     ``acl_services``            networks of the provider's own services, which every network ACL lets pass
     ``services``                metadata, DNS and NTP
     ``subnet_broadcast``        broadcast can be turned on in a subnet
@@ -98,6 +101,7 @@ class Profile:
     one_per_resource: bool
     shortest_wins: bool
     codes: Mapping[str, str]
+    delivery: Mapping[str, tuple[str, str]]
     traffic_words: Mapping[str, str]
     quotas: Mapping[str, int]
     id_prefixes: Mapping[str, str]
@@ -114,6 +118,7 @@ class Profile:
     acl_starts_open: bool = False
     acl_types: tuple[AclType, ...] = ("triple",)
     acl_services: tuple[str, ...] = ()
+    group_services: tuple[str, ...] = ()
     subnet_broadcast: bool = False
     unrecorded: tuple[Unrecorded, ...] = ()
     duplicate_rules_refused: bool = False

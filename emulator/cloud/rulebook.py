@@ -114,14 +114,18 @@ class RuleBook(Templates):
         )
 
     def group_rules(self, vpc_id: str, groups: Sequence[str], direction: str) -> tuple[Rule, ...]:
-        """The list that judges an ENI bound to ``groups``: first match wins, the last one matches everything."""
+        """The list that judges an ENI bound to ``groups``: first match wins, what the provider always lets pass stands
+        first, the last one matches everything."""
         way = parse_direction(self.profile, direction)
         bound = [self._group(group_id) for group_id in groups]
         written = tuple(rule for group in bound for rule in group.rules if rule.direction == way)
         if self.profile.pooled_groups:
             written = by_priority(written)
-        implied = [rule for owner_id in (*groups, vpc_id) for rule in self._implied.get(owner_id, ())]
-        return (*written, *(rule for rule in implied if rule.direction == way))
+        implied = [
+            rule for owner_id in (*groups, vpc_id) for rule in self._implied.get(owner_id, ()) if rule.direction == way
+        ]
+        always = [rule for rule in implied if rule.priority == FIRST]
+        return (*always, *written, *(rule for rule in implied if rule.priority != FIRST))
 
     def acl_rules(self, acl_id: str, direction: str) -> tuple[Rule, ...]:
         """The list that judges what crosses a subnet of this ACL: Alibaba's rules for its own services first; the last

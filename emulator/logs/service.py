@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -170,10 +171,13 @@ class LogService:
             topic.remove()
             del self._topics[topic.number]
 
-    def expire(self) -> None:
-        """Let go of rows that are older than their topics keep them, at this moment of lab time."""
+    def expire(self, now_s: float | None = None) -> None:
+        """Let go of rows that are older than their topics keep them, now or at another moment of lab time."""
+        if not (now_s is None or (isinstance(now_s, int | float) and math.isfinite(now_s))):
+            message = f"now_s is a time in unix seconds, not {now_s!r}"
+            raise refuse(InvalidValue, self.profile, "time.range", message, value=now_s)
         with self._lock:
-            self.writable().expire(self.now())
+            self.writable().expire(self.now() if now_s is None else now_s)
 
     def close(self) -> None:
         """Give up the store; a second close does nothing."""

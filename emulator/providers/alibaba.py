@@ -197,6 +197,7 @@ _CODES = {
     "flow_log.name_taken": "OperationDenied.FlowLogNameExists",
     "flow_log.description": "IllegalParam.Description",
     "flow_log.quota": "QuotaExceeded.FlowLog",
+    "fault": "InvalidParameter",
     "flow_log.topic": "MissingParam.LogStoreName",
     "tag.count": "QuotaExceeded.Tag",
     "tag.key": "IllegalParam.TagKey",
@@ -332,6 +333,12 @@ ALIBABA = Profile(
     one_per_resource=False,
     shortest_wins=True,
     codes=_CODES,
+    delivery={
+        "ok": ("SUCCESS", ""),
+        "project": ("FAILED", "ProjectNotExist"),
+        "topic": ("FAILED", "UnavaliableTarget"),  # the provider's spelling
+        "unauthorized": ("FAILED", "UnknownError"),
+    },
     traffic_words={"ALL": "ALL", "ACCEPT": "ACCEPT", "REJECT": "REJECT", "ALLOW": "ACCEPT", "DROP": "REJECT"},
     quotas={
         "flow_logs": 10,
@@ -403,6 +410,7 @@ ALIBABA = Profile(
     ccn_windows_s=(600, 60),
     ccn_by_attachment=True,
     acl_services=_SERVICES,
+    group_services=("100.100.100.200/32",),
     unrecorded=_UNRECORDED,
     services=_ANSWERING,
     name_length=128,

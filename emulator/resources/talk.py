@@ -57,6 +57,8 @@ class Talk:
 
     def http(self, other: Other, port: int = 80, *, path: str = "/", status: int = 200, body: bytes = b"") -> Exchange:
         """GET a path; the other end answers with this status and body. ``data`` is the whole answer."""
+        _check_kind(self, path=(path, str), body=(body, bytes))
+        _check(self, port=(port, 1, 65_535), status=(status, 100, 599))
         address, _ = self._end(other)
         request = f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
         head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
@@ -64,6 +66,8 @@ class Talk:
 
     def dns(self, other: Other, name: str, address: str | None = "192.0.2.1", *, port: int = 53) -> Exchange:
         """Ask for a name's A or AAAA record; the other end answers with this address, or that there is none."""
+        _check(self, port=(port, 1, 65_535))
+        _check_kind(self, name=(name, str))
         query, told = packets.dns(name, address)
         return self._ask(other, port, query, told, 1, _WAIT_S)
 
@@ -73,7 +77,9 @@ class Talk:
 
     def scan(self, other: Other, ports: Iterable[int], *, wait_s: float = _WAIT_S) -> dict[int, connections.Port]:
         """Knock at TCP ports: "open", "closed" or "filtered". A SYN each, and ACK and RST to one that is open."""
-        wanted = list(dict.fromkeys(ports))
+        _check_kind(self, ports=(ports, Iterable))
+        _check_wait(self, wait_s)
+        wanted = list(ports)
         for port in wanted:
             _check(self, port=(port, 1, 65_535))
         address, _ = self._end(other)
@@ -82,8 +88,9 @@ class Talk:
     def flood(self, other: Other, port: int = 9, *, rate: float, seconds: float, bytes: int = 32) -> Tally:
         """``rate`` datagrams a second of wall time, ``rate * seconds`` in all; what was sent."""
         _check(self, port=(port, 1, 65_535), bytes=(bytes, 0, _MOST_UDP))
-        if not (0 < rate < float("inf") and 0 < seconds < float("inf")):
-            raise _refused(self, f"rate={rate!r}, seconds={seconds!r}: give numbers above 0", (rate, seconds))
+        for name, value in (("rate", rate), ("seconds", seconds)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+                raise _refused(self, f"{name}={value!r}: give a number above 0", value)
         address, there = self._end(other)
         if there is not None:
             there._ear(socket.SOCK_DGRAM, port, address)
@@ -103,12 +110,14 @@ class Talk:
 
         Refused where none of its packets has an address of this machine as source: all would be dropped as forged.
         """
+        _check_kind(self, path=(path, str | PathLike), addresses=(addresses, Mapping | None))
         own = set(self._here_is.ips)
         return self.send(packets.of_capture(path, dict(addresses or {}), own, self._here_is.name))
 
     def listen(self, port: int, *, protocol: str = "tcp") -> Ear:
         """Open a port, until it is closed or the machine goes: connections are accepted, what they say is not read."""
         _check(self, port=(port, 1, 65_535))
+        _check_kind(self, protocol=(protocol, str))
         if protocol not in _BY_WORD:
             raise _refused(self, f"protocol={protocol!r}: give tcp or udp", protocol)
         return self._ear(_BY_WORD[protocol], port, self._here_is.ip)
@@ -154,6 +163,7 @@ class Talk:
             ) from None
 
     def _converse(self, other: Other, port: int, said: bytes, told: bytes, wait_s: float) -> Exchange:
+        _check_wait(self, wait_s)
         address, there = self._end(other)
         with closing(self._open(address, socket.SOCK_STREAM)) as client:
             if there is None:
@@ -167,6 +177,7 @@ class Talk:
                     ear.close()
 
     def _ask(self, other: Other, port: int, said: bytes, told: bytes | None, count: int, wait_s: float) -> Exchange:
+        _check_wait(self, wait_s)
         address, there = self._end(other)
         with closing(self._open(address, socket.SOCK_DGRAM)) as client:
             if there is None:
@@ -179,6 +190,17 @@ def _check(at: Talk, **numbers: tuple[object, int, int]) -> None:
     for name, (value, least, most) in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise _refused(at, f"{name}={value!r}: give a whole number from {least} to {most}", value)
+
+
+def _check_kind(at: Talk, **values: tuple[object, Any]) -> None:
+    for name, (value, kind) in values.items():
+        if not isinstance(value, kind):
+            raise _refused(at, f"{name}={value!r}: give {getattr(kind, '__name__', kind)}", value)
+
+
+def _check_wait(at: Talk, wait_s: object) -> None:
+    if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not 0 <= wait_s < 3600:
+        raise _refused(at, f"wait_s={wait_s!r}: give seconds from 0 to an hour", wait_s)
 
 
 def _refused(at: Talk, message: str, value: object) -> InvalidValue:

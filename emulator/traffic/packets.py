@@ -58,10 +58,7 @@ def _refuse(made: object) -> bytes:
 def of_capture(path: str | PathLike[str], addresses: Mapping[str, str], own: Collection[str], sender: str) -> list[Any]:
     """The IP packets of a capture as scapy has them, with ``addresses`` put in; ``own`` are those of who sends."""
     for text in (*addresses, *addresses.values()):
-        try:
-            ip_address(text)
-        except ValueError as error:
-            raise _refused(f"addresses={dict(addresses)!r}: {error}", addresses) from None
+        _check_address(text, f"addresses={dict(addresses)!r}")
     found = list(_packets_in(fspath(path)))
     for packet in found:
         _readdress(packet, addresses)
@@ -74,6 +71,15 @@ def of_capture(path: str | PathLike[str], addresses: Mapping[str, str], own: Col
             path,
         )
     return found
+
+
+def _check_address(text: object, where: str) -> None:
+    try:
+        if not isinstance(text, str):
+            raise ValueError(f"{text!r} is no text")
+        ip_address(text)
+    except ValueError as error:
+        raise _refused(f"{where}: {error}", text) from None
 
 
 def _packets_in(path: str) -> Iterator[Any]:
@@ -112,6 +118,8 @@ def dns(name: str, address: str | None) -> tuple[bytes, bytes]:
     _need_scapy("dns")
     from scapy.layers.dns import DNS, DNSQR, DNSRR
 
+    if address is not None:
+        _check_address(address, f"dns({name!r}, {address!r})")
     kind = "A" if address is None or ip_address(address).version == 4 else "AAAA"
     question = DNSQR(qname=name, qtype=kind)
     answer = {"rcode": 3} if address is None else {"an": DNSRR(rrname=name, type=kind, rdata=address, ttl=60)}

@@ -178,6 +178,10 @@ def test_tencent_groups_are_lists(tencent):
     assert protocols(cloud.group_rules(tencent.vpc.id, (other, group), "ingress")) == [6, 3, 1, 4, 2, None]
 
 
+METADATA_PASSES = "allow egress all to 100.100.100.200/32"
+"""What Alibaba's groups let pass before any rule."""
+
+
 def test_alibaba_groups_are_one_pool(alibaba):
     cloud = alibaba.cloud
     one, two = (cloud.create_group(alibaba.vpc.id).id for _ in range(2))
@@ -191,7 +195,8 @@ def test_alibaba_groups_are_one_pool(alibaba):
     assert [rule.peer for rule in rules[-3:]] == [one, two, None]
     assert [rule.action for rule in rules[-3:]] == ["allow", "allow", "deny"]
     assert [str(rule) for rule in cloud.group_rules(alibaba.vpc.id, (one,), "egress")] == [
-        "allow egress all to anywhere"
+        METADATA_PASSES,
+        "allow egress all to anywhere",
     ]
 
 
@@ -446,8 +451,9 @@ def test_alibabas_types_of_groups(alibaba):
     deny = "deny ingress all from anywhere"
     assert said(cloud, vpc, normal, "ingress") == [f"allow ingress all from {normal.id}", deny]
     assert said(cloud, vpc, strict, "ingress") == said(cloud, vpc, enterprise, "ingress") == [deny]
-    assert said(cloud, vpc, normal, "egress") == said(cloud, vpc, strict, "egress") == ["allow egress all to anywhere"]
-    assert said(cloud, vpc, enterprise, "egress")[0] == "deny egress all to anywhere"
+    open_out = [METADATA_PASSES, "allow egress all to anywhere"]
+    assert said(cloud, vpc, normal, "egress") == said(cloud, vpc, strict, "egress") == open_out
+    assert said(cloud, vpc, enterprise, "egress")[:2] == [METADATA_PASSES, "deny egress all to anywhere"]
     assert (enterprise.type, enterprise.inner_access, strict.inner_access) == ("enterprise", "drop", "drop")
     cloud.set_inner_access(strict.id, "accept")
     rule = cloud.group_rules(vpc.id, (strict.id,), "ingress")[0]
