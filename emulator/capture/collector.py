@@ -188,7 +188,12 @@ class Collector:
                 watch.ledger.parts.append(Part(harvest, watch.ledger.flow_logs))
 
     def _books(self, fabric: VpcFabric) -> VpcBooks:
-        return self.books.setdefault(fabric.vpc.id, VpcBooks(self._cloud.profile.unrecorded))
+        return self.books.setdefault(fabric.vpc.id, VpcBooks(fabric.vpc.cidr, self._cloud.profile.unrecorded))
+
+    @property
+    def dropped_between(self) -> int:
+        """Packets that peerings and CCNs dropped."""
+        return self._fabric.beyond.dropped()
 
     def read_now(self) -> None:
         """Read what the tables of all ENIs hold now into the open windows."""
