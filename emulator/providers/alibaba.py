@@ -280,6 +280,10 @@ _CODES = {
     "record.missing": "ResourceNotFound.Record",
     "query": "InvalidQueryString",
     "query.unsupported": "ParameterInvalid",
+    # Not 503: the SDK would try a query again that can only fail again.
+    "query.timeout": "ParameterInvalid",
+    "query.memory": "ParameterInvalid",
+    "query.size": "ParameterInvalid",
     "limit.range": "ParameterInvalid",
     "time.range": "InvalidTimeRange",
     "write.key": "InvalidKey",
