@@ -29,6 +29,7 @@ from emulator.capture.faults import Append, Faults
 from emulator.capture.filing import Filing
 from emulator.capture.joints import Joints
 from emulator.capture.ledger import Ledger, Part, by_window, covering, window_records
+from emulator.capture.paths import paths_of, unknown
 from emulator.capture.spool import Spool
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Eni, FlowLog
@@ -294,13 +295,16 @@ class Collector:
 
     def _write(self, end: int, ledgers: list[Ledger]) -> None:
         tables: dict[str, list[pa.Table]] = defaultdict(list)
+        form = self._cloud.profile.record_form
         for window in map(self.faults.seen, by_window(ledgers)):
+            eni = self._cloud.enis.get(window[0].eni_id)
+            paths = unknown if eni is None else paths_of(self._cloud, eni)
             for log_id in covering(window):
                 log = self._flow_logs[log_id]
-                tables[log.topic_id] += window_records(window, log_id, log.traffic, self._cloud.profile.record_form)
+                tables[log.topic_id] += window_records(window, log_id, log.traffic, form, paths)
         for topic_id, found in tables.items():
             if found:
-                self._filing.put(end, topic_id, self._cloud.profile.record_form, pa.concat_tables(found))
+                self._filing.put(end, topic_id, form, pa.concat_tables(found))
 
     def close(self) -> None:
         """Forget what is open: a lab that is closed in good order ends its windows unfinished."""
