@@ -24,15 +24,15 @@ import pyarrow as pa
 
 from emulator.capture import recovery, schema, windows
 from emulator.capture.books import VpcBooks
-from emulator.capture.exclusion import recorded
+from emulator.capture.exclusion import for_records
 from emulator.capture.faults import Append, Faults
 from emulator.capture.filing import Filing
 from emulator.capture.joints import Joints
 from emulator.capture.ledger import Ledger, Part, by_window, covering, window_records
+from emulator.capture.paths import paths_of, unknown
 from emulator.capture.spool import Spool
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Eni, FlowLog
-from emulator.fabric.accounts import Harvest
 from emulator.fabric.fabric import Fabric
 from emulator.fabric.meters import ZERO
 from emulator.fabric.vpc import VpcFabric
@@ -180,11 +180,7 @@ class Collector:
             for eni_id in enis:
                 watch = self._watches[eni_id]
                 harvest = harvests[watch.index]
-                harvest = Harvest(
-                    recorded(harvest.on_the_wire, self._cloud.profile.unrecorded),
-                    harvest.skipped + harvest.uncounted + self._lost.pop(eni_id, 0),
-                    flows6=recorded(harvest.flows6, self._cloud.profile.unrecorded),
-                )
+                harvest = for_records(harvest, self._cloud.profile.unrecorded, self._lost.pop(eni_id, 0))
                 watch.ledger.parts.append(Part(harvest, watch.ledger.flow_logs))
 
     def _books(self, fabric: VpcFabric) -> VpcBooks:
@@ -294,13 +290,16 @@ class Collector:
 
     def _write(self, end: int, ledgers: list[Ledger]) -> None:
         tables: dict[str, list[pa.Table]] = defaultdict(list)
+        form = self._cloud.profile.record_form
         for window in map(self.faults.seen, by_window(ledgers)):
+            eni = self._cloud.enis.get(window[0].eni_id)
+            paths = unknown if eni is None else paths_of(self._cloud, eni)
             for log_id in covering(window):
                 log = self._flow_logs[log_id]
-                tables[log.topic_id] += window_records(window, log_id, log.traffic, self._cloud.profile.record_form)
+                tables[log.topic_id] += window_records(window, log_id, log.traffic, form, paths)
         for topic_id, found in tables.items():
             if found:
-                self._filing.put(end, topic_id, self._cloud.profile.record_form, pa.concat_tables(found))
+                self._filing.put(end, topic_id, form, pa.concat_tables(found))
 
     def close(self) -> None:
         """Forget what is open: a lab that is closed in good order ends its windows unfinished."""
