@@ -31,11 +31,11 @@ from emulator.errors import (
 
 if TYPE_CHECKING:
     from emulator.cloud.verdict import Packet
-    from emulator.lab import Lab
+    from emulator.lab import Lab, read_logs
 else:
 
     def __getattr__(name: str) -> Any:
-        modules = {"Lab": "emulator.lab", "Packet": "emulator.cloud.verdict"}
+        modules = {"Lab": "emulator.lab", "Packet": "emulator.cloud.verdict", "read_logs": "emulator.lab"}
         if name not in modules:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = getattr(import_module(modules[name]), name)
@@ -63,4 +63,5 @@ __all__ = [
     "RequirementMissing",
     "Unsupported",
     "VpclabError",
+    "read_logs",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 from emulator.errors import AuditFailed
@@ -35,6 +36,7 @@ class EniAudit:
     spoofed: int
     malformed: int
     incomplete: int
+    left: int
     arp_out: int
     handed: int
     accepted_in: int
@@ -74,6 +76,9 @@ class Audit:
             return "\n".join(["the books do not balance:", *self.failures])
         packets = sum(eni.taken for eni in self.enis), sum(eni.handed for eni in self.enis)
         parts = [f"{len(self.enis)} ENIs, {self.windows} windows, {packets[0]} packets out, {packets[1]} in"]
+        left = sum(eni.left for eni in self.enis)
+        if left:
+            parts.append(f"{left} left their VPC")
         if self.spoofed:
             parts.append(f"{self.spoofed} spoofed and dropped")
         excluded = sum(eni.excluded_out + eni.excluded_in for eni in self.enis)
@@ -106,6 +111,8 @@ def audit(collector: Collector, cloud: Cloud, attached: int) -> Audit:
 
 
 def _look(collector: Collector, cloud: Cloud, attached: int) -> Audit:
+    from emulator.capture.leaving import between_vpcs  # a lab that is refused for its arguments needs no numpy
+
     enis, failures, windows, flows, counted, malformed = [], list[str](), set(), 0, 0, 0
     for books in collector.books.values():
         windows |= books.windows
@@ -122,7 +129,16 @@ def _look(collector: Collector, cloud: Cloud, attached: int) -> Audit:
         failures += [f"{_window(since)}: {line}" for since, line in between[:_SHOWN]]
         if len(between) > _SHOWN:
             failures.append(f"and {len(between) - _SHOWN} more 5-tuples")
+    abroad = list(between_vpcs(collector.books, _joined(cloud), collector.dropped_between))
+    failures += [f"between VPCs: {line}" for line in abroad[:_SHOWN]]
     return Audit(tuple(enis), len(windows), flows, attached - counted, malformed, tuple(failures))
+
+
+def _joined(cloud: Cloud) -> list[tuple[str, str]]:
+    """Pairs of VPCs, each way, that a peering or CCN joins now."""
+    groups: list[tuple[str, ...]] = [(one.vpc_id, one.peer_vpc_id) for one in cloud.peerings.values()]
+    groups += [tuple(ccn.vpcs) for ccn in cloud.ccns.values()]
+    return sorted({(one, other) for group in groups for one, other in permutations(group, 2)})
 
 
 def _eni(books: EniBooks, name: str | None, *, ok: bool) -> EniAudit:
@@ -138,6 +154,7 @@ def _eni(books: EniBooks, name: str | None, *, ok: bool) -> EniAudit:
         books.spoofed.packets,
         meter.malformed.packets,
         books.incomplete.packets,
+        meter.left.packets,
         meter.arp_in.packets,
         (meter.handed - meter.arp_out).packets,
         books.accepted_in.packets,

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from emulator.fabric.net import CloudNet
     from emulator.fabric.vpc import VpcFabric
+    from emulator.logs.service import LogService
     from emulator.logs.topic import Topic
 
 _T = TypeVar("_T")
@@ -120,6 +121,11 @@ class Lab:
         self.ears = Ears()
         self._closed = False
         LABS.add(self)
+
+    @property
+    def faults(self) -> resources.Faults:
+        """What goes wrong on order: ``lab.faults.late()``, ``.duplicated()``, ``.skipdata(eni)``."""
+        return resources.Faults(self)
 
     @property
     def net(self) -> CloudNet:
@@ -464,17 +470,39 @@ class Lab:
             if log is None or log.resource_id in (eni.id, eni.subnet_id, eni.vpc_id):
                 yield eni.id
 
+    def _delivery(self, topic_id: str) -> str:
+        """What becomes of records for this topic, as ``Profile.delivery`` names it."""
+        with self._lock:
+            if not self._collector.faults.authorized:
+                return "unauthorized"
+            if any(topic.id == topic_id for topic in self.logs.topics()):
+                return "ok"
+            project, _, _ = topic_id.rpartition("/")
+            return "topic" if project in self.logs.logsets() else "project"
+
     # time --------------------------------------------------------------------------------------------
 
     def _settle(self, now_s: float) -> None:
         """Close the windows that end by ``now_s``, publish what is due; the lock is held by the clock."""
         self._collector.close_windows(now_s)
         self._collector.publish(now_s, self._append)
+        self.logs.expire(now_s)
 
     def _append(self, topic_id: str, form: str, table: pa.Table, key: str) -> None:
         from emulator.capture import forms
 
         self.logs.get(topic_id).append(forms.stored(form, table), key=key)
+
+
+def read_logs(data: str | os.PathLike[str], profile: str = "tencent") -> LogService:
+    """The log topics in a lab's data folder, to be read, also while that lab is open in another process.
+
+    :raises LabError: there are none, or what is there is of another layout
+    """
+    from emulator.logs.service import LogService
+
+    folder = Path(data).resolve()
+    return LogService(profile=find_profile(profile), now=lambda: 0.0, folder=folder, read_only=True)
 
 
 def _check_start(start: float | None) -> float:

@@ -153,6 +153,16 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
+def ends(src: str, dst: str) -> bytes:
+    family = socket.AF_INET6 if ":" in src else socket.AF_INET
+    return socket.inet_pton(family, src) + socket.inet_pton(family, dst)
+
+
+def pseudo(src: str, dst: str, protocol: int, payload: bytes) -> bytes:
+    """What a checksum covers besides the payload."""
+    return ends(src, dst) + struct.pack(">LL", len(payload), protocol)  # of IPv4 in fewer zeros, which is the same
+
+
 class Wire:
     """Packets by hand, and what is on a wire."""
 
@@ -173,19 +183,25 @@ class Wire:
     def tcp(src: str, dst: str, sport: int, dport: int, flags: int = 2, seq: int = 0, ack: int = 0) -> bytes:
         """A bare header; ``flags``: 1 FIN, 2 SYN, 4 RST, 16 ACK."""
         head = struct.pack(">HHIIBBHHH", sport, dport, seq, ack, 5 << 4, flags, 65_535, 0, 0)
-        pseudo = socket.inet_aton(src) + socket.inet_aton(dst) + struct.pack(">BBH", 0, 6, len(head))
-        return head[:16] + struct.pack(">H", checksum(pseudo + head)) + head[18:]
+        return head[:16] + struct.pack(">H", checksum(pseudo(src, dst, 6, head) + head)) + head[18:]
 
     @staticmethod
     def icmp(kind: int, code: int = 0, ident: int = 0, data: bytes = b"") -> bytes:
         head = struct.pack(">BBHHH", kind, code, 0, ident, 1) + data
         return head[:2] + struct.pack(">H", checksum(head)) + head[4:]
 
+    @staticmethod
+    def icmpv6(src: str, dst: str, kind: int, code: int = 0, ident: int = 0, data: bytes = b"") -> bytes:
+        head = struct.pack(">BBHHH", kind, code, 0, ident, 1) + data
+        return head[:2] + struct.pack(">H", checksum(pseudo(src, dst, 58, head) + head)) + head[4:]
+
     # sending -------------------------------------------------------------------------------------------
 
     @staticmethod
     def packet(src: str, dst: str, protocol: int, payload: bytes = b"", ttl: int = 64) -> bytes:
-        """An IP packet as IP_HDRINCL wants it: the kernel fills in checksum and identification."""
+        """An IP packet as IP_HDRINCL and IPV6_HDRINCL want it: the kernel fills in checksum and identification."""
+        if ":" in src:
+            return struct.pack(">LHBB", 6 << 28, len(payload), protocol, ttl) + ends(src, dst) + payload
         length = HEAD + len(payload)
         addresses = socket.inet_aton(src) + socket.inet_aton(dst)
         return struct.pack(">BBHHHBBH", 0x45, 0, length, 0, 0, ttl, protocol, 0) + addresses + payload
@@ -234,7 +250,7 @@ class Wire:
     def deafen(*cvms: Cvm) -> None:
         """From here on these CVMs answer nothing by themselves: their own firewall drops what reaches them."""
         for cvm in cvms:
-            deaf = "table ip deaf {\n chain input {\n  type filter hook input priority 0; policy drop;\n }\n}\n"
+            deaf = "table inet deaf {\n chain input {\n  type filter hook input priority 0; policy drop;\n }\n}\n"
             cvm.run(["nft", "-f", "-"], input=deaf, net_admin=True, check=True)
 
     @contextmanager

@@ -353,3 +353,39 @@ def test_explanations_name_who_stands_for_whom(site: Any, post: Post) -> None:
     assert why(site.a, shared.ip).startswith(f"{shared.ip} is EIP {shared.id} of {nat.id}")
     packet = Packet(IPv4Address(site.b.ip), IPv4Address("9.9.9.9"), 17, 1, 1)
     assert lab.explain(packet).difference == "nobody in the VPC has 9.9.9.9"
+
+
+def test_alibabas_records_tell_by_which_way_a_packet_left(build: Callable[..., Any], post: Post) -> None:
+    site = build("alibaba")
+    lab, guest = site.lab, visitor(site)
+    site.log(site.vpc)
+    site.vpc.default_security_group.allow("ingress")
+    nat, eip = site.vpc.create_nat_gateway(), bound(site, site.a)
+    bound(site, nat)
+    nat.add_snat(site.web)
+    far = lab.create_vpc("10.17.0.0/16", name="far")
+    peering = site.vpc.create_peering(far)
+    site.vpc.route_table.add_route("10.17.0.0/16", peering)
+    ccn = lab.create_ccn()
+    for vpc in (site.vpc, lab.create_vpc("10.18.0.0/16")):
+        ccn.attach(vpc)
+    for cvm, dst in (
+        (site.a, site.c.ip), (site.a, guest.ip), (site.b, guest.ip), (site.b, "10.17.0.9"), (site.b, "10.18.0.9"),
+    ):  # fmt: skip
+        post.seen(cvm, guest, dst)
+    assert post.seen(guest, site.a, eip.ip) == guest.ip
+
+    records = [record for record in site.records() if record["protocol"] == 17]
+    paths = {
+        (record["srcaddr"], record["dstaddr"]): record["traffic_path"]
+        for record in records
+        if record["direction"] == "out"
+    }
+    assert paths == {
+        (site.a.ip, site.c.ip): 2,
+        (site.a.ip, guest.ip): 15,
+        (site.b.ip, guest.ip): 7,
+        (site.b.ip, "10.17.0.9"): 17,
+        (site.b.ip, "10.18.0.9"): 8,
+    }
+    assert {record["traffic_path"] for record in records if record["direction"] == "in"} == {None}

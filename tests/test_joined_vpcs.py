@@ -308,3 +308,34 @@ def test_flow_logs_on_ccns_that_are_refused(joined: Joined) -> None:
     with pytest.raises(InUse) as in_use:
         ccn.delete()
     assert in_use.value.reason == "ccn.flow_log"
+
+
+def test_the_books_tell_what_left_and_what_got_lost_between_vpcs(joined: Joined) -> None:
+    (ccn, _), lab = in_a_ccn(joined), joined.lab
+    assert joined.got(0, 1, 5) == 5
+    audit = lab.audit().check()
+    assert "5 left their VPC" in audit.text
+    assert {eni.eni_id: eni.left for eni in audit.enis} == {
+        joined.cvms[0].eni.id: 5, joined.cvms[1].eni.id: 0, joined.cvms[2].eni.id: 0,
+    }  # fmt: skip
+    joined.cvms[0].run(["ping", "-c1", "-W1", "-t1", joined.cvms[1].ip])
+    lab.audit().check()
+
+    router = lab.fabric.beyond._routers[ccn.id]
+    lab.fabric.keeper.nft(router.ns, "insert rule inet vpc forward meta l4proto udp drop\n")
+    assert joined.got(0, 1, 3) == 0
+    failed = lab.audit()
+    assert not failed.ok
+    assert f"3 packets, 87 bytes accepted at {joined.cvms[0].eni.id} and not counted at {joined.cvms[1].eni.id}" in str(
+        failed
+    )
+
+
+def test_the_books_see_what_leaves_uncounted(joined: Joined) -> None:
+    in_a_ccn(joined)
+    lab, fabric = joined.lab, joined.lab.fabric
+    fabric.keeper.nft(fabric.vpcs[joined.vpcs[0].id].ns, "flush chain inet vpc leaving\n")
+    assert joined.got(0, 1, 4) == 4
+    assert "leaving: 0 packets, 0 bytes left the VPC; accepted to outside of 10.1.0.0/16 were 4 packets" in str(
+        lab.audit()
+    )

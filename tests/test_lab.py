@@ -252,6 +252,10 @@ def changes(site: Any) -> dict[str, Callable[[], Any]]:
         "an ACL's rule": lambda: acl.deny("ingress", protocol="udp"),
         "a flow log on an ENI": lambda: site.a.eni.create_flow_log("of-eni", topic=site.topic),
         "a flow log on the VPC": lambda: site.vpc.create_flow_log("of-vpc", topic=site.topic),
+        "IPv6 for the VPC": lambda: site.vpc.assign_ipv6_cidr(),
+        "IPv6 for a subnet with an ACL": lambda: site.db.assign_ipv6_cidr(),
+        "IPv6 addresses": lambda: site.c.eni.assign_ipv6_addresses(2),
+        "a CVM with IPv6": lambda: site.db.run_instance("six", ipv6=True),
     }
 
 
@@ -286,6 +290,7 @@ def test_a_change_that_the_kernel_refuses_half_way_leaves_nothing_and_can_be_tri
     assert site.a.ping(site.c, count=2).received == 2, "ICMP passes the ACL"
     assert site.a.ping("10.16.0.90").received == 1
     assert site.a.ping(site.lab.net.get("many19").IP()).received == 1
+    assert site.lab.find("six").ping(site.c, ipv6=True).received == 1
     wire.send(site.b, site.a.ip, 47, b"x")
     records = site.records(site.a.eni)
     assert {47: 1}.items() <= {record["protocol"]: record["packets"] for record in records}.items()

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Any
 
 import pytest
@@ -19,7 +19,8 @@ from emulator.errors import AlreadyExists
 
 pytestmark = pytest.mark.kernel
 
-TCP, UDP, ICMP, GRE = 6, 17, 1, 47
+TCP, UDP, ICMP, ICMPV6, GRE = 6, 17, 1, 58, 47
+IPV6_HDRINCL = 36  # linux/in6.h
 
 
 @dataclass
@@ -551,20 +552,22 @@ class Guess:
 
     def rule(self, owner: Any) -> None:
         choose = self.dice.choice
-        protocol = choose([None, None, "tcp", "udp", "udp", "icmp", "gre", 50, 51, 132, 136])
+        protocol = choose([None, None, "tcp", "udp", "udp", "icmp", "icmpv6", "gre", 50, 51, 132, 136])
         port = None
         if protocol in ("tcp", "udp", 132, 136):
             low = choose([1, 53, 443, 8000, 65_535])
             high = min(low + choose([0, 1, 10]), 65_535)
             port = choose([None, low, f"{low}-{high}", f"{low},{(low + 99) % 65_535 + 1}"])
         cidr: Any = choose([None, None, "10.16.0.0/24", "10.16.1.0/24", "10.16.0.0/16", "0.0.0.0/0", "10.16.0.32/27"])
-        cidr = choose([cidr, choose(self.cvms).ip, choose([*self.groups, cidr]) if owner in self.groups else cidr])
+        cidr = choose([cidr, cidr, None, "::/0", self.site.web.ipv6_cidr, self.site.vpc.model.ipv6_cidr])
+        cvm, groups = choose(self.cvms), self.groups if owner in self.groups else []
+        cidr = choose([cidr, cidr, cvm.ip, cvm.ipv6_addresses[0], choose([*groups, cidr])])
         priority = self.dice.randint(1, 4) if self.pooled and owner in self.groups else None
         add = choose([owner.allow, owner.deny])
         try:
             add(choose(["ingress", "egress"]), protocol=protocol, port=port, cidr=cidr, priority=priority)
         except Exception as refused:
-            if getattr(refused, "reason", "") != "rule.duplicate":
+            if getattr(refused, "reason", "") not in ("rule.duplicate", "rule.family"):
                 raise
 
     def shuffle(self) -> None:
@@ -583,7 +586,7 @@ class Guess:
             for _ in range(self.dice.randint(2, 6)):
                 self.rule(owner)
             if self.dice.random() < 0.5:
-                owner.allow(self.dice.choice(["ingress", "egress"]), cidr="10.0.0.0/8")
+                owner.allow(self.dice.choice(["ingress", "egress"]), cidr=self.dice.choice(["10.0.0.0/8", "2000::/3"]))
 
     def edges(self) -> list[int]:
         """Ports just inside and just outside of what any rule says."""
@@ -605,7 +608,8 @@ def decision(judgement: Judgement | None) -> tuple[str, int] | None:
 @pytest.mark.parametrize("profile", ["tencent", "alibaba"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_kernel_judges_as_the_reference_does(build: Callable[..., Any], wire: Any, profile: str, seed: int) -> None:
-    """Verdict and rule at both ends, for packets at the edges of random rules, and for the answers to them.
+    """Verdict and rule at both ends, for packets of both families at the edges of random rules, and for the answers to
+    them.
 
     The kernel knows a connection of a protocol without ports by its addresses alone, so each pair of CVMs tries such a
     protocol once.
@@ -613,6 +617,11 @@ def test_the_kernel_judges_as_the_reference_does(build: Callable[..., Any], wire
     site = build(profile)
     d = site.db.run_instance("D", private_ip="10.16.1.40")
     cvms = [site.a, site.b, site.c, d]
+    site.vpc.assign_ipv6_cidr()
+    site.web.assign_ipv6_cidr()
+    site.db.assign_ipv6_cidr()
+    for cvm in cvms:
+        cvm.eni.assign_ipv6_addresses()
     site.vpc.create_flow_log(topic=site.topic)
     wire.deafen(*cvms)
     dice = random.Random(f"{profile} {seed}")
@@ -620,8 +629,12 @@ def test_the_kernel_judges_as_the_reference_does(build: Callable[..., Any], wire
     acls = [site.vpc.create_network_acl(f"l{n}") for n in range(2)]
     guess = Guess(site, dice, groups, acls, cvms, profile == "alibaba")
     senders = {cvm.ip: cvm.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) for cvm in cvms}
+    for cvm in cvms:
+        sender = cvm.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        sender.setsockopt(socket.IPPROTO_IPV6, IPV6_HDRINCL, 1)
+        senders[cvm.ipv6_addresses[0]] = sender
     sports = itertools.count(10_000)
-    told, bare = 0, list(itertools.product(itertools.combinations(cvms, 2), (GRE, 50, 51, 89)))
+    told, bare = 0, list(itertools.product(itertools.combinations(cvms, 2), (GRE, 50, 51, 89), (4, 6)))
     dice.shuffle(bare)
 
     def send(packet: Packet) -> None:
@@ -630,6 +643,8 @@ def test_the_kernel_judges_as_the_reference_does(build: Callable[..., Any], wire
             data = wire.tcp(src, dst, packet.src_port, packet.dst_port)
         elif packet.protocol == ICMP:
             data = wire.icmp(8, ident=packet.src_port)
+        elif packet.protocol == ICMPV6:
+            data = wire.icmpv6(src, dst, 128, ident=packet.src_port)
         elif packet.protocol in PORTS_PROTOCOLS:
             data = wire.udp(packet.src_port, packet.dst_port, b"\0" * 8)
         else:
@@ -638,8 +653,9 @@ def test_the_kernel_judges_as_the_reference_does(build: Callable[..., Any], wire
 
     def key(packet: Packet) -> tuple[Any, ...]:
         ports: tuple[Any, ...] = (packet.src_port, packet.dst_port)
-        if packet.protocol == ICMP:
-            ports = (packet.src_port, 2048) if profile == "tencent" else (None, None)
+        if packet.protocol in (ICMP, ICMPV6):
+            echo = 8 if packet.protocol == ICMP else 128
+            ports = (packet.src_port, echo << 8) if profile == "tencent" else (None, None)
         elif packet.protocol not in PORTS_PROTOCOLS:
             ports = (None, None)
         return packet.protocol, str(packet.src), ports[0], str(packet.dst), ports[1]
@@ -649,12 +665,12 @@ def test_the_kernel_judges_as_the_reference_does(build: Callable[..., Any], wire
         wanted: dict[tuple[Any, ...], Any] = {}
         for _ in range(60):
             src, dst = dice.sample(cvms, 2)
-            protocol = dice.choice([TCP, UDP, UDP, ICMP, 132, 136])
+            version = dice.choice([4, 6])
+            protocol = dice.choice([TCP, UDP, UDP, ICMP if version == 4 else ICMPV6, 132, 136])
             if bare and dice.random() < 0.1:
-                (src, dst), protocol = bare.pop()
-            packet = Packet(
-                IPv4Address(src.ip), IPv4Address(dst.ip), protocol, next(sports), dice.choice(guess.edges())
-            )
+                (src, dst), protocol, version = bare.pop()
+            addresses = (ip_address(cvm.ip if version == 4 else cvm.ipv6_addresses[0]) for cvm in (src, dst))
+            packet = Packet(*addresses, protocol, next(sports), dice.choice(guess.edges()))
             send(packet)
             verdict = judge(site.lab.cloud, packet)
             wanted["out", *key(packet)] = decision(verdict.at_source)

@@ -17,11 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 
 import numpy as np
 
 from emulator.capture import tuples
 from emulator.capture.exclusion import excluded
+from emulator.capture.leaving import Abroad, Leaving
 from emulator.cloud.model import Address
 from emulator.cloud.unrecorded import Unrecorded
 from emulator.fabric import marks
@@ -62,6 +64,7 @@ class EniBooks:
     skipped: Count = NONE
     skipped_accept: Count = NONE
     skipped_reject: Count = NONE
+    leaving: Leaving | None = None
     since: Window | None = None
 
     @property
@@ -119,6 +122,8 @@ class EniBooks:
             accept_joined, reject_joined = _verdicts(joined)
             self.joined += accept_joined[0] + reject_joined[0]
             self.pieces_in += accept_joined[1].packets
+        if self.leaving is not None:
+            self.leaving.enter(harvest.flows)
         self.forged += harvest.forged
         self.skipped += Count(harvest.skipped, harvest.skipped_bytes)
         self.skipped_accept += harvest.skipped_accept
@@ -166,6 +171,8 @@ class EniBooks:
                 f"in: its link handed over {handed}; counted were {self.counted_in} (ACCEPT {self.accepted_in.packets},"
                 f" skipped {self.skipped_accept.packets})"
             )
+        if self.leaving is not None:
+            found += self.leaving.differences(meter, (self.skipped - self.skipped_in).packets, dropped, slack)
         return found
 
 
@@ -173,6 +180,7 @@ class EniBooks:
 class VpcBooks:
     """The books of one VPC's ENIs, and those between them: what one sent to another against what that one got."""
 
+    block: IPv4Network
     unrecorded: tuple[Unrecorded, ...] = ()
     enis: dict[str, EniBooks] = field(default_factory=dict)
     gone: list[EniBooks] = field(default_factory=list)  # no longer counted
@@ -189,6 +197,9 @@ class VpcBooks:
     _allowed: int = 0  # of packets to nobody, those that may have been meant for an ENI that came or went
     _differences: list[tuple[Window, np.void]] = field(default_factory=list)  # with their first window
 
+    def __post_init__(self) -> None:
+        self.abroad = Abroad(self.block)
+
     def open(
         self, enis: Iterable[tuple[str, tuple[Address, ...], Meter, Meter]], malformed: int, *, fresh: bool
     ) -> None:
@@ -200,7 +211,8 @@ class VpcBooks:
         if first:
             self._pieces, self._addresses, self._partly = [], set(), set()
         for eni_id, addresses, before, after in enis:
-            self.enis[eni_id] = EniBooks(eni_id, addresses, (before, after), (before, after))
+            both = before, after
+            self.enis[eni_id] = EniBooks(eni_id, addresses, both, both, leaving=Leaving(self.block))
             self._addresses.update(addresses)
             if not first and not fresh:
                 self._partly.update(addresses)
@@ -224,6 +236,7 @@ class VpcBooks:
             self.windows.add(window)
             self.flows += len(harvest.flows) + len(harvest.flows6)
             self._pieces += [harvest.flows, harvest.flows6]
+            self.abroad.enter(harvest.flows)
             if eni_id in self.enis:
                 self.enis[eni_id].enter(harvest, self.unrecorded)
         for eni_id, (_, window) in harvests.items():

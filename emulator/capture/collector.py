@@ -14,9 +14,8 @@ side count for it.
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +25,14 @@ import pyarrow as pa
 from emulator.capture import recovery, schema, windows
 from emulator.capture.books import VpcBooks
 from emulator.capture.exclusion import recorded
+from emulator.capture.faults import Append, Faults
 from emulator.capture.filing import Filing
 from emulator.capture.joints import Joints
 from emulator.capture.ledger import Ledger, Part, by_window, covering, window_records
+from emulator.capture.paths import paths_of, unknown
 from emulator.capture.spool import Spool
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Eni, FlowLog
-from emulator.errors import NotFound
 from emulator.fabric.accounts import Harvest
 from emulator.fabric.fabric import Fabric
 from emulator.fabric.meters import ZERO
@@ -59,6 +59,7 @@ class Collector:
         self._flow_logs: dict[str, FlowLog] = {}
         self._drops: dict[str, int] = {}  # by VPC, as last read
         self._lost: dict[str, int] = {}  # by ENI, not yet in a part
+        self.faults = Faults(spool)
         self._filing = Filing(spool, tag, cloud.profile.delay_s)
         self._joints = Joints(cloud, fabric.beyond, self._filing, tag)
         self.books: dict[str, VpcBooks] = {}
@@ -188,7 +189,12 @@ class Collector:
                 watch.ledger.parts.append(Part(harvest, watch.ledger.flow_logs))
 
     def _books(self, fabric: VpcFabric) -> VpcBooks:
-        return self.books.setdefault(fabric.vpc.id, VpcBooks(self._cloud.profile.unrecorded))
+        return self.books.setdefault(fabric.vpc.id, VpcBooks(fabric.vpc.cidr, self._cloud.profile.unrecorded))
+
+    @property
+    def dropped_between(self) -> int:
+        """Packets that peerings and CCNs dropped."""
+        return self._fabric.beyond.dropped()
 
     def read_now(self) -> None:
         """Read what the tables of all ENIs hold now into the open windows."""
@@ -278,22 +284,27 @@ class Collector:
             ends = windows.ends_between(watch.ledger.start, until_s, watch.window_s)
             if not ends:
                 continue
+            told = self.faults.statuses(eni_id, len(ends))
             for log_id in sorted(watch.ledger.flow_logs):
                 constants = {**watch.ledger.constants, "flow_log_id": log_id}
-                rows[self._flow_logs[log_id].topic_id].append(schema.idle(ends, watch.window_s, constants))
+                idle = schema.idle(ends, watch.window_s, constants, told)
+                rows[self._flow_logs[log_id].topic_id].append(idle)
             watch.ledger = self._ledger(eni_id, ends[-1], watch.window_s, watch.ledger.flow_logs)
         for topic_id, found in rows.items():
             self._filing.put_idle(until_s, topic_id, self._cloud.profile.record_form, pa.concat_tables(found))
 
     def _write(self, end: int, ledgers: list[Ledger]) -> None:
         tables: dict[str, list[pa.Table]] = defaultdict(list)
-        for window in by_window(ledgers):
+        form = self._cloud.profile.record_form
+        for window in map(self.faults.seen, by_window(ledgers)):
+            eni = self._cloud.enis.get(window[0].eni_id)
+            paths = unknown if eni is None else paths_of(self._cloud, eni)
             for log_id in covering(window):
                 log = self._flow_logs[log_id]
-                tables[log.topic_id] += window_records(window, log_id, log.traffic, self._cloud.profile.record_form)
+                tables[log.topic_id] += window_records(window, log_id, log.traffic, form, paths)
         for topic_id, found in tables.items():
             if found:
-                self._filing.put(end, topic_id, self._cloud.profile.record_form, pa.concat_tables(found))
+                self._filing.put(end, topic_id, form, pa.concat_tables(found))
 
     def close(self) -> None:
         """Forget what is open: a lab that is closed in good order ends its windows unfinished."""
@@ -317,11 +328,6 @@ class Collector:
 
     # publication -----------------------------------------------------------------------------------------
 
-    def publish(self, now_s: float, append: Callable[[str, str, pa.Table, str], None]) -> None:
-        """Hand over what has fallen due: ``append(topic_id, form, table, key)`` returns when the topic has it for
-        good."""
-        for entry in self._spool.due(now_s):
-            # Who deletes the topic of a flow log wants no records: it goes on, and they are gone as the topic is.
-            with contextlib.suppress(NotFound):
-                append(entry.topic_id, entry.form, entry.table, entry.key)
-            self._spool.done(entry)
+    def publish(self, now_s: float, append: Append) -> None:
+        """Hand over what has fallen due."""
+        self.faults.publish(now_s, append)

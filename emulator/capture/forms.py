@@ -29,8 +29,8 @@ TENCENT_VERSION = 2
 """The samples print ``2`` on data rows and ``V1`` on others; one number for every row."""
 ALIBABA_VERSION = 1
 """Text and samples agree on 1; the shifted samples of NODATA rows are a slip of the document."""
-TRAFFIC_PATH_IN_VPC = 2
-"""``private traffic to an ECS of the same VPC``: what leaves an ENI; the documents' inbound samples hold ``-``."""
+TRAFFIC_PATHS = {"nowhere": 0, "vpc": 2, "nat": 7, "ccn": 8, "internet gateway": 13, "eip": 15, "peering": 17}
+"""Ways out → Alibaba's codes (alibaba.md §1.3), for what leaves an ENI; the documents' inbound samples hold ``-``."""
 
 TENCENT_FIELDS = (
     *("version", "account-id", "interface-id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol"),
@@ -50,6 +50,9 @@ WITHOUT_STATUS = frozenset({"alibaba-cen"})
 
 CCN_ID = "ccnid"
 """As in the line format; the table of fields has ``ccn-id``."""
+
+WITH_PATHS = frozenset({"alibaba"})
+"""Forms that tell by which way a packet left."""
 
 HIDDEN = "_vpclab_"
 """Prefix of columns that are kept with a record and never shown: what ``lab.explain`` needs."""
@@ -106,8 +109,8 @@ def alibaba_2019(table: pa.Table) -> Columns:
 
 def alibaba(table: pa.Table) -> Columns:
     """Alibaba's form of today."""
-    outbound = pc.equal(table["direction"], "out")
-    path = pc.if_else(outbound, pa.scalar(TRAFFIC_PATH_IN_VPC, pa.int64()), pa.scalar(None, pa.int64()))
+    place = pc.index_in(table["path"], pa.array(list(TRAFFIC_PATHS)), skip_nulls=True)
+    path = pc.take(pa.array(list(TRAFFIC_PATHS.values()), pa.int64()), place)
     return {
         **alibaba_2019(table),
         "region": table["region"],

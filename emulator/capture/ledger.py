@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from emulator.capture import forms, schema
+from emulator.capture.paths import PathsOf, unknown
 from emulator.fabric.accounts import Harvest
 
 
@@ -48,11 +49,13 @@ def covering(ledgers: Iterable[Ledger]) -> list[str]:
     return sorted({flow_log_id for ledger in ledgers for part in ledger.parts for flow_log_id in part.flow_logs})
 
 
-def window_records(ledgers: Sequence[Ledger], flow_log_id: str, traffic: str, form: str) -> list[pa.Table]:
+def window_records(
+    ledgers: Sequence[Ledger], flow_log_id: str, traffic: str, form: str, paths: PathsOf = unknown
+) -> list[pa.Table]:
     """What one flow log has to say about one ENI's window, as tables of schema RECORD for a record form.
 
     Flows that ``traffic`` selects, those at one CVM apart from those at another; SKIPDATA where packets found no room
-    in a table; NODATA where no packet passed at all.
+    in a table; NODATA where no packet passed at all. ``paths`` says by which way packets left.
     """
     places: dict[str, list[Harvest]] = {}
     constants: dict[str, dict[str, Any]] = {}
@@ -72,7 +75,8 @@ def window_records(ledgers: Sequence[Ledger], flow_log_id: str, traffic: str, fo
             flows = schema.merge(found)
             if len(flows):
                 seen = True
-                table = schema.records(flows, constants[cvm_id])
+                told = paths(flows) if form in forms.WITH_PATHS else None
+                table = schema.records(flows, constants[cvm_id], told)
                 tables.append(table if traffic == "ALL" else table.filter(pc.equal(table["action"], traffic)))
     if skipped:
         tables.append(schema.remarks([{**last, "log_status": "SKIPDATA", "skipped": skipped}]))

@@ -33,12 +33,15 @@ log_status       string   "OK", "NODATA" or "SKIPDATA"
 tcp_flags        int32    TCP's, OR-ed over the record's packets, ACK only of SYN-ACK; None for other protocols, where
                           the profile's records do not show them, and where there was no room to keep them
 rule             int32    number of the deciding rule in its VPC
+path             string   by which way it left: "vpc" (it stayed inside), "eip", "nat", "internet gateway", "peering",
+                          "ccn" or "nowhere"; None for what came in, and in forms that do not tell it
 skipped          int64    SKIPDATA only: packets that found no room in the flow table
 ===============  =======  ==========================================================================
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +80,7 @@ RECORD = pa.schema(
         ("log_status", pa.string()),
         ("tcp_flags", pa.int32()),
         ("rule", pa.int32()),
+        ("path", pa.string()),
         ("skipped", pa.int64()),
     ]
 )
@@ -173,7 +177,7 @@ def _spread(texts: pa.Array, firsts: np.ndarray[Any, np.dtype[np.intp]], count: 
     return texts.take(pa.array(np.repeat(np.arange(len(firsts)), np.diff(firsts, append=count))))
 
 
-def records(flows: Flows, constants: dict[str, Any]) -> pa.Table:
+def records(flows: Flows, constants: dict[str, Any], paths: pa.Array | None = None) -> pa.Table:
     """Kernel entries as records; ``constants`` fill the columns that are equal in all of them (ids, window)."""
     count = len(flows)
     protocol, mark = flows["protocol"], flows["mark"]
@@ -196,13 +200,17 @@ def records(flows: Flows, constants: dict[str, Any]) -> pa.Table:
         "rule": pa.array((mark & marks.RULE).astype("i4")),
         "log_status": pa.repeat("OK", count),
     }
+    if paths is not None:
+        columns["path"] = paths
     return _table(columns, constants, count)
 
 
-def idle(ends: range, window_s: int, constants: dict[str, Any]) -> pa.Table:
-    """A NODATA row for each window of ``window_s`` seconds that ends at one of ``ends``."""
+def idle(ends: range, window_s: int, constants: dict[str, Any], statuses: Sequence[str] = ()) -> pa.Table:
+    """A NODATA row for each window of ``window_s`` seconds that ends at one of ``ends``, or what ``statuses`` say."""
     last = np.arange(ends.start, ends.stop, ends.step)
     columns = {"start": pa.array(last - window_s), "end": pa.array(last)}
+    if statuses:
+        columns["log_status"] = pa.array(statuses)
     return _table(columns, {**constants, "log_status": "NODATA"}, len(last))
 
 

@@ -35,6 +35,7 @@ class Spool:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._entries: list[Entry] = []
+        self._held: list[Entry] = []
         self._numbers = itertools.count(1)
         if folder is not None:
             folder.mkdir(exist_ok=True)
@@ -79,15 +80,26 @@ class Spool:
         """Entries whose time has come, in order; each stays until it is :meth:`done`."""
         return sorted(entry for entry in self._entries if entry.due_s <= now_s)
 
+    def hold(self, entry: Entry) -> None:
+        """It is not due until it is :meth:`done`; the next lab on the folder finds it again."""
+        self._forget(entry)
+        self._held.append(entry)
+
     def done(self, entry: Entry) -> None:
         """It was published, or can never be."""
+        if any(held is entry for held in self._held):
+            self._held = [held for held in self._held if held is not entry]
+        else:
+            self._forget(entry)
+        if self._folder is not None:
+            self._path(entry).unlink(missing_ok=True)
+
+    def _forget(self, entry: Entry) -> None:
         if self._entries[0] is entry:  # in order, as a rule
             heapq.heappop(self._entries)
         else:
             self._entries.remove(entry)
             heapq.heapify(self._entries)
-        if self._folder is not None:
-            self._path(entry).unlink(missing_ok=True)
 
     def _path(self, entry: Entry) -> Path:
         assert self._folder is not None

@@ -34,6 +34,8 @@ class Profile:
     ``one_per_resource`` a second flow log on the same resource is refused
     ``shortest_wins``    of several intervals on one ENI the shortest holds for all
     ``codes``            our reason of a refusal → the provider's error code
+    ``delivery``         of a flow log, its state and the message: ``ok``, ``project`` (or logset) or ``topic`` gone,
+                         ``unauthorized``
     ``traffic_words``    the provider's words for ALL, ACCEPT, REJECT (upper-cased) → ours
     ``quotas``           name → most: ``flow_logs`` and ``vpcs`` per region; ``subnets``, ``enis``, ``groups`` and
                          ``acls`` per VPC; ``group_rules`` and ``acl_rules`` per direction of one; ``groups_per_eni``
@@ -99,6 +101,7 @@ class Profile:
     one_per_resource: bool
     shortest_wins: bool
     codes: Mapping[str, str]
+    delivery: Mapping[str, tuple[str, str]]
     traffic_words: Mapping[str, str]
     quotas: Mapping[str, int]
     id_prefixes: Mapping[str, str]

@@ -159,7 +159,7 @@ class Judge:
     def _ask_acl(self, eni: Eni, direction: Direction, packet: Packet) -> list[Step]:
         """No step where the subnet has no ACL, nor for what stays inside it, whether anybody has the address or not."""
         subnet = self._cloud.subnets[eni.subnet_id]
-        if subnet.acl_id is None or (packet.dst if direction == "egress" else packet.src) in subnet.cidr:
+        if subnet.acl_id is None or subnet.holds(packet.dst if direction == "egress" else packet.src):
             return []
         rule = self._first_match(self._acl_rules(subnet.acl_id, direction), packet)
         return [Step("network ACL", rule.action, rule)]

@@ -85,9 +85,12 @@ class Accounts:
         self._uncounted: dict[int, int] = {}  # fragments that found no room, by ENI, as last read
 
     def add_ipv6(self) -> None:
-        """Count IPv6, too, whose part of the ruleset is there, also for ENIs that are open."""
+        """Count IPv6, too, whose part of the ruleset is there, also for ENIs that are open. What failed may be tried
+        again."""
+        if self.ipv6:
+            return
         more = shapes6(tcp_flags=self._tcp_flags)
-        self._run(tables.declare(index, more) for index in self._generation)
+        self._run(tables.emptied(index, IPV6) + tables.declare(index, more) for index in self._generation)
         counted = {index: one for index, one in self._generation.items() if index not in self._stopped}
         if counted:
             self._send(_point(Batch(), counted, IPV6), settle=False)

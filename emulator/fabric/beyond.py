@@ -15,7 +15,7 @@ from emulator.fabric import borders, marks, plans, transits, ways
 from emulator.fabric.accounts import Accounts
 from emulator.fabric.cables import Cable, End
 from emulator.fabric.client import KeeperClient
-from emulator.fabric.elements import Batch, index_key
+from emulator.fabric.elements import Batch, counter_request, decode_counter, index_key
 from emulator.fabric.netlink import NETFILTER, send
 from emulator.fabric.plans import INTERNET, Plan, VpcPlan
 from emulator.fabric.routers import Router
@@ -54,6 +54,7 @@ class Beyond:
         self._routers: dict[str, Router] = {}  # a VPC's by its id, as far as it has a way out
         self._cables: dict[tuple[str, str], Cable] = {}
         self._indexes, self._hops = itertools.count(_FIRST_PORT), _HOPS.hosts()
+        self._dropped = 0  # by joints that are gone
         self._numbers: dict[str, int] = {}  # of borders, in the marks of replies
 
     def follow(self) -> None:
@@ -79,6 +80,14 @@ class Beyond:
         """The VPCs at a peering or CCN → the index of the link there."""
         router = self._routers.get(joint)
         return {} if router is None else {vpc_id: port.index for vpc_id, port in router.ports.items()}
+
+    def dropped(self) -> int:
+        """Packets that peerings and CCNs dropped so far, those that are gone included."""
+        return self._dropped + sum(map(self._dropped_by, self.accounts))
+
+    def _dropped_by(self, joint: str) -> int:
+        step = (self._routers[joint].ns, NETFILTER, counter_request("dropped"))
+        return decode_counter(send(self._keeper, [step], f"read what {joint} dropped")[0])[0]
 
     # what stands -------------------------------------------------------------------------------------
 
@@ -138,6 +147,8 @@ class Beyond:
         if plan.borders or self._cloud.internet_hosts:
             stay.add(INTERNET)
         for name in [name for name in self._routers if name not in stay]:
+            if name in self.accounts:
+                self._dropped += self._dropped_by(name)
             self._keeper.drop([self._routers[name].ns])
             del self._routers[name]
             self.accounts.pop(name, None)

@@ -7,6 +7,7 @@ packet pays for it. Dynamic sets count by interface what is dropped aside, where
     arp_in, arp_out   ARP frames from and to the CVM
     spoofed_by        packets with a source address that is not the ENI's
     nowhere_by        packets to an address that nobody has
+    left_by           packets that left the VPC
     expired_by        packets with a TTL of 0, which routing drops
     fragments         IP fragments, before they are put together
     malformed_by      packets that end before their ports
@@ -32,6 +33,7 @@ _SETS = (
     "arp_out",
     "spoofed_by",
     "nowhere_by",
+    "left_by",
     "expired_by",
     "fragments",
     "malformed_by",
@@ -79,6 +81,7 @@ class Meter:
     arp_out: Count = NONE
     spoofed: Count = NONE
     nowhere: Count = NONE
+    left: Count = NONE
     expired: Count = NONE
     fragments: Count = NONE
     malformed: Count = NONE

@@ -60,6 +60,10 @@ def base(nowhere_index: int) -> str:
  set gates {{
   type iface_index
  }}
+ set left_by {{
+  type iface_index
+  flags dynamic
+ }}
  set malformed_by {{
   type iface_index
   flags dynamic

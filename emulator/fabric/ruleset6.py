@@ -6,7 +6,7 @@ whose sets and maps end in ``6``; the rules' chains and the marks are the same::
     early, prerouting, forward ── IPv6 ──► early6, six, forward6
 
 Neighbour discovery and listener reports are to IPv6 what ARP is to IPv4: they end here, counted apart. Nobody answers,
-for everyone's neighbours are fixed.
+for everyone's neighbours are fixed; whatever the router would say by itself is dropped where it is made.
 """
 
 from __future__ import annotations
@@ -91,4 +91,5 @@ table {TABLE} {{
 }}
 insert rule {TABLE} early meta nfproto ipv6 goto early6
 insert rule {TABLE} forward meta nfproto ipv6 goto forward6
+insert rule {TABLE} output meta nfproto ipv6 drop
 """

@@ -38,7 +38,7 @@ class Lane:
 def base() -> str:
     """The table before its first lane. Nothing is sent by the joint itself but that a TTL has run out."""
     return f"""table {TABLE} {{
- counter capped {{
+ counter dropped {{
  }}
  map acct_out {{
   type iface_index : verdict
@@ -50,13 +50,14 @@ def base() -> str:
  }}
  chain whole {{
   type filter hook prerouting priority 0
+  ip ttl < 2 counter name dropped
   ct state new return
  }}
  chain forward {{
   type filter hook forward priority 0
   jump lanes
   iif vmap @acct_out
-  meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} counter name capped drop
+  meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} counter name dropped drop
   meta mark set meta mark | {marks.IN:#x}
   oif vmap @acct_in
  }}

@@ -133,6 +133,9 @@ class VpcFabric:
     def add_ipv6(self) -> None:
         """Route, judge and count IPv6, too. What failed may be tried again."""
         what = f"add IPv6 to VPC {self.vpc.id}"
+        if not self._ipv6_written:
+            self._keeper.nft(self.ns, ruleset6.base(_NOWHERE))
+            self._ipv6_written = True
         try:
             self._keeper.sysctl(self.ns, ROUTER_IPV6)
         except KernelRefused as refused:
@@ -142,9 +145,6 @@ class VpcFabric:
                 f"{what}: this kernel has no IPv6", way_out="boot without ipv6.disable=1"
             ) from None
         self._send(self.ns, netlink.add_route(_NOWHERE, None, ipv6=True), what, errno.EEXIST)
-        if not self._ipv6_written:
-            self._keeper.nft(self.ns, ruleset6.base(_NOWHERE))
-            self._ipv6_written = True
         self.standing.add_ipv6({place.index: self._cloud.enis[eni_id] for eni_id, place in self.attached.items()})
         self.accounts.add_ipv6()
 

@@ -26,7 +26,6 @@ def text(gates: Sequence[int], remembered: Mapping[int, int]) -> str:
         return f"delete chain {TABLE} coming\ndelete chain {TABLE} leaving\n"
     every = ", ".join(map(str, gates))
     lines = [
-        f"add set {TABLE} left_by {{ type iface_index; flags dynamic; }}",
         f"add chain {TABLE} coming {{ type filter hook prerouting priority 10; }}",
         f"add chain {TABLE} leaving {{ type filter hook forward priority 10; }}",
         f"flush chain {TABLE} coming",

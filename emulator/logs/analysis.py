@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from emulator.logs.compile import age_sql, compile_ages, value_sql
 from emulator.logs.condition import Condition
-from emulator.logs.engine import ENGINE, EngineRefused
+from emulator.logs.engine import ENGINE, Engine, EngineRefused
 from emulator.logs.plan import Question, RawPlan, parsed
 from emulator.logs.records import TIME
 from emulator.logs.scan import Scan, quoted
@@ -21,8 +21,10 @@ class SqlPlan:
     ``lookback_s``  how much older than asked for rows have to be brought, for a comparison
     """
 
+    computed = True
+
     def __init__(self, question: Question, condition: Condition, bar: int) -> None:
-        self._low, self._high = question.low, question.high
+        self._low, self._high, self._text = question.low, question.high, question.text
         self._ages, self._schema = question.ages, question.schema
         self._where = compile_ages(condition, question.ages, question.schema, question.text, question.characters)
         alibaba = question.text.profile.provider == "alibaba"
@@ -45,12 +47,14 @@ class SqlPlan:
         self._named_time = f'* {time_unit} AS "{time_name}"'
         self.lookback_s = max(sql.shifts, default=0)
 
-    def answer(self, scan: Scan) -> pa.Table:
+    def answer(self, scan: Scan, engine: Engine = ENGINE) -> pa.Table:
         """The computed rows."""
         try:
-            found = ENGINE.table(scan, self._sql.over(self._log), self._where.parameters, self._sql.macros)
+            found = engine.table(scan, self._sql.over(self._log), self._where.parameters, self._sql.macros)
             return pa.table({name: _plain(found[at]) for at, name in enumerate(found.column_names)})
         except EngineRefused as refused:
+            if refused.reason != "query":
+                raise self._text.ended(refused.reason, f"the SQL could not be run: {refused}") from None
             raise self._sql.failed(str(refused)) from None
         except pa.ArrowInvalid as overflow:
             raise self._sql.failed(f"a number of the result does not fit a bigint ({overflow})") from None

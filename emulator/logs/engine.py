@@ -40,13 +40,26 @@ OPTIONAL = {"python_enable_replacements": False, "error_on_division_by_zero": Tr
 
 
 class EngineRefused(Exception):
-    """DuckDB would not run it; the message is DuckDB's, without our SQL."""
+    """DuckDB would not run it; the message is DuckDB's, without our SQL.
+
+    ``reason``  ``query``, or ``query.memory`` where there was not enough
+    """
+
+    def __init__(self, message: str, reason: str = "query") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Engine:
-    """A database that is opened when first asked; thread-safe."""
+    """A database that is opened when first asked, and one for each folder; thread-safe.
 
-    def __init__(self) -> None:
+    ``exact``   no file can be opened but those of the query: for one query, then ``close``
+    ``memory``  most bytes that DuckDB takes on purpose
+    """
+
+    def __init__(self, *, exact: bool = False, memory: int | None = None) -> None:
+        self._exact = exact
+        self._memory = memory
         self._lock = threading.Lock()
         self._connections: dict[Path | None, duckdb.DuckDBPyConnection] = {}
         self._macros: dict[Path | None, set[str]] = {}
@@ -102,7 +115,8 @@ class Engine:
         folder = table.folder if isinstance(table, Scan) else None
         with self._lock:
             if folder not in self._connections:
-                self._connections[folder] = _opened(folder)
+                files = table.files if isinstance(table, Scan) and self._exact else ()
+                self._connections[folder] = _opened(folder, [file.path for file in files], self._memory)
                 self._macros[folder] = set()
             cursor = self._connections[folder].cursor()
             for name in macros:
@@ -118,7 +132,10 @@ class Engine:
             yield cursor
         except duckdb.Error as refused:
             # What follows would show our SQL, or advise settings that are locked.
-            raise EngineRefused(re.split(r"\n\n|\nLINE |\. Use ", str(refused))[0]) from None
+            message = re.split(r"\n\n|\nLINE |\. Use ", str(refused))[0]
+            if isinstance(refused, duckdb.OutOfMemoryException) or "llocat" in message:
+                raise EngineRefused("it needs more memory than there is for it", "query.memory") from None
+            raise EngineRefused(message) from None
         finally:
             cursor.close()
 
@@ -127,11 +144,16 @@ class Engine:
             self._connections.popitem()[1].close()
 
 
-def _opened(folder: Path | None) -> duckdb.DuckDBPyConnection:
+def _opened(folder: Path | None, files: Sequence[Path] = (), memory: int | None = None) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     connection = duckdb.connect(":memory:")
-    if folder is not None:
+    connection.execute("SET temp_directory = ''")
+    if memory is not None:
+        connection.execute(f"SET memory_limit = '{memory >> 20}MB'")
+    if files:
+        connection.execute(f"SET allowed_paths = [{', '.join(_text(str(file)) for file in files)}]")
+    elif folder is not None:
         connection.execute(f"SET allowed_directories = [{_text(str(folder))}]")
     for name, value in REQUIRED.items():
         connection.execute(f"SET GLOBAL {name} = {value}")

@@ -29,11 +29,15 @@ from emulator.logs.compaction import Compactor, Replacement
 from emulator.logs.hold import hold, let_go_of, release
 from emulator.logs.reader import FolderReader, insert_segment
 from emulator.logs.records import TIME
-from emulator.logs.store import Batch, Segment, StoredTopic, Usage, expired_before, shape_of
+from emulator.logs.store import FOREVER, Batch, Segment, StoredTopic, Usage, expired_before, shape_of
 from emulator.logs.view import int64_values
 
 GRACE_S = 60.0
 """Wall time for which a file that was replaced stays: no query of another process runs longer."""
+
+
+EXPIRY_STEP_S = 3600
+"""Lab time after which expired rows are let go again; searches do not find them from the second they expire."""
 
 
 class FolderStore(FolderReader):
@@ -140,23 +144,31 @@ class FolderStore(FolderReader):
         return True
 
     def expire(self, now_s: float) -> None:
+        expired = [(topic.number, self._expired_now(topic, now_s)) for topic in self.topics() if topic.days != FOREVER]
+        if all(before is None for _, before in expired):
+            return
         gone: list[int] = []
         with self._transaction() as changed:
-            for topic in self.topics():
-                before = expired_before(topic.days, now_s)
+            for number, before in expired:
                 if before is None:
                     continue
+                self._count(number, Usage(), now_s)
                 over = "topic = ? AND last_s < ?"
-                found = changed.execute(f"SELECT number FROM segments WHERE {over}", (topic.number, before))
-                gone += [number for (number,) in found]
-                self._count(topic.number, Usage(), now_s)
-                changed.execute(f"DELETE FROM segments WHERE {over}", (topic.number, before))
-                changed.execute(
-                    "UPDATE topics SET expired_s = max(coalesce(expired_s, ?), ?) WHERE number = ?",
-                    (before, before, topic.number),
-                )
+                found = changed.execute(f"SELECT number FROM segments WHERE {over}", (number, before))
+                gone += [segment for (segment,) in found]
+                changed.execute(f"DELETE FROM segments WHERE {over}", (number, before))
+                changed.execute("UPDATE topics SET expired_s = ? WHERE number = ?", (before, number))
             self._retire(gone)
         self._clear_away()
+
+    def _expired_now(self, topic: StoredTopic, now_s: float) -> int | None:
+        """Rows with a time before this are to go now, None where that can wait."""
+        before, known = expired_before(topic.days, now_s), self.expired(topic.number)
+        if before is None or (known is not None and before < known + EXPIRY_STEP_S):
+            return None
+        found = self._one("SELECT min(first_s) FROM segments WHERE topic = ?", topic.number)
+        oldest = None if found is None else found[0]
+        return before if oldest is not None and oldest < before else None
 
     def replace(self, replaced: Sequence[Segment], by: Replacement) -> bool:
         """Put one segment in the place of several; False if one of those is gone meanwhile."""

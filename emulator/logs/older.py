@@ -39,7 +39,9 @@ def carry_over(opened: sqlite3.Connection, files: Path, layout: int) -> None:
         shape = shapes.setdefault(shape_of(table), len(shapes) + 1)
         made = segments.parquet(segments.numbered(table, number, shape))
         times = int64_values(table[TIME])
-        segments.write_durably(segments.path_of(files, last + at), made)
+        written = segments.path_of(files, last + at)
+        written.unlink(missing_ok=True)  # of an earlier try that was killed
+        segments.write_durably(written, made)
         bounds = (int(times.min()), int(times.max()), number, number)
         kinds = segments.characters(table)
         whole = (table.nbytes, len(made), segments.sha256(made))

@@ -14,7 +14,7 @@ import pyarrow as pa
 from emulator.errors import InvalidValue
 from emulator.logs.compile import compile_ages
 from emulator.logs.condition import All, Condition
-from emulator.logs.engine import ENGINE, EngineRefused
+from emulator.logs.engine import ENGINE, Engine, EngineRefused
 from emulator.logs.index import Age
 from emulator.logs.query import QueryText
 from emulator.logs.refusal import refuse
@@ -36,6 +36,7 @@ class Question:
     ``low``, ``high``  the first second asked for, and the first that is not; None for no bound
     ``most``           how many rows of an answer are wanted, None for all
     ``now_s``          what the clock says
+    ``lookback_s``     how much older rows are there, for a comparison
     """
 
     text: QueryText
@@ -48,28 +49,30 @@ class Question:
     high: int | None = None
     most: int | None = None
     newest_first: bool = False
+    lookback_s: int = 0
 
 
 class RawPlan:
     """A search without SQL: which rows the condition holds for."""
 
     lookback_s = 0
+    computed = False
 
     def __init__(self, question: Question, condition: Condition) -> None:
         self._question = question
         self._where = compile_ages(condition, question.ages, question.schema, question.text, question.characters)
 
-    def answer(self, scan: Scan) -> pa.Table:
+    def answer(self, scan: Scan, engine: Engine = ENGINE) -> pa.Table:
         """The rows that are found, in the order that is wanted."""
         most, newest_first = self._question.most, self._question.newest_first
         try:
             if scan.table is None:
-                return self._from_files(scan, most, newest_first)
-            return self._from_table(scan.table, most, newest_first)
+                return self._from_files(scan, engine, most, newest_first)
+            return self._from_table(scan.table, engine, most, newest_first)
         except EngineRefused as refused:
-            raise self._question.text.refuse(0, f"the search could not be run: {refused}") from None
+            raise self._question.text.ended(refused.reason, f"the search could not be run: {refused}") from None
 
-    def _from_table(self, rows: pa.Table, most: int | None, newest_first: bool) -> pa.Table:
+    def _from_table(self, rows: pa.Table, engine: Engine, most: int | None, newest_first: bool) -> pa.Table:
         if self._where.sql == "TRUE" or rows.num_rows == 0:
             found = np.arange(rows.num_rows, dtype=np.int64)
             return rows.take(int64_array((found[::-1] if newest_first else found)[:most]))
@@ -80,16 +83,16 @@ class RawPlan:
         statement = f'SELECT "{AT}" FROM "{ROWS}" WHERE {self._where.sql}'
         if most is not None:
             statement += f' ORDER BY "{AT}" {"DESC" if newest_first else "ASC"} LIMIT {most}'
-        found = np.sort(ENGINE.integers(seen, statement, self._where.parameters))
+        found = np.sort(engine.integers(seen, statement, self._where.parameters))
         return rows.take(int64_array(found[::-1] if newest_first else found))
 
-    def _from_files(self, scan: Scan, most: int | None, newest_first: bool) -> pa.Table:
+    def _from_files(self, scan: Scan, engine: Engine, most: int | None, newest_first: bool) -> pa.Table:
         """From the near end of the time range on, for as long as there are too few."""
         found = [scan.schema.empty_table()]
         wanted = most
         steps = [scan] if most is None else scan.steps(most, newest_first)
         for step in steps:
-            found.append(ENGINE.table(step, self._statement(wanted, newest_first), self._where.parameters))
+            found.append(engine.table(step, self._statement(wanted, newest_first), self._where.parameters))
             if wanted is not None:
                 wanted -= found[-1].num_rows
                 if wanted == 0:
@@ -109,16 +112,17 @@ class RawPlan:
         )
 
 
+def bar_of(query: QueryText, language: str) -> int | None:
+    """Where the bar before the SQL of a query is."""
+    if language not in LANGUAGES:
+        message = f"{language!r} is no search language: {', '.join(LANGUAGES)}"
+        raise refuse(InvalidValue, query.profile, "query", message, value=language)
+    return query.bar('"' if language == "lucene" else "\"'")
+
+
 def parsed(query: QueryText, language: str) -> tuple[Condition, int | None]:
     """The condition of a query, and where the bar before its SQL is."""
-    match language:
-        case "lucene":
-            bar = query.bar('"')
-        case "sls" | "cql":
-            bar = query.bar("\"'")
-        case _:
-            message = f"{language!r} is no search language: {', '.join(LANGUAGES)}"
-            raise refuse(InvalidValue, query.profile, "query", message, value=language)
+    bar = bar_of(query, language)
     text = query.text[:bar]
     if text.strip() in ("", "*"):
         return All(), bar

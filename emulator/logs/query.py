@@ -29,6 +29,10 @@ class QueryText:
         """The error for what a provider understands and vpclab does not yet; raise it."""
         return self._error(offset, f"{what}: not supported yet", "query.unsupported")
 
+    def ended(self, reason: str, message: str) -> QueryError:
+        """The error for a query that was understood and used up what it may; raise it."""
+        return self._error(0, message, reason)
+
     def _error(self, offset: int, message: str, reason: str) -> QueryError:
         before = self.text[: max(0, offset)]
         line = before.count("\n") + 1

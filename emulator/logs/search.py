@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 import operator
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from emulator.errors import InvalidValue, QueryError
 from emulator.logs.index import holding
-from emulator.logs.plan import Question
+from emulator.logs.limits import QueryLimits
+from emulator.logs.plan import Question, bar_of
 from emulator.logs.query import QueryText
 from emulator.logs.records import Records, computed_records, found_records
 from emulator.logs.refusal import refuse
-from emulator.logs.scan import Scan
 
 if TYPE_CHECKING:
+    from emulator.logs.scan import Scan
     from emulator.logs.topic import Topic
 
 QUERY_CHARACTERS = 1 << 16
@@ -50,7 +53,7 @@ def asked(
     newest_first: bool = False,
 ) -> Asked:
     """A search of ``topic`` as its user asks for it; refused where a value makes no sense."""
-    low, high = _seconds(topic, "start", start), _seconds(topic, "end", end)
+    low, high = seconds(topic, "start", start), seconds(topic, "end", end)
     if low is not None and high is not None and start >= end:  # type: ignore[operator]
         message = f"start {start} is not before end {end} (which is excluded)"
         raise refuse(InvalidValue, topic.profile, "time.range", message, object=topic.id, value=(start, end))
@@ -59,28 +62,52 @@ def asked(
     return Asked(_text(topic, query), language or topic.profile.language, low, high, most, first, newest_first)
 
 
-def search(topic: Topic, wanted: Asked) -> Records:
-    """The answer to ``wanted``."""
-    from emulator.logs.analysis import SqlPlan, understood
+def checked_limits(topic: Topic, limits: object) -> QueryLimits | None:
+    """What a stranger's query may cost; refused where it is something else, or nothing."""
+    if limits is None:
+        return None
+    if isinstance(limits, QueryLimits):
+        values = (limits.seconds, limits.memory, limits.rows, limits.answer_bytes)
+        good = all(isinstance(value, Real) and not isinstance(value, bool) and value > 0 for value in values)
+        if good and math.isfinite(limits.seconds) and all(isinstance(value, int) for value in values[1:]):
+            return limits
+    message = f"limits are QueryLimits(seconds=, memory=, rows=, answer_bytes=), each above 0, not {limits!r}"
+    raise refuse(InvalidValue, topic.profile, "limit.range", message, object=topic.id, value=limits)
 
-    # One more than wanted, to see whether the limit cuts.
-    last = None if wanted.limit is None else wanted.offset + wanted.limit
-    scan = topic.scan(wanted.low, wanted.high)
-    question = _question(topic, wanted, scan, None if last is None else last + 1)
-    plan = understood(question)
-    if isinstance(plan, SqlPlan) and (wanted.offset or wanted.newest_first):
+
+def search(topic: Topic, wanted: Asked, limits: QueryLimits | None = None) -> Records:
+    """The answer to ``wanted``; with ``limits`` from a worker, as for a query of a stranger."""
+    computed = bar_of(wanted.text, wanted.language) is not None
+    if computed and (wanted.offset or wanted.newest_first):
         message = "SQL orders and pages by itself: order by, limit"
         raise refuse(InvalidValue, topic.profile, "limit.range", message, object=topic.id)
-    if plan.lookback_s and wanted.low is not None:
-        scan = topic.scan(wanted.low - plan.lookback_s, wanted.high)
-        plan = understood(_question(topic, wanted, scan, question.most))
-    rows = plan.answer(scan)
+    scan = topic.scan(wanted.low, wanted.high)
+    last = None if wanted.limit is None else wanted.offset + wanted.limit
+    if limits is not None:
+        last = min(last or limits.rows, limits.rows)
+    # One more than wanted, to see whether the limit cuts.
+    most = None if last is None else last + 1
+    question = _question(topic, wanted, scan, most)
+    rows, lookback_s = _answered(topic, question, scan, limits)
+    if rows is None:
+        older = topic.scan((wanted.low or 0) - lookback_s, wanted.high)
+        question = replace(_question(topic, wanted, older, most), lookback_s=lookback_s)
+        rows, _ = _answered(topic, question, older, limits)
+    if rows is None:
+        raise wanted.text.ended("query.memory", "the worker asks for older rows again and again")
     complete = last is None or rows.num_rows <= last
-    rows = rows.slice(wanted.offset, wanted.limit)
-    computed = isinstance(plan, SqlPlan)
-    found = computed_records(rows, complete) if computed else found_records(rows, scan.shapes, complete)
-    topic.count_read(found.arrow().nbytes)
-    return found
+    rows = rows.slice(wanted.offset, None if last is None else max(0, last - wanted.offset))
+    return computed_records(rows, complete) if computed else found_records(rows, scan.shapes, complete)
+
+
+def _answered(topic: Topic, question: Question, scan: Scan, limits: QueryLimits | None) -> tuple[pa.Table | None, int]:
+    """The rows of an answer; None, and how much older rows it needs, where a comparison looks back."""
+    if limits is not None:
+        return topic.workers.ask(question, scan, limits)
+    from emulator.logs.analysis import understood
+
+    plan = understood(question)
+    return (None, plan.lookback_s) if plan.lookback_s > question.lookback_s else (plan.answer(scan), 0)
 
 
 def _question(topic: Topic, wanted: Asked, scan: Scan, most: int | None) -> Question:
@@ -111,7 +138,7 @@ def _text(topic: Topic, query: object) -> QueryText:
     return text
 
 
-def _seconds(topic: Topic, name: str, value: float | None) -> int | None:
+def seconds(topic: Topic, name: str, value: float | None) -> int | None:
     """A bound of a time range in whole seconds: rows have whole ones, and are before t if before ceil(t)."""
     if value is None:
         return None

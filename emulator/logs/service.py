@@ -11,12 +11,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import uuid
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from emulator.cloud.profile import Profile
 from emulator.errors import AlreadyExists, InUse, InvalidValue, LabClosed, LabError, NotFound
@@ -26,6 +28,9 @@ from emulator.logs.names import DEFAULT_LOGSET, check_days, check_logset, check_
 from emulator.logs.refusal import refuse
 from emulator.logs.store import Damage, ReadStore, Store, StoredTopic
 from emulator.logs.topic import Topic
+
+if TYPE_CHECKING:
+    from emulator.logs.workers import Workers
 
 
 class LogService:
@@ -49,6 +54,7 @@ class LogService:
             self.store = FolderReader.opened(folder)
         else:
             self.store = self._writable = _store(folder)
+        self._workers: Workers | None = None
         self._lock = threading.RLock()
         self._topics = {stored.number: Topic(self, stored) for stored in self.store.topics()}
 
@@ -165,17 +171,33 @@ class LogService:
             topic.remove()
             del self._topics[topic.number]
 
-    def expire(self) -> None:
-        """Let go of rows that are older than their topics keep them, at this moment of lab time."""
+    def expire(self, now_s: float | None = None) -> None:
+        """Let go of rows that are older than their topics keep them, now or at another moment of lab time."""
+        if not (now_s is None or (isinstance(now_s, int | float) and math.isfinite(now_s))):
+            message = f"now_s is a time in unix seconds, not {now_s!r}"
+            raise refuse(InvalidValue, self.profile, "time.range", message, value=now_s)
         with self._lock:
-            self.writable().expire(self.now())
+            self.writable().expire(self.now() if now_s is None else now_s)
 
     def close(self) -> None:
         """Give up the store; a second close does nothing."""
         with self._lock:
             if not self.closed:
                 self.closed = True
+                if self._workers is not None:
+                    self._workers.close()
                 self.store.close()
+
+    @property
+    def workers(self) -> Workers:
+        """The processes that answer strangers' queries; none before the first of these."""
+        from emulator.logs.workers import Workers
+
+        with self._lock:
+            self._check_open()
+            if self._workers is None:
+                self._workers = Workers()
+            return self._workers
 
     def topic_id(self, stored: StoredTopic) -> str:
         """Tencent's topics have a UUID (here one of their number); a Logstore is known by project and name."""

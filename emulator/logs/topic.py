@@ -28,11 +28,13 @@ from emulator.logs.refusal import refuse
 from emulator.logs.report import REPORT_DASHBOARDS, REPORT_DAYS
 from emulator.logs.rows import stored_rows
 from emulator.logs.scan import Scan
-from emulator.logs.search import asked, search
+from emulator.logs.search import asked, checked_limits, search, seconds
 from emulator.logs.store import FOREVER, Batch, StoredTopic, Usage, expired_before
 
 if TYPE_CHECKING:
+    from emulator.logs.limits import QueryLimits
     from emulator.logs.service import LogService
+    from emulator.logs.workers import Workers
 
 
 class Topic:
@@ -170,6 +172,7 @@ class Topic:
         *,
         offset: int = 0,
         newest_first: bool = False,
+        limits: QueryLimits | None = None,
     ) -> Records:
         """The records that ``query`` finds, oldest first, or newest.
 
@@ -177,13 +180,23 @@ class Topic:
         is ``lucene``, ``cql`` or ``sls``, by default the profile's. Behind a ``|`` follows SQL. ``limit`` and
         ``offset`` page through what is found; ``.complete`` of the answer is False where the limit cut it.
 
+        With ``limits`` the query is taken for a stranger's: a locked-down process answers it, within them.
+
         :raises QueryError: the query was not understood, or cannot be answered, with line and column
         """
-        return search(self, asked(self, query, start, end, limit, language, offset, newest_first))
+        wanted = asked(self, query, start, end, limit, language, offset, newest_first)
+        found = search(self, wanted, checked_limits(self, limits))
+        self._service.store.count_read(self.number, found.arrow().nbytes)
+        return found
 
     def now(self) -> float:
         """Lab time in unix seconds."""
         return self._service.now()
+
+    @property
+    def workers(self) -> Workers:
+        """The processes that answer strangers' queries."""
+        return self._service.workers
 
     def searchable(self) -> list[Age]:
         """The indexes that a search is answered by, each for the batches that were written under it."""
@@ -194,15 +207,12 @@ class Topic:
 
     def scan(self, start: int | None = None, end: int | None = None) -> Scan:
         """Stored rows with ``start`` <= time < ``end``."""
+        low, high = seconds(self, "start", start), seconds(self, "end", end)
         with self._lock:
             self._check_there()
             expired = expired_before(self._stored.days, self._service.now())
-            start = expired if start is None else start if expired is None else max(start, expired)
-            return self._service.store.scan(self.number, start, end)
-
-    def count_read(self, size: int) -> None:
-        """Tell the meter how many bytes an answer had."""
-        self._service.store.count_read(self.number, size)
+            low = expired if low is None else low if expired is None else max(low, expired)
+            return self._service.store.scan(self.number, low, high)
 
     def remove(self) -> None:
         """Delete the topic with all its rows; what still holds it is told so when it asks."""

@@ -197,6 +197,7 @@ _CODES = {
     "flow_log.name_taken": "OperationDenied.FlowLogNameExists",
     "flow_log.description": "IllegalParam.Description",
     "flow_log.quota": "QuotaExceeded.FlowLog",
+    "fault": "InvalidParameter",
     "flow_log.topic": "MissingParam.LogStoreName",
     "tag.count": "QuotaExceeded.Tag",
     "tag.key": "IllegalParam.TagKey",
@@ -279,6 +280,10 @@ _CODES = {
     "record.missing": "ResourceNotFound.Record",
     "query": "InvalidQueryString",
     "query.unsupported": "ParameterInvalid",
+    # Not 503: the SDK would try a query again that can only fail again.
+    "query.timeout": "ParameterInvalid",
+    "query.memory": "ParameterInvalid",
+    "query.size": "ParameterInvalid",
     "limit.range": "ParameterInvalid",
     "time.range": "InvalidTimeRange",
     "write.key": "InvalidKey",
@@ -328,6 +333,12 @@ ALIBABA = Profile(
     one_per_resource=False,
     shortest_wins=True,
     codes=_CODES,
+    delivery={
+        "ok": ("SUCCESS", ""),
+        "project": ("FAILED", "ProjectNotExist"),
+        "topic": ("FAILED", "UnavaliableTarget"),  # the provider's spelling
+        "unauthorized": ("FAILED", "UnknownError"),
+    },
     traffic_words={"ALL": "ALL", "ACCEPT": "ACCEPT", "REJECT": "REJECT", "ALLOW": "ACCEPT", "DROP": "REJECT"},
     quotas={
         "flow_logs": 10,

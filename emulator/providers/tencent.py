@@ -9,6 +9,7 @@ Sources are in ``reference/tencent.md``; where its documents part, the reading t
 - Members of one group: the VPC documents say that they do not talk without a rule, an old CVM FAQ that they do.
   Taken: they do not.
 - Rules over all groups of an ENI: no number is published. Taken: as many as a VPC has rule numbers.
+- A flow log without authorization: "no data arrives" is all that is said. Taken: its state stays.
 - IPv6 blocks of VPCs and subnets, which the provider chooses, may be given here. CreateVpc knows none,
   AssignIpv6CidrBlock gives one later: both ways work.
 - IPv6 addresses of an ENI: they depend on the instance type. Taken: 10, as many as CreateNetworkInterface takes of
@@ -184,6 +185,7 @@ _CODES = {
     "flow_log.name_taken": "InvalidParameterValue.Duplicate",
     "flow_log.description": "InvalidParameterValue.Range",
     "flow_log.quota": "LimitExceeded",
+    "fault": "InvalidParameterValue",
     "flow_log.topic": "InvalidParameterValue.Empty",
     "tag.count": "LimitExceeded.TagKeyPerResourceExceeded",
     "tag.key": "InvalidParameterValue.TagInvalidKey",
@@ -267,6 +269,9 @@ _CODES = {
     "record.missing": "ResourceNotFound",
     "query": "FailedOperation.SyntaxError",
     "query.unsupported": "FailedOperation.QueryError",
+    "query.timeout": "FailedOperation.SearchTimeout",
+    "query.memory": "LimitExceeded.SearchResources",
+    "query.size": "LimitExceeded.SearchResultTooLarge",
     "limit.range": "InvalidParameter",
     "time.range": "InvalidParameter",
     "write.key": "InvalidContent",
@@ -298,6 +303,12 @@ TENCENT = Profile(
     one_per_resource=True,
     shortest_wins=False,
     codes=_CODES,
+    delivery={
+        "ok": ("SUCCESS", ""),
+        "project": ("DELETED", ""),
+        "topic": ("DELETED", ""),
+        "unauthorized": ("SUCCESS", ""),
+    },
     traffic_words={"ALL": "ALL", "ACCEPT": "ACCEPT", "REJECT": "REJECT", "ALLOW": "ACCEPT", "DROP": "REJECT"},
     quotas={
         "flow_logs": 10,

@@ -9,6 +9,7 @@ from typing import Any
 from emulator.cloud import beyond, model
 from emulator.resources.addresses import Eip
 from emulator.resources.base import Addressed, FlowLog, Loggable, Resource
+from emulator.resources.faults import Faults
 from emulator.resources.gateways import InternetGateway, NatGateway, RouteTable
 from emulator.resources.internet import Internet, InternetHost
 from emulator.resources.joins import Ccn, Peering
@@ -25,6 +26,7 @@ __all__ = [
     "Cvm",
     "Eip",
     "Eni",
+    "Faults",
     "FlowLog",
     "Internet",
     "InternetGateway",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from emulator.cloud import beyond, model
@@ -97,6 +98,14 @@ class Addressed(Resource[_M], End):
         return None
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """``state`` and, where there is more to say, ``message``; ``""`` where the provider says nothing."""
+
+    state: str
+    message: str = ""
+
+
 class FlowLog(Resource[model.FlowLog]):
     """A flow log on an ENI, a subnet or a VPC."""
 
@@ -133,6 +142,12 @@ class FlowLog(Resource[model.FlowLog]):
     @property
     def enabled(self) -> bool:
         return self.model.enabled
+
+    @property
+    def delivery(self) -> Delivery:
+        """Whether its records arrive, in the provider's words (``CloudLogState``; ``FlowLogDeliverStatus``)."""
+        reason = self._lab._delivery(self.model.topic_id)
+        return Delivery(*self._lab.profile.delivery[reason])
 
     @property
     def topic(self) -> Topic:

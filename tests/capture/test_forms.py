@@ -34,8 +34,8 @@ PACKETS: dict[str, Any] = {
 }
 PLACE = {"src_region": "ap-hongkong", "dst_region": "ap-seoul", "attachment_id": "att-1"}
 TCP = {**PACKETS, "direction": "in", "protocol": 6, "srcport": 50_000, "dstport": 443}
-PING = {**PACKETS, "direction": "out", "protocol": 1, "icmp_id": 77, "icmp_type_code": 2048}
-GRE = {**PACKETS, "direction": "out", "protocol": 47, "action": "REJECT"}
+PING = {**PACKETS, "direction": "out", "path": "vpc", "protocol": 1, "icmp_id": 77, "icmp_type_code": 2048}
+GRE = {**PACKETS, "direction": "out", "path": "nat", "protocol": 47, "action": "REJECT"}
 NODATA = {**COMMON, "log_status": "NODATA"}
 SKIPDATA = {**COMMON, "log_status": "SKIPDATA", "skipped": 14_465}
 ROWS = {"tcp": TCP, "ping": PING, "gre": GRE, "nodata": NODATA, "skipdata": SKIPDATA}
@@ -82,7 +82,7 @@ ALIBABA_HEAD = "1 vsw-1 i-1 vpc-1 1251762227 eni-1"
 ALIBABA_LINES = {
     "tcp": f"{ALIBABA_HEAD} 10.16.0.22 50000 10.16.0.40 443 6 in 9 756 600 1200 OK ACCEPT cn-hangzhou - -",
     "ping": f"{ALIBABA_HEAD} 10.16.0.22 - 10.16.0.40 - 1 out 9 756 600 1200 OK ACCEPT cn-hangzhou - 2",
-    "gre": f"{ALIBABA_HEAD} 10.16.0.22 - 10.16.0.40 - 47 out 9 756 600 1200 OK REJECT cn-hangzhou - 2",
+    "gre": f"{ALIBABA_HEAD} 10.16.0.22 - 10.16.0.40 - 47 out 9 756 600 1200 OK REJECT cn-hangzhou - 7",
     "nodata": f"{ALIBABA_HEAD} - - - - - - - - 600 1200 NODATA - cn-hangzhou - -",
     "skipdata": f"{ALIBABA_HEAD} - - - - - - - - 600 1200 SKIPDATA - cn-hangzhou - -",
 }

@@ -166,6 +166,7 @@ def test_a_record_has_every_column_of_the_schema() -> None:
             "log_status": "OK",
             "tcp_flags": None,
             "rule": 5,
+            "path": None,
             "skipped": None,
         }
     ]

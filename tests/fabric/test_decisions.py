@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import pairwise
 from typing import Any
 
@@ -20,27 +20,29 @@ from emulator.cloud.verdict import Packet, matches
 from emulator.fabric import chains
 from emulator.fabric.clauses import Clause
 from emulator.fabric.decisions import GROWTH, Line, Part, Steps, Table, Tree, decide
+from emulator.fabric.families import IPV4, IPV6, Family
 from emulator.fabric.races import NONE, Heat, Race, race
 from emulator.providers import profile
 
 GROUPS = 3
-HERE, SPORT = IPv4Address("10.0.0.200"), 40_000
+HERE = {IPV4: IPv4Address("10.0.0.200"), IPV6: IPv6Address("2001:db8::200")}
+SPORT = 40_000
 """This side's address and the source port of every packet."""
 
 
 def members() -> tuple[Cloud, list[str]]:
     """An account with groups whose members overlap."""
     cloud = Cloud(profile("tencent"))
-    vpc = cloud.create_vpc("10.0.0.0/16")
-    subnet = cloud.create_subnet(vpc.id, "10.0.0.0/24")
+    vpc = cloud.create_vpc("10.0.0.0/16", ipv6_cidr="2001:db8::/56")
+    subnet = cloud.create_subnet(vpc.id, "10.0.0.0/24", ipv6_cidr=True)
     groups = [cloud.create_group(vpc.id).id for _ in range(GROUPS)]
     for bound in (groups[:1], groups[:2], groups[1:], groups[2:]):
-        cloud.create_cvm(subnet.id, groups=bound)
+        cloud.create_cvm(subnet.id, groups=bound, ipv6=True)
     return cloud, groups
 
 
 CLOUD, GROUP_IDS = members()
-MEMBERS = [int(eni.address) for eni in CLOUD.enis.values()]
+MEMBERS = [address for eni in CLOUD.enis.values() for address in eni.addresses]
 
 PORT = st.integers(1, 40) | st.sampled_from([1, 65_535])
 PORTS = st.lists(st.tuples(PORT, PORT).map(sorted), min_size=1, max_size=3).map(
@@ -51,6 +53,12 @@ NETWORK = st.builds(
     st.integers(0, 63).map(lambda low: 0x0A000000 + low) | st.sampled_from([0, 2**32 - 1]),
     st.sampled_from([0, 0, 1, 2, 3, 5, 8, 32]),
 )
+NETWORK6 = st.builds(
+    lambda low, bits: IPv6Network((low & ~((1 << bits) - 1), 128 - bits)),
+    st.integers(0, 63).map(lambda low: int(IPv6Address("2001:db8::")) + low) | st.sampled_from([0, 2**128 - 1]),
+    st.sampled_from([0, 0, 1, 2, 3, 5, 64, 72, 128]),
+)
+LOCALS = [IPv4Network("10.0.0.200/32"), IPv4Network("10.0.1.0/24"), IPv6Network("2001:db8::/64"), IPv6Network("::/0")]
 
 
 @st.composite
@@ -59,40 +67,41 @@ def rule_lists(draw: st.DrawFn, most: int = 30) -> list[Rule]:
     direction: Direction = draw(st.sampled_from(["ingress", "egress"]))
     rules = []
     for number in range(1, draw(st.integers(0, most)) + 1):
-        protocol = draw(st.sampled_from([None, 6, 6, 6, 17, 1, 132, 0, 255]))
+        protocol = draw(st.sampled_from([None, 6, 6, 6, 17, 1, 58, 132, 0, 255]))
         ports = draw(st.none() | PORTS) if protocol in PORTS_PROTOCOLS else None
-        peer = draw(st.none() | NETWORK | NETWORK | st.sampled_from(GROUP_IDS))
+        peer = draw(st.none() | NETWORK | NETWORK6 | st.sampled_from(GROUP_IDS))
         action = draw(st.sampled_from(["allow", "deny"]))
         parsed = parse_ports(CLOUD.profile, ports, protocol)
         rule = Rule(number, "", direction, action, protocol, parsed, peer)
         if draw(st.integers(0, 9)) == 0:
             sources = parse_ports(CLOUD.profile, draw(st.sampled_from([None, "40000", "1-39999,40001"])), 6)
-            local = draw(st.none() | st.sampled_from([IPv4Network(f"{HERE}/32"), IPv4Network("10.0.1.0/24")]))
+            local = draw(st.none() | st.sampled_from(LOCALS))
             rule = replace(rule, source_ports=sources if protocol in PORTS_PROTOCOLS else None, local=local)
         rules.append(rule)
     return [*rules, Rule(len(rules) + 1, "", direction, "deny")]
 
 
-def edges(rules: Sequence[Rule]) -> tuple[list[int], list[int]]:
+def edges(rules: Sequence[Rule], family: Family) -> tuple[list[int], list[int]]:
     """Addresses and ports just inside and just outside of what any rule says."""
-    addresses, ports = {0, 2**32 - 1, *MEMBERS, *(member + 1 for member in MEMBERS)}, {0, 1, 65_535}
+    members = [int(member) for member in MEMBERS if member.version == family.version]
+    addresses, ports = {0, 2**family.bits - 1, *members, *(member + 1 for member in members)}, {0, 1, 65_535}
     for rule in rules:
-        if isinstance(rule.peer, IPv4Network):
+        if rule.peer is not None and not isinstance(rule.peer, str) and rule.peer.version == family.version:
             low, high = int(rule.peer.network_address), int(rule.peer.broadcast_address)
             addresses |= {low - 1, low, high, high + 1}
         for low, high in rule.ports or ():
             ports |= {low - 1, low, high, high + 1}
     return (
-        sorted(address for address in addresses if 0 <= address < 2**32),
+        sorted(address for address in addresses if 0 <= address < 2**family.bits),
         sorted(port for port in ports if port < 65_536),
     )
 
 
-def follow(parts: Sequence[Part], protocol: int, port: int, address: int) -> Rule | None:
+def follow(parts: Sequence[Part], protocol: int, port: int, address: int, family: Family = IPV4) -> Rule | None:
     """The rule that the kernel finds on its way through these parts."""
 
     def is_member(group_id: str) -> bool:
-        return IPv4Address(address) in CLOUD.group_members(group_id)
+        return family.address(address) in CLOUD.group_members(group_id)
 
     def tested(clause: Clause, *, decided: bool) -> bool:
         if not decided and clause.protocol not in (None, protocol):
@@ -101,7 +110,7 @@ def follow(parts: Sequence[Part], protocol: int, port: int, address: int) -> Rul
             return False
         if clause.source_ports is not None and not any(low <= SPORT <= high for low, high in clause.source_ports):
             return False
-        if clause.local is not None and not clause.local[0] <= int(HERE) <= clause.local[1]:
+        if clause.local is not None and not clause.local[0] <= int(HERE[family]) <= clause.local[1]:
             return False
         if clause.members is not None:
             return is_member(clause.members)
@@ -142,14 +151,14 @@ def follow(parts: Sequence[Part], protocol: int, port: int, address: int) -> Rul
     return None
 
 
-def first_match(rules: Sequence[Rule], protocol: int, port: int, address: int) -> Rule:
-    there = IPv4Address(address)
-    ends = (there, HERE) if rules[0].direction == "ingress" else (HERE, there)
+def first_match(rules: Sequence[Rule], protocol: int, port: int, address: int, family: Family) -> Rule:
+    there, here = family.address(address), HERE[family]
+    ends = (there, here) if rules[0].direction == "ingress" else (here, there)
     return next(rule for rule in rules if matches(CLOUD, rule, Packet(*ends, protocol, SPORT, port)))
 
 
-def clauses(rules: Sequence[Rule]) -> list[Clause]:
-    return [clause for rule in rules for clause in chains.clauses(rule)]
+def clauses(rules: Sequence[Rule], family: Family = IPV4) -> list[Clause]:
+    return [clause for rule in rules for clause in chains.clauses(rule, family=family)]
 
 
 def raced(clauses: Sequence[Clause]) -> list[Part]:
@@ -160,13 +169,16 @@ def raced(clauses: Sequence[Clause]) -> list[Part]:
 
 @pytest.mark.parametrize("made", [decide, raced])
 @settings(max_examples=60)
-@given(rules=rule_lists(), dice=st.integers(0, 99).map(random.Random))
-def test_law_the_first_match_of_the_reference_decides(made: Any, rules: list[Rule], dice: random.Random) -> None:
-    parts = made(clauses(rules))
-    addresses, ports = edges(rules)
+@given(rules=rule_lists(), dice=st.integers(0, 99).map(random.Random), family=st.sampled_from([IPV4, IPV6]))
+def test_law_the_first_match_of_the_reference_decides(
+    made: Any, rules: list[Rule], dice: random.Random, family: Family
+) -> None:
+    parts = made(clauses(rules, family))
+    addresses, ports = edges(rules, family)
     for _ in range(200):
-        address, port, protocol = map(dice.choice, (addresses, ports, [6, 6, 6, 17, 1, 132, 0, 255, 50]))
-        assert follow(parts, protocol, port, address) is first_match(rules, protocol, port, address)
+        address, port, protocol = map(dice.choice, (addresses, ports, [6, 6, 6, 17, 1, 58, 132, 0, 255, 50]))
+        found = follow(parts, protocol, port, address, family)
+        assert found is first_match(rules, protocol, port, address, family)
 
 
 @settings(max_examples=40)

@@ -7,20 +7,25 @@ from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
+from pyroute2.netlink.nfnetlink.nfctsocket import nfct_msg
 from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.ifstatsmsg import ifstatsmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
+from pyroute2.netlink.rtnl.ndtmsg import ndtmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from emulator.fabric import netlink
+from emulator.fabric import connections, netlink
 from emulator.fabric.routing import NetworkRoute, TableRule
 
 MAC, PEER_MAC = "02:fe:00:00:00:0a", "52:54:00:12:34:56"
 CVM, GATEWAY = "10.16.0.22", "10.16.0.1"
 CVM6, GATEWAY6 = "2001:db8::16", "fe80::1"
-ACKNOWLEDGED, MADE = 0x5, 0x605
-"""NLM_F_REQUEST | NLM_F_ACK; with it NLM_F_CREATE | NLM_F_EXCL."""
+REQUEST, DUMP, ACKNOWLEDGED, MADE = 0x1, 0x300, 0x5, 0x605
+"""NLM_F_REQUEST, NLM_F_DUMP; NLM_F_REQUEST | NLM_F_ACK; with it NLM_F_CREATE | NLM_F_EXCL."""
+NO_ADDRESS = 1  # IN6_ADDR_GEN_MODE_NONE
+NESTED = 0x8000  # which pyroute2 does not say
 UNICAST, LINK, NOWHERE, ON_LINK, NO_DAD = 1, 253, 255, 4, 2
 
 
@@ -263,6 +268,41 @@ def link_up(flags: int) -> bytes:
                 action=1,
             ),
             id="no rule by mark",
+        ),
+        pytest.param(
+            netlink.get_statistics(7),
+            encoded(ifstatsmsg(), 94, ACKNOWLEDGED, ifindex=7, filter_mask=1),
+            id="a link's counters",
+        ),
+        pytest.param(
+            netlink.get_statistics(),
+            encoded(ifstatsmsg(), 94, ACKNOWLEDGED | DUMP, filter_mask=1),
+            id="counters of all links",
+        ),
+        pytest.param(
+            netlink.be_quiet(7),
+            encoded(
+                ifinfmsg(),
+                16,
+                ACKNOWLEDGED,
+                ("IFLA_AF_SPEC", {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", NO_ADDRESS)]})]}),
+                index=7,
+            ),
+            id="no address by itself",
+        ),
+        pytest.param(
+            netlink.answer_at_once(7),
+            encoded(
+                *(ndtmsg(), 67, ACKNOWLEDGED, ("NDTA_NAME", "arp_cache")),
+                ("NDTA_PARMS", {"attrs": [("NDTPA_IFINDEX", 7), ("NDTPA_PROXY_DELAY", 0)]}),
+                family=2,
+            ).replace(struct.pack("=HH", 24, 6), struct.pack("=HH", 24, 6 | NESTED)),
+            id="no delay of proxy ARP",
+        ),
+        pytest.param(
+            connections.statistics_request(),
+            encoded(nfct_msg(), 1 << 8 | 4, REQUEST | DUMP),
+            id="statistics of connections",
         ),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from emulator.cloud.profile import Profile
@@ -115,14 +116,19 @@ def test_an_index_of_nothing_or_of_too_much_is_refused(service: LogService, prof
     topic.enable_index({}, full_text=True)
 
 
+@pytest.mark.filterwarnings("ignore:app has flow records and other logs")
 def test_the_meter_counts_keys_and_values(service: LogService) -> None:
     topic = service.create_topic("app", index={"a": "text", "n": "long"})
     assert topic.usage.written == 0
     topic.write([{"a": "ü", "n": -105, "d": 0.5, "e": None}, {"a": None, "n": 9, "d": 10.0, "e": "x"}], key="k")
     topic.write([{"a": "ü"}], key="k")
     written = 2 * 4 + (1 + 2) + (1 + 4) + (1 + 3) + (1 + 1) + (1 + 2) + (1 + 1)
+    topic.append(
+        pa.table({"__time__": [1], "n": pa.array([None], pa.int64()), "a": pa.array([None], pa.string())}), key="w"
+    )
+    written += 4
     usage = topic.usage
-    assert (usage.collected, usage.written, usage.stored, usage.indexed) == (0, written, written, 3 + 5 + 2)
+    assert (usage.collected, usage.written, usage.stored, usage.indexed) == (4, written, written, 3 + 5 + 2)
     assert usage.read == 0
     topic.search("n:9")
     assert topic.usage.read > 0

@@ -1,0 +1,171 @@
+"""IPv6 through a lab's public names: addresses that come and go, rules about them, and what is told of it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from emulator import InvalidValue
+
+pytestmark = pytest.mark.kernel
+
+ICMPV6, UNREACHABLE_PORT = 58, 1 << 8 | 4
+
+
+@pytest.fixture
+def dual(build: Callable[..., Any]) -> Callable[..., Any]:
+    """A site in which VPC and subnets have IPv6 blocks, and A, B and C an address each."""
+
+    def make(profile: str = "tencent") -> Any:
+        site = build(profile)
+        site.vpc.assign_ipv6_cidr("2001:db8:0:1600::/56")
+        for cvm, subnet in ((site.a, site.web), (site.b, site.web), (site.c, site.db)):
+            if subnet.ipv6_cidr is None:
+                subnet.assign_ipv6_cidr()
+            cvm.eni.assign_ipv6_addresses()
+        return site
+
+    return make
+
+
+def reaches(one: Any, other: Any) -> bool:
+    return bool(one.ping(other, ipv6=True, wait_s=0.3).received)
+
+
+@pytest.mark.parametrize("profile", ["tencent", "alibaba"])
+def test_a_vpc_gets_ipv6_while_it_is_logged(dual: Any, build: Any, profile: str) -> None:
+    """Flow logs, an ACL and groups that were there before hold for it, too; both families are in one ledger."""
+    site = build(profile)
+    site.log(site.vpc)
+    acl = site.vpc.create_network_acl()
+    acl.allow("ingress")
+    acl.allow("egress")
+    acl.associate(site.web)
+    assert site.a.ping(site.c).received == 1
+    site.vpc.assign_ipv6_cidr()
+    for subnet in (site.web, site.db):
+        subnet.assign_ipv6_cidr()
+    for cvm in (site.a, site.c):
+        cvm.eni.assign_ipv6_addresses()
+
+    assert reaches(site.a, site.c)
+    acl.deny("ingress", cidr=site.db.ipv6_cidr, priority=1)
+    assert not reaches(site.a, site.c)
+    site.lab.audit().check()
+
+    found = site.records()
+    protocols = {record["protocol"] for record in found if record["log-status"] == "OK"}
+    assert protocols == {1, ICMPV6}
+    refused = [record for record in found if record["action"] == "REJECT"]
+    assert {record["srcaddr"] for record in refused} == {site.c.ipv6_addresses[0]}
+    assert "network ACL" in site.lab.explain(refused[0]).text
+    quiet = [record.meta["eni_id"] for record in found if record["log-status"] == "NODATA"]
+    assert quiet == [site.b.eni.id], "it spoke neither"
+
+
+def test_addresses_come_and_go_while_packets_pass(dual: Any) -> None:
+    site = dual()
+    site.log(site.vpc)
+    friends, guarded = site.vpc.create_security_group("friends"), site.vpc.create_security_group("guarded")
+    friends.allow("egress")
+    friends.allow("ingress")
+    guarded.allow("ingress", protocol="icmpv6", cidr=friends)
+    site.a.eni.set_security_groups([friends])
+    site.c.eni.set_security_groups([guarded])
+    first = site.a.ipv6_addresses[0]
+
+    more = site.a.eni.assign_ipv6_addresses(["2001:db8:0:1600::77", "2001:db8:0:1600:5::"])
+    assert site.a.ipv6_addresses == [first, *more]
+    for address in site.a.ipv6_addresses:
+        command = ["ping", "-n", "-c", "1", "-W", "1", "-I", address, site.c.ipv6_addresses[0]]
+        assert site.a.run(command).returncode == 0, "a member's new address is a member"
+    assert f"{more[0]} A" in site.b.run(["cat", "/etc/hosts"]).stdout
+    site.a.eni.unassign_ipv6_addresses([first, "2001:0DB8:0:1600::0077"])
+    assert site.a.ipv6_addresses == [more[1]]
+    assert reaches(site.a, site.c)
+    assert site.b.ping(first, wait_s=0.2).received == 0
+    assert more[0] not in site.b.run(["cat", "/etc/hosts"]).stdout
+    site.b.eni.assign_ipv6_addresses([first])
+    assert not site.b.ping(site.c, ipv6=True, wait_s=0.2).received, "who gets an address later is no member for that"
+    site.lab.audit().check()
+
+    sources = {record["srcaddr"] for record in site.records(site.c.eni) if record["protocol"] == ICMPV6}
+    assert sources >= {first, *more}
+
+
+def test_several_enis_each_with_its_way(dual: Any) -> None:
+    site = dual()
+    site.log(site.vpc)
+    spare = site.db.create_eni("spare", ipv6=True)
+    spare.attach(site.a)
+    (address,) = spare.ipv6_addresses
+
+    assert site.a.ipv6_addresses == [site.a.eni.ipv6_addresses[0], address]
+    assert reaches(site.c, spare)
+    late = spare.assign_ipv6_addresses()[0]
+    assert site.b.ping(late).received == 1
+    spare.detach()
+    assert site.b.ping(late, wait_s=0.2).received == 0
+    assert reaches(site.a, site.b)
+    site.lab.audit().check()
+
+    went = {(record["srcaddr"], record["dstaddr"]) for record in site.records(spare) if record["protocol"] == ICMPV6}
+    assert went >= {(address, site.c.ipv6_addresses[0]), (late, site.b.ipv6_addresses[0])}
+
+
+@pytest.mark.parametrize("profile", ["tencent", "alibaba"])
+def test_errors_belong_to_what_they_are_about(dual: Any, wire: Any, profile: str) -> None:
+    """A lets nothing in; what C's kernel says to a closed port passes by the state of A's own datagram."""
+    site = dual(profile)
+    site.log(site.a.eni)
+    closed = site.vpc.create_security_group()
+    closed.allow("egress")
+    site.a.eni.set_security_groups([closed])
+    site.c.eni.security_groups[0].allow("ingress", cidr="::/0")
+    with closing(site.a.socket(socket.AF_INET6, socket.SOCK_DGRAM)) as sender:
+        sender.connect((site.c.ipv6_addresses[0], 9))
+        sender.send(b"anybody?")
+        wire.drain()
+        with pytest.raises(ConnectionRefusedError):
+            sender.send(b"anybody?")
+
+    (error,) = [record for record in site.records() if record["protocol"] == ICMPV6]
+    assert (error["action"], error["packets"], error["bytes"]) == ("ACCEPT", 1, 40 + 8 + 40 + 8 + 8)
+    assert error["dstport"] == (None if profile == "alibaba" else UNREACHABLE_PORT)
+
+
+def test_a_connection_goes_on_when_its_rule_goes(dual: Any) -> None:
+    site = dual()
+    guard = site.vpc.create_security_group()
+    rule = guard.allow("ingress", protocol="tcp", port=80, cidr="2001:db8:0:1600::/64")
+    site.c.eni.set_security_groups([guard])
+    with closing(site.c.socket(socket.AF_INET6)) as ear, closing(site.a.socket(socket.AF_INET6)) as caller:
+        ear.bind(("::", 80))
+        ear.listen()
+        caller.connect((site.c.ipv6_addresses[0], 80))
+        with closing(ear.accept()[0]) as answerer:
+            guard.remove(rule)
+            caller.sendall(b"still there?")
+            assert answerer.recv(99) == b"still there?"
+            with closing(site.b.socket(socket.AF_INET6)) as late:
+                late.settimeout(0.3)
+                with pytest.raises(TimeoutError):
+                    late.connect((site.c.ipv6_addresses[0], 80))
+
+
+def test_what_is_refused_changes_nothing(dual: Any) -> None:
+    site = dual()
+    before = site.a.ipv6_addresses
+    with pytest.raises(InvalidValue, match="not inside"):
+        site.a.eni.assign_ipv6_addresses(["2001:db8:0:1600::55", "2001:db8::1"])
+    plain = site.vpc.create_subnet("10.16.9.0/24").run_instance("plain")
+    with pytest.raises(InvalidValue, match="has no IPv6 address; an ENI gets one by assign_ipv6_addresses"):
+        site.a.ping(plain, ipv6=True)
+
+    assert site.a.ipv6_addresses == before
+    assert reaches(site.a, site.b)
+    assert plain.run(["ping", "-c", "1", before[0]]).returncode != 0
