@@ -141,11 +141,13 @@ class Writing:
             for content, chain in self.chains.items()
             if content not in self._kept and chain not in self._renewed
         }
-        renewed = {**self._renewed, self._name: self._rules}
-        lines = [f"add chain {TABLE} {name}\n" for name in (*new, *renewed)]
+        renewed = {self._name: self._rules, **self._renewed}
+        lines = [f"add chain {TABLE} {name}\n" for name in (*renewed, *new)]
         standing = {self._name, *self._kept.values()}
         lines += [f"flush chain {TABLE} {name}\n" for name in renewed if name in standing]
-        lines += [_rule(chain, statement) for chain, said in {**new, **renewed}.items() for statement in said]
+        lines += [
+            _rule(chain, statement) for chain, said in (*new.items(), *reversed(renewed.items())) for statement in said
+        ]
         return "".join(lines)
 
     def add(self, statement: str) -> None:
