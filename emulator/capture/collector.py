@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from emulator.capture import recovery, schema, windows
 from emulator.capture.books import VpcBooks
-from emulator.capture.exclusion import recorded
+from emulator.capture.exclusion import for_records
 from emulator.capture.faults import Append, Faults
 from emulator.capture.filing import Filing
 from emulator.capture.joints import Joints
@@ -33,7 +33,6 @@ from emulator.capture.paths import paths_of, unknown
 from emulator.capture.spool import Spool
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Eni, FlowLog
-from emulator.fabric.accounts import Harvest
 from emulator.fabric.fabric import Fabric
 from emulator.fabric.meters import ZERO
 from emulator.fabric.vpc import VpcFabric
@@ -181,11 +180,7 @@ class Collector:
             for eni_id in enis:
                 watch = self._watches[eni_id]
                 harvest = harvests[watch.index]
-                harvest = Harvest(
-                    recorded(harvest.on_the_wire, self._cloud.profile.unrecorded),
-                    harvest.skipped + harvest.uncounted + self._lost.pop(eni_id, 0),
-                    flows6=recorded(harvest.flows6, self._cloud.profile.unrecorded),
-                )
+                harvest = for_records(harvest, self._cloud.profile.unrecorded, self._lost.pop(eni_id, 0))
                 watch.ledger.parts.append(Part(harvest, watch.ledger.flow_logs))
 
     def _books(self, fabric: VpcFabric) -> VpcBooks:

@@ -12,7 +12,7 @@ import numpy as np
 
 from emulator.cloud.model import Network
 from emulator.cloud.unrecorded import Unrecorded
-from emulator.fabric.accounts import Flows
+from emulator.fabric.accounts import Flows, Harvest
 from emulator.fabric.shapes6 import FLOW6
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -26,8 +26,13 @@ def excluded(flows: Flows, kinds: Sequence[Unrecorded]) -> Mask:
     return found
 
 
-def recorded(flows: Flows, unrecorded: Sequence[Unrecorded]) -> Flows:
-    """The entries that records are made of."""
+def for_records(harvest: Harvest, unrecorded: Sequence[Unrecorded], lost: int = 0) -> Harvest:
+    """What records are made of, of both families; ``lost`` packets more found no room."""
+    flows, flows6 = (_recorded(flows, unrecorded) for flows in (harvest.on_the_wire, harvest.flows6))
+    return Harvest(flows, harvest.skipped + harvest.uncounted + lost, flows6=flows6)
+
+
+def _recorded(flows: Flows, unrecorded: Sequence[Unrecorded]) -> Flows:
     found: Flows = flows[~excluded(flows, unrecorded)] if len(flows) else flows
     return found
 

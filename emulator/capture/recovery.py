@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from emulator.capture.exclusion import recorded
+from emulator.capture.exclusion import for_records
 from emulator.capture.ledger import Ledger, Part, by_window, covering, window_records
 from emulator.capture.spool import Spool
 from emulator.cloud.model import FlowLog
@@ -121,8 +121,7 @@ def _ledger(
             ipv6 = window["ipv6"]
             accounts = Accounts(keeper, window["ns"], {window["index"]: 0}, tcp_flags=tcp_flags, ipv6=ipv6)
             for harvest in accounts.read_all(window["index"]):
-                harvest = Harvest(recorded(harvest.on_the_wire, unrecorded), harvest.skipped)
-                parts.append(Part(harvest, frozenset(window["flow_logs"])))
+                parts.append(Part(for_records(harvest, unrecorded), frozenset(window["flow_logs"])))
     return Ledger(
         window["eni_id"], window["start"], window["end"], window["constants"], frozenset(window["flow_logs"]), parts
     )

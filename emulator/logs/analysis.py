@@ -7,7 +7,7 @@ import pyarrow as pa
 from emulator.logs.compile import age_sql, compile_ages, value_sql
 from emulator.logs.condition import Condition
 from emulator.logs.engine import ENGINE, Engine, EngineRefused
-from emulator.logs.plan import Question, RawPlan, parsed
+from emulator.logs.plan import HistogramPlan, Question, RawPlan, parsed
 from emulator.logs.records import TIME
 from emulator.logs.scan import Scan, quoted
 from emulator.logs.sql import Sql
@@ -31,8 +31,8 @@ class SqlPlan:
         time_name, time_unit = ("__time__", 1) if alibaba else ("__TIMESTAMP__", 1000)
         fields = {name: field.kind for name, field in question.ages[-1].index.fields.items() if field.sql}
         self._sql = sql = Sql(question.text, bar, [*fields, time_name], question.most, question.now_s)
-        if sql.shifts and question.low is None:
-            raise sql.refuse("compare", "compare needs a search with a start: it looks back from there")
+        if sql.shifts and (question.low is None or question.high is None):
+            raise sql.refuse("compare", "compare needs a search with a start and an end: it looks at as much earlier")
         stored = set(question.schema.names)
         columns = {
             name: self._value(name, kind) if name in stored else _NULLS[kind]
@@ -71,15 +71,16 @@ class SqlPlan:
         held = [self._where.sql]
         if self.lookback_s:
             # Older rows were brought; the newest that are older by a shift lie before the end by as much.
-            held.append(f"{moment} >= {self._low}")
-            held += [f"{moment} < {self._high}"] if self._high is not None else []
+            held += [f"{moment} >= {self._low}", f"{moment} < {self._high}"]
         selected = ", ".join([*self._values, f"{moment} {self._named_time}"])
         return f"SELECT {selected} FROM {self._where.source} WHERE {' AND '.join(held)}"
 
 
-def understood(question: Question) -> RawPlan | SqlPlan:
+def understood(question: Question) -> RawPlan | SqlPlan | HistogramPlan:
     """The plan that answers a question; QueryError for what is not understood."""
     condition, bar = parsed(question.text, question.language)
+    if question.interval_s:
+        return HistogramPlan(question, condition)
     return RawPlan(question, condition) if bar is None else SqlPlan(question, condition, bar)
 
 

@@ -31,6 +31,8 @@ from emulator.logs.condition import (
     Operator,
     Or,
     Pattern,
+    Side,
+    Since,
     Wild,
     Words,
     number,
@@ -39,7 +41,7 @@ from emulator.logs.condition import (
 from emulator.logs.index import Age, Field, Index
 from emulator.logs.query import QueryText
 from emulator.logs.records import HIDDEN, SEGMENT, TIME
-from emulator.logs.scan import ROWS, quoted
+from emulator.logs.scan import ORDER, ROWS, quoted
 
 LONG_LIMIT = 1 << 63
 """Beyond it no long lies on either side; comparisons with larger numbers are answered by the limit."""
@@ -183,6 +185,11 @@ class _Compiler:
                 if not (delimiters_too and field.delimiters):
                     return f"({self.value(name)} = '')"
                 return f"regexp_full_match({self.value(name)}, {self.where.parameter(_class(field.delimiters) + '*')})"
+            case Side(place, before):
+                here = ", ".join(self.where.column(name) for name in ORDER)
+                return f"(({here}) {'<=' if before else '>'} ({', '.join(map(str, place))}))"
+            case Since(batch):
+                return f"({self.where.column(SEGMENT)} > {batch})"
         assert_never(condition)
 
     def any_text(self, sql: Callable[[str, Field], str]) -> str:

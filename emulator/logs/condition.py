@@ -101,7 +101,22 @@ class Empty:
     delimiters_too: bool = False
 
 
-Condition: TypeAlias = All | And | Or | Not | Words | Matches | Compare | Exists | Empty
+@dataclass(frozen=True)
+class Side:
+    """Rows up to a place (time, batch, row), its own row included, or those behind it; no language says this."""
+
+    place: tuple[int, int, int]
+    before: bool
+
+
+@dataclass(frozen=True)
+class Since:
+    """Rows of batches with a greater number; no language says this."""
+
+    batch: int
+
+
+Condition: TypeAlias = All | And | Or | Not | Words | Matches | Compare | Exists | Empty | Side | Since
 
 
 def conjunction(parts: list[Condition]) -> Condition:

@@ -17,6 +17,7 @@ from emulator.logs.condition import All, Condition
 from emulator.logs.engine import ENGINE, Engine, EngineRefused
 from emulator.logs.index import Age
 from emulator.logs.query import QueryText
+from emulator.logs.records import TIME
 from emulator.logs.refusal import refuse
 from emulator.logs.scan import ORDER, ROWS, Scan, quoted
 from emulator.logs.view import int64_array
@@ -37,6 +38,7 @@ class Question:
     ``most``           how many rows of an answer are wanted, None for all
     ``now_s``          what the clock says
     ``lookback_s``     how much older rows are there, for a comparison
+    ``interval_s``     if not 0, rows are counted by such intervals of time
     """
 
     text: QueryText
@@ -50,6 +52,7 @@ class Question:
     most: int | None = None
     newest_first: bool = False
     lookback_s: int = 0
+    interval_s: int = 0
 
 
 class RawPlan:
@@ -110,6 +113,29 @@ class RawPlan:
             f' FROM (SELECT {", ".join(inner)} FROM "{ROWS}") WHERE {self._where.sql} ORDER BY {order}'
             + ("" if most is None else f" LIMIT {most}")
         )
+
+
+class HistogramPlan:
+    """Counts rows by the interval that they lie in; ``columns`` of an answer are ``start`` and ``count``."""
+
+    lookback_s = 0
+    computed = True
+
+    def __init__(self, question: Question, condition: Condition) -> None:
+        self._question = question
+        self._where = compile_ages(condition, question.ages, question.schema, question.text, question.characters)
+        self._time = self._where.column(TIME)
+
+    def answer(self, scan: Scan, engine: Engine = ENGINE) -> pa.Table:
+        step = self._question.interval_s
+        statement = (
+            f'SELECT {self._time} - {self._time} % {step} AS "start", count(*) AS "count"'
+            f" FROM {self._where.source} WHERE {self._where.sql} GROUP BY 1 ORDER BY 1"
+        )
+        try:
+            return engine.table(scan, statement, self._where.parameters)
+        except EngineRefused as refused:
+            raise self._question.text.ended(refused.reason, f"the search could not be run: {refused}") from None
 
 
 def bar_of(query: QueryText, language: str) -> int | None:

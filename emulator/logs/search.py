@@ -57,8 +57,8 @@ def asked(
     if low is not None and high is not None and start >= end:  # type: ignore[operator]
         message = f"start {start} is not before end {end} (which is excluded)"
         raise refuse(InvalidValue, topic.profile, "time.range", message, object=topic.id, value=(start, end))
-    most = None if limit is None else _count(topic, "limit", limit, 1)
-    first = _count(topic, "offset", offset, 0)
+    most = None if limit is None else count(topic, "limit", limit, 1)
+    first = count(topic, "offset", offset, 0)
     return Asked(_text(topic, query), language or topic.profile.language, low, high, most, first, newest_first)
 
 
@@ -87,12 +87,12 @@ def search(topic: Topic, wanted: Asked, limits: QueryLimits | None = None) -> Re
         last = min(last or limits.rows, limits.rows)
     # One more than wanted, to see whether the limit cuts.
     most = None if last is None else last + 1
-    question = _question(topic, wanted, scan, most)
-    rows, lookback_s = _answered(topic, question, scan, limits)
+    question = question_of(topic, wanted, scan, most)
+    rows, lookback_s = answered(topic, question, scan, limits)
     if rows is None:
         older = topic.scan((wanted.low or 0) - lookback_s, wanted.high)
-        question = replace(_question(topic, wanted, older, most), lookback_s=lookback_s)
-        rows, _ = _answered(topic, question, older, limits)
+        question = replace(question_of(topic, wanted, older, most), lookback_s=lookback_s)
+        rows, _ = answered(topic, question, older, limits)
     if rows is None:
         raise wanted.text.ended("query.memory", "the worker asks for older rows again and again")
     complete = last is None or rows.num_rows <= last
@@ -100,7 +100,7 @@ def search(topic: Topic, wanted: Asked, limits: QueryLimits | None = None) -> Re
     return computed_records(rows, complete) if computed else found_records(rows, scan.shapes, complete)
 
 
-def _answered(topic: Topic, question: Question, scan: Scan, limits: QueryLimits | None) -> tuple[pa.Table | None, int]:
+def answered(topic: Topic, question: Question, scan: Scan, limits: QueryLimits | None) -> tuple[pa.Table | None, int]:
     """The rows of an answer; None, and how much older rows it needs, where a comparison looks back."""
     if limits is not None:
         return topic.workers.ask(question, scan, limits)
@@ -110,7 +110,7 @@ def _answered(topic: Topic, question: Question, scan: Scan, limits: QueryLimits 
     return (None, plan.lookback_s) if plan.lookback_s > question.lookback_s else (plan.answer(scan), 0)
 
 
-def _question(topic: Topic, wanted: Asked, scan: Scan, most: int | None) -> Question:
+def question_of(topic: Topic, wanted: Asked, scan: Scan, most: int | None) -> Question:
     return Question(
         text=wanted.text,
         language=wanted.language,
@@ -148,7 +148,7 @@ def seconds(topic: Topic, name: str, value: float | None) -> int | None:
     return max(-_MOST, min(_MOST, math.ceil(value)))
 
 
-def _count(topic: Topic, name: str, value: int, least: int) -> int:
+def count(topic: Topic, name: str, value: int, least: int) -> int:
     try:
         count = -1 if isinstance(value, bool) else operator.index(value)
     except TypeError:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from emulator.errors import AlreadyExists, InvalidValue, LabClosed, NotFound
+from emulator.logs.bill import Bill, bill_of
+from emulator.logs.histogram import Bucket, histogram
 from emulator.logs.index import (
     DEFAULT_DELIMITERS,
     FLOW_DELIMITERS,
@@ -23,13 +25,15 @@ from emulator.logs.index import (
 )
 from emulator.logs.meter import measured
 from emulator.logs.names import check_days
-from emulator.logs.records import Records
+from emulator.logs.neighbours import neighbours
+from emulator.logs.records import Record, Records
 from emulator.logs.refusal import refuse
 from emulator.logs.report import REPORT_DASHBOARDS, REPORT_DAYS
 from emulator.logs.rows import stored_rows
 from emulator.logs.scan import Scan
-from emulator.logs.search import asked, checked_limits, search, seconds
+from emulator.logs.search import asked, checked_limits, count, search, seconds
 from emulator.logs.store import FOREVER, Batch, StoredTopic, Usage, expired_before
+from emulator.logs.tail import Tail
 
 if TYPE_CHECKING:
     from emulator.logs.limits import QueryLimits
@@ -48,6 +52,7 @@ class Topic:
         self.removed = False
         self.profile = service.profile
         self._service = service
+        self.written = threading.Condition()
         self._lock = threading.RLock()
         self._stored = stored
         self._sources: set[str] = set()
@@ -90,6 +95,11 @@ class Topic:
         with self._lock:
             self._check_there()
             return self._service.store.usage(self.number, self._service.now())
+
+    @property
+    def bill(self) -> Bill:
+        """What the provider would charge for the topic, line by line."""
+        return bill_of(self.profile.prices, [self.usage])
 
     def enable_index(
         self, keys: Index | Mapping[str, str], report: bool = False, *, full_text: bool | FullText = False
@@ -189,6 +199,29 @@ class Topic:
         self._service.store.count_read(self.number, found.arrow().nbytes)
         return found
 
+    def histogram(
+        self,
+        query: str = "*",
+        start: float | None = None,
+        end: float | None = None,
+        interval_s: int = 60,
+        language: str | None = None,
+        *,
+        limits: QueryLimits | None = None,
+    ) -> list[Bucket]:
+        """How many records ``query`` finds in each multiple of ``interval_s``, empty ones included."""
+        wanted = asked(self, query, start, end, None, language)
+        return histogram(self, wanted, interval_s, checked_limits(self, limits))
+
+    def context(self, record: Record, before: int = 10, after: int = 10) -> Records:
+        """A record that a search found, with what comes before and behind it in this topic, oldest first."""
+        counts = count(self, "before", before, 0), count(self, "after", after, 0)
+        return neighbours(self, asked(self, "*", None, None), record, *counts)
+
+    def tail(self, query: str = "*", language: str | None = None) -> Tail:
+        """Live tail: records that are written from now on, as they come."""
+        return Tail(self, asked(self, query, None, None, None, language))
+
     def now(self) -> float:
         """Lab time in unix seconds."""
         return self._service.now()
@@ -235,7 +268,10 @@ class Topic:
             return False
         self._note_source(collected)
         batch = Batch(table, key, measured(table, self.index, collected=collected))
-        return self._service.writable().append(self.number, batch, self._service.now())
+        written = self._service.writable().append(self.number, batch, self._service.now())
+        with self.written:
+            self.written.notify_all()
+        return written
 
     def _note_source(self, collected: bool) -> None:
         """Flow records and other logs in one topic are taken, with a warning: the providers want one source."""

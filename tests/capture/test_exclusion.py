@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import numpy as np
 import pytest
 
-from emulator.capture.exclusion import excluded, recorded
+from emulator.capture.exclusion import excluded, for_records
 from emulator.cloud.unrecorded import Unrecorded
+from emulator.fabric.accounts import Harvest
+from emulator.fabric.shapes6 import FLOW6
 from emulator.fabric.tables import FLOW
 
 DHCP = Unrecorded(protocol=17, ports=(67, 68))
@@ -41,4 +43,14 @@ def test_a_flow(kinds: list[Unrecorded], flow: tuple[int, str, int, str, int], e
     flows["saddr"], flows["daddr"] = int(IPv4Address(saddr)), int(IPv4Address(daddr))
 
     assert excluded(flows, kinds).tolist() == [expected]
-    assert len(recorded(flows, kinds)) == 1 - expected
+    assert len(for_records(Harvest(flows, 0), kinds).flows) == 1 - expected
+
+
+def test_multicast_of_ipv6_is_told_by_its_first_bits() -> None:
+    kinds = [MULTICAST, Unrecorded(network=IPv6Network("ff00::/8"))]
+    ends = [(0xFF02 << 48, 0x1), (0x2001_0DB8 << 32, 0x1), (0xFE80 << 48, 0xFF00 << 48)]
+    flows6 = np.array([(0, 17, 0x2001_0DB8 << 32, 5, *end, 1, 2, 1, 48, 0) for end in ends], FLOW6)
+
+    assert excluded(flows6, kinds).tolist() == [True, False, False]
+    kept = for_records(Harvest(np.empty(0, FLOW), 3, flows6=flows6), kinds, lost=2)
+    assert (len(kept.flows6), kept.skipped) == (2, 5)

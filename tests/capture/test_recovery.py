@@ -21,16 +21,18 @@ KILLED = f"""
 import os, signal, sys
 from emulator import Lab
 lab = Lab(data=sys.argv[1], start={START_S})
-vpc = lab.create_vpc("10.0.0.0/16")
-subnet = vpc.create_subnet("10.0.1.0/24")
-a, b = subnet.run_instance("A"), subnet.run_instance("B")
+vpc = lab.create_vpc("10.0.0.0/16", ipv6_cidr=True)
+subnet = vpc.create_subnet("10.0.1.0/24", ipv6_cidr=True)
+a, b = subnet.run_instances(["A", "B"], ipv6=True)
 topic = lab.logs.create_topic("x")
 vpc.create_flow_log(topic=topic)
 a.ping(b, count=3)
 lab.clock.advance(minutes=5)
 a.ping(b, count=4)
+a.ping(b, count=6, ipv6=True)
 a.eni.create_flow_log(topic=topic)  # cuts the open window: one part is read, the rest still in the kernel
 a.ping(b, count=5)
+a.ping(b, count=7, ipv6=True)
 print(lab.fabric.keeper.pid, a.eni.id, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -78,6 +80,8 @@ def test_the_open_window_survives_a_kill(tmp_path: Path) -> None:
         rows = topic.search(query)
         # Both pings under the VPC's flow log, the later one once more under the ENI's own.
         assert sorted(row["packets"] for row in rows) == [3, 4, 5, 5]
+        of_ipv6 = topic.search(f"dstport:32768 AND interface-id:{eni_id}")
+        assert sorted(row["packets"] for row in of_ipv6) == [6, 7, 7]
         assert {(row["start"], row["end"]) for row in rows} == {
             (START_S, START_S + 300),
             (START_S + 300, START_S + 600),

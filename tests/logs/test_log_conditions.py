@@ -452,6 +452,18 @@ fragments = st.sampled_from(
         *"()[]{}:\"'\\#*?|!+-~^/<>=,;\n  ",
         *("AND", "OR", "NOT", "and", "or", "not", "in", "TO", "||", "&&", "$1", "--", "/*", "*/", "5", "-1", "1.5"),
         *("addr", "count", "share", "never", "nope", "count-text", '"count-text"', "a", "é", "select", "from", "log"),
+        *(
+            "round(",
+            "cast(",
+            " as bigint)",
+            "array[",
+            "x -> ",
+            "over (",
+            "date '2020-01-01'",
+            "time_series(",
+            "compare(",
+        ),
+        *("histogram(", "interval 5 minute", "now()", "from_unixtime(", "ip_prefix(", "json_extract(", "'$.a'", "map("),
         *("where", "sum(count)", "limit", "case", "when", "end", "with", "as", "null", "union", "group by", "order by"),
     ]
 )
@@ -463,10 +475,10 @@ def test_whatever_is_typed_is_answered_or_refused(
     topic_of: Callable[[str], Topic], before: str, parts: list[str], space: str
 ) -> None:
     query = before + space.join(parts)
-    for name in ("tencent", "alibaba"):
+    for name, language in (("tencent", "lucene"), ("tencent", "cql"), ("alibaba", "sls")):
         line, column = 1, 1
         try:
-            topic_of(name).search(query, limit=3)
+            topic_of(name).search(query, limit=3, language=language)
         except QueryError as refused:
             line, column = refused.line, refused.column
         lines = query.split("\n")
@@ -478,8 +490,8 @@ def test_whatever_is_typed_is_answered_or_refused(
 @given(st.text(max_size=30))
 def test_any_text_at_all_is_answered_or_refused(topic_of: Callable[[str], Topic], query: str) -> None:
     for text in (query, f"* | {query}", f"* | select {query}"):
-        for name in ("tencent", "alibaba"):
+        for name, language in (("tencent", "lucene"), ("tencent", "cql"), ("alibaba", "sls")):
             try:
-                topic_of(name).search(text, limit=3)
+                topic_of(name).search(text, limit=3, language=language)
             except QueryError:
                 continue

@@ -125,7 +125,7 @@ REFUSED = {
     "* | select time_series(__TIMESTAMP__, '5m', '%H', '1') as t group by t order by t": (1, 51, "pads with"),
     "* | select time_series(__TIMESTAMP__, '5m', '%H', '0') as t, action group by 1, 2 order by 1": (1, 12, "alone"),
     "* | select 1 + time_series(__TIMESTAMP__, '5m', '%H', '0') as t group by t order by t": (1, 16, "one column"),
-    "* | select compare(count(*), 300)": (1, 12, "needs a search with a start"),
+    "* | select compare(count(*), 300)": (1, 12, "needs a search with a start and an end"),
     "* | select compare(count(*), 1.5)": (1, 30, "a number of seconds"),
     "* | select 1 + compare(count(*), 300)": (1, 16, "by itself"),
     "* | with a as (select 1) select compare(count(*), 300) from a": (1, 33, "does not know"),
