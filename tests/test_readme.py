@@ -53,7 +53,7 @@ def kernel(request: pytest.FixtureRequest) -> None:
 
 
 def test_every_snippet_is_found() -> None:
-    assert README.read_text().count("```python") == len(snippets()) == 7
+    assert README.read_text().count("```python") == len(snippets()) == 8
 
 
 @pytest.mark.kernel
