@@ -91,7 +91,8 @@ QUESTIONS = {
     ),
     "hourly histogram": (
         "* | select histogram(__TIMESTAMP__, interval 1 hour) as t, sum(bytes) as b group by t order by t",
-        "SELECT __time__ - __time__ % 3600 AS t, sum(bytes) AS b FROM {rows} GROUP BY t ORDER BY t",
+        "SELECT make_timestamp((__time__ + 28800 - (__time__ + 28800) % 3600) * 1000000) AS t, sum(bytes) AS b"
+        " FROM {rows} GROUP BY t ORDER BY t",
     ),
 }
 
