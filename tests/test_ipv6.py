@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import dpkt
 import pytest
 
 from emulator import InvalidValue
@@ -14,6 +17,7 @@ from emulator import InvalidValue
 pytestmark = pytest.mark.kernel
 
 ICMPV6, UNREACHABLE_PORT = 58, 1 << 8 | 4
+IPV6_HDRINCL = 36  # linux/in6.h
 
 
 @pytest.fixture
@@ -169,3 +173,37 @@ def test_what_is_refused_changes_nothing(dual: Any) -> None:
     assert site.a.ipv6_addresses == before
     assert reaches(site.a, site.b)
     assert plain.run(["ping", "-c", "1", before[0]]).returncode != 0
+
+
+@pytest.mark.parametrize("profile", ["tencent", "alibaba"])
+def test_fragments_are_recorded_as_they_were_on_the_wire(dual: Any, wire: Any, tmp_path: Path, profile: str) -> None:
+    """Those of datagrams and of a ping; a piece whose others never come is in the audit alone."""
+    site = dual(profile)
+    site.log(site.vpc)
+    target = site.c.ipv6_addresses[0]
+    wire.deafen(site.b)
+    with site.a.eni.capture(tmp_path / "a.pcap"), site.c.eni.capture(tmp_path / "c.pcap"):
+        with closing(site.a.socket(socket.AF_INET6, socket.SOCK_DGRAM)) as sender:
+            sender.bind(("::", 5000))
+            for size in (100, 1452, 1453, 4000, 9000, 4000):
+                sender.sendto(b"x" * size, (target, 9))
+                wire.drain()
+        assert site.a.run(["ping", "-n", "-c", "2", "-s", "3000", target]).returncode == 0
+    lonely = struct.pack(">BBHL", 17, 0, 1, 77) + struct.pack(">HHHH", 5000, 9, 2000, 0) + b"x" * 1000
+    with closing(site.a.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)) as sender:
+        sender.setsockopt(socket.IPPROTO_IPV6, IPV6_HDRINCL, 1)
+        packet = wire.packet(site.a.ipv6_addresses[0], target, 44, lonely)
+        sender.sendto(packet, (target, 0))
+    wire.drain()
+    site.lab.audit().check()
+
+    records = [record for record in site.records() if record["log-status"] == "OK"]
+    for cvm, name in ((site.a, "a.pcap"), (site.c, "c.pcap")):
+        with (tmp_path / name).open("rb") as stream:
+            sizes = [len(frame) - 14 for _, frame in dpkt.pcap.Reader(stream)]
+        mine = [record for record in records if record.meta["eni_id"] == cvm.eni.id]
+        assert sum(record["packets"] for record in mine) == len(sizes)
+        assert sum(record["bytes"] for record in mine) == sum(sizes)
+        (datagrams,) = [record for record in mine if record["protocol"] == 17]
+        assert (datagrams["srcport"], datagrams["dstport"]) == (5000, 9)
+        assert datagrams["packets"] == 1 + 1 + 2 + 3 + 7 + 3
