@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from emulator.cloud.model import AclType, GroupType, ResourceType, TemplateKind
+from emulator.cloud.prices import Price
 from emulator.cloud.services import Services
 from emulator.cloud.unrecorded import Unrecorded
 from emulator.errors import RequestRefused
@@ -76,6 +77,7 @@ class Profile:
     ``ccn_form``                key of the record form of flow logs on CCNs; ``ccn_windows_s`` what may be chosen for
                                 them, the default first
     ``ccn_by_attachment``       they tell what passes each VPC's attachment, not what passes between regions
+    ``prices``                  the lines of a bill for logs
     ``mac_prefix``              first three octets of every ENI's MAC
     ``ipv6_pool``               where the provider takes VPCs' IPv6 blocks from
     """
@@ -144,6 +146,7 @@ class Profile:
     ccn_form: str = "tencent-ccn"
     ccn_windows_s: tuple[int, ...] = (60, 300, 600)
     ccn_by_attachment: bool = False
+    prices: tuple[Price, ...] = ()
     mac_prefix: str = "02:00:00"
     ipv6_pool: str = "2001:db8::/32"
 

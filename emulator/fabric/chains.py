@@ -14,8 +14,10 @@ from emulator.cloud.account import Cloud
 from emulator.cloud.model import Direction, Network, Rule
 from emulator.cloud.templates import Service
 from emulator.fabric import marks
-from emulator.fabric.decisions import Branch, Clause, Interval, Line, Steps, Tree, decide
+from emulator.fabric.clauses import Clause, Interval
+from emulator.fabric.decisions import Branch, Line, Steps, Tree, decide
 from emulator.fabric.families import IPV4, Family
+from emulator.fabric.races import Heat, Lane, Race
 from emulator.fabric.ruleset import TABLE
 
 _SHORT_TABLE = 5
@@ -129,26 +131,41 @@ class Writing:
         self._in = direction == "ingress"
         self.chains: dict[str, str] = {}
         self._rules: list[str] = []
+        self._renewed: dict[str, list[str]] = {}
+        """Chains that keep their names whatever they say, for many others lead there."""
         self._steps_written: dict[int, str] = {}
 
     def text(self) -> str:
-        new = {content: chain for content, chain in self.chains.items() if content not in self._kept}
-        lines = [f"add chain {TABLE} {name}\n" for name in (self._name, *new.values())]
-        lines.append(f"flush chain {TABLE} {self._name}\n")
-        lines += [_rule(chain, statement) for content, chain in new.items() for statement in content.splitlines()]
-        return "".join(lines) + "".join(_rule(self._name, statement) for statement in self._rules)
+        new = {
+            chain: content.splitlines()
+            for content, chain in self.chains.items()
+            if content not in self._kept and chain not in self._renewed
+        }
+        renewed = {self._name: self._rules, **self._renewed}
+        lines = [f"add chain {TABLE} {name}\n" for name in (*renewed, *new)]
+        standing = {self._name, *self._kept.values()}
+        lines += [f"flush chain {TABLE} {name}\n" for name in renewed if name in standing]
+        lines += [
+            _rule(chain, statement) for chain, said in (*new.items(), *reversed(renewed.items())) for statement in said
+        ]
+        return "".join(lines)
 
     def add(self, statement: str) -> None:
         self._rules.append(statement)
 
     def decide(self, clauses: Sequence[Clause]) -> None:
         """Go to the first of these clauses that matches."""
-        parts = decide(clauses)
+        parts = decide(clauses, races=self.races)
         for number, part in enumerate(parts):
-            if isinstance(part, Line):
+            if isinstance(part, Race):
+                self._race(part, last=number + 1 == len(parts))
+            elif isinstance(part, Line):
                 self._rules += [match(clause, self._family) + self.verdict(clause.rule) for clause in part.clauses]
             else:
                 self._tree(part, last=number + 1 == len(parts))
+
+    races = True
+    """Whether the mark is free while these rules are looked for."""
 
     def verdict(self, rule: Rule) -> str:
         return f"goto r{rule.number}"
@@ -207,6 +224,58 @@ class Writing:
                 statements.append(f"{side} {_vmap(entries)}")
         return statements
 
+    def _race(self, race: Race, *, last: bool) -> None:
+        how = "goto" if last else "jump"
+        winners = self._chain([f"winners {len(self._renewed)}"])
+        verdicts = _vmap((f"{rank:#x}", self.verdict(rule)) for rank, rule in race.rules.items())
+        self._renewed[winners] = [f"meta mark {verdicts}", "meta mark set 0"]
+        heats = [(str(number), f"{how} {self._heat(race, heat, winners)}") for number, heat in race.protocols.items()]
+        if heats:
+            self.add(f"meta l4proto {_vmap(heats)}")
+            if not last:
+                self.add(self.decided())
+        self.add(f"{how} {self._heat(race, race.other, winners)}")
+        if not last:
+            self.add(self.decided())
+
+    def _heat(self, race: Race, heat: Heat, winners: str) -> str:
+        """The chain of a protocol."""
+        statements = [f"meta mark set {heat.start:#x}"]
+        if heat.table:
+            entries = ", ".join(f"{_addresses(self._family, low, high)} : {rank:#x}" for low, high, rank in heat.table)
+            statements.append(f"meta mark set {self._side(race)} map {{ {entries} }}")
+        statements += self._lower(heat.tests)
+        if heat.ports:
+            lanes = [
+                (_interval(low, high), f"goto {self._lane(race, lane, winners)}") for low, high, lane in heat.ports
+            ]
+            statements.append(f"th dport {_vmap(lanes)}")
+        return self._chain([*statements, f"goto {winners}"])
+
+    def _lane(self, race: Race, lane: Lane, winners: str) -> str:
+        """The chain of an interval of ports."""
+        statements = self._lower(lane.tests)
+        if lane.table:
+            decided = [
+                (_addresses(self._family, low, high), f"goto {self._chain(self._unless_lower(race, rank, winners))}")
+                for low, high, rank in lane.table
+            ]
+            statements.append(f"{self._side(race)} {_vmap(decided)}")
+        last = [f"goto {winners}"] if lane.anyone is None else self._unless_lower(race, lane.anyone, winners)
+        return self._chain([*statements, *last])
+
+    def _lower(self, tests: Iterable[tuple[int, Clause]]) -> list[str]:
+        return [
+            f"meta mark > {rank:#x} {match(clause, self._family, decided=True)}meta mark set {rank:#x}"
+            for rank, clause in tests
+        ]
+
+    def _unless_lower(self, race: Race, rank: int, winners: str) -> list[str]:
+        return [f"meta mark < {rank:#x} goto {winners}", self.verdict(race.rules[rank])]
+
+    def _side(self, race: Race) -> str:
+        return f"{self._family.word} {_other_side(next(iter(race.rules.values())))}"
+
     def _chain(self, statements: Iterable[str]) -> str:
         """A chain that says this."""
         content = "\n".join(statements)
@@ -217,6 +286,8 @@ class Writing:
 
 class AclWriting(Writing):
     """Of an ACL: a packet that is allowed keeps its mark, but for a bit on its way back from a jump."""
+
+    races = False
 
     def verdict(self, rule: Rule) -> str:
         return "return" if rule.action == "allow" else super().verdict(rule)

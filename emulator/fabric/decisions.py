@@ -9,54 +9,26 @@ address of its other side, so it can be found out beforehand, for every interval
 
 Overlaps are resolved here, so intervals never meet. Members of a group come and go, so they cannot be resolved; such a
 clause stays a test of its own between two tables, and so does one with source ports or addresses of this side. Rules
-that name only ports among rules that name only addresses would multiply: a list that grows by more than GROWTH is
-halved until it does not, and less than SHORT clauses stay a line.
+that name only ports among rules that name only addresses would multiply: a list that grows by more than GROWTH becomes
+a race (races.py) where the mark is free, or is halved until it does not. Less than SHORT clauses stay a line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from itertools import pairwise
 
 from emulator.cloud.model import PORTS_PROTOCOLS, Rule
+from emulator.fabric.clauses import Clause, Overgrown, first_matches
+from emulator.fabric.races import Race, race
 
 SHORT = 8
 """Clauses that are tested one by one: that is as quick as three lookups."""
 
 GROWTH = 8
 """Entries of a tree for each of its clauses, at most."""
-
-Interval = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Clause:
-    """Packets of one family that a rule is about; a rule may have several clauses. Intervals are inclusive, None means
-    any.
-
-    ``addresses`` and ``members`` (of the group with that id) are about the packet's other side; at most one is given.
-    ``local`` is about this side.
-    """
-
-    rule: Rule
-    protocol: int | None = None
-    ports: tuple[Interval, ...] | None = None
-    addresses: Interval | None = None
-    members: str | None = None
-    source_ports: tuple[Interval, ...] | None = None
-    local: Interval | None = None
-
-    @property
-    def plain(self) -> bool:
-        """Whether the other side's address is all that is left to ask once protocol and port are known."""
-        return self.members is None and self.source_ports is None and self.local is None
-
-    @property
-    def anyone(self) -> bool:
-        """Whether nothing is left to ask then."""
-        return self.plain and self.addresses is None
 
 
 @dataclass(frozen=True)
@@ -94,10 +66,16 @@ class Line:
     clauses: tuple[Clause, ...]
 
 
-def decide(clauses: Sequence[Clause]) -> list[Tree | Line]:
-    """The same decision as testing ``clauses`` in their order; where one part has no answer, the next is asked."""
-    parts: list[Tree | Line] = []
-    for part in _parts(tuple(clauses)):
+Part = Tree | Line | Race
+
+
+def decide(clauses: Sequence[Clause], *, races: bool = False) -> list[Part]:
+    """The same decision as testing ``clauses`` in their order; where one part has no answer, the next is asked.
+
+    ``races``: the mark may be used on the way, see races.py.
+    """
+    parts: list[Part] = []
+    for part in _parts(tuple(clauses), races):
         if isinstance(part, Line) and parts and isinstance(parts[-1], Line):
             parts[-1] = Line((*parts[-1].clauses, *part.clauses))
         else:
@@ -105,20 +83,31 @@ def decide(clauses: Sequence[Clause]) -> list[Tree | Line]:
     return parts
 
 
-def _parts(clauses: tuple[Clause, ...]) -> Iterator[Tree | Line]:
+def _parts(clauses: tuple[Clause, ...], races: bool) -> Iterator[Part]:
     if len(clauses) < SHORT:
         yield Line(clauses)
         return
-    try:
-        yield _Planting(clauses).tree()
-    except _Overgrown:
-        half = len(clauses) // 2
-        yield from _parts(clauses[:half])
-        yield from _parts(clauses[half:])
+    ways: list[Callable[[], Part]] = [lambda: _Planting(clauses).tree()]
+    if races:
+        ways.insert(0 if _multiplies(clauses) else 1, lambda: race(clauses, GROWTH * len(clauses)))
+    for way in ways:
+        with suppress(Overgrown):
+            yield way()
+            return
+    half = len(clauses) // 2
+    yield from _parts(clauses[:half], races)
+    yield from _parts(clauses[half:], races)
 
 
-class _Overgrown(Exception):
-    """A tree would have too many entries."""
+def _multiplies(clauses: Sequence[Clause]) -> bool:
+    """Whether so many ports come behind so many addresses that a tree would most likely be too large."""
+    addresses = entries = 0
+    for clause in clauses:
+        if clause.ports is not None:
+            entries += addresses
+        elif not clause.anyone:
+            addresses += 1
+    return entries > GROWTH * len(clauses)
 
 
 class _Planting:
@@ -190,28 +179,7 @@ class _Planting:
     def _spend(self, entries: int) -> None:
         self._room -= entries
         if self._room < 0:
-            raise _Overgrown
-
-
-def first_matches(ranges: Sequence[tuple[int, int, Rule]]) -> tuple[tuple[int, int, Rule], ...]:
-    """Intervals with their rules, the earlier before the later: the same without overlaps, ascending."""
-    coming = sorted(range(len(ranges)), key=lambda number: ranges[number][0], reverse=True)
-    bounds = sorted({bound for low, high, _ in ranges for bound in (low, high + 1)})
-    open_now: list[int] = []
-    entries: list[tuple[int, int, Rule]] = []
-    for low, following in pairwise(bounds):
-        while coming and ranges[coming[-1]][0] <= low:
-            heappush(open_now, coming.pop())
-        while open_now and ranges[open_now[0]][1] < low:
-            heappop(open_now)
-        if not open_now:
-            continue
-        rule = ranges[open_now[0]][2]
-        if entries and entries[-1][1:] == (low - 1, rule):
-            entries[-1] = (entries[-1][0], following - 1, rule)
-        else:
-            entries.append((low, following - 1, rule))
-    return tuple(entries)
+            raise Overgrown
 
 
 def _set(numbers: Iterable[int]) -> int:

@@ -16,8 +16,8 @@ from emulator.cloud.account import Cloud
 from emulator.cloud.model import Address, Direction, Eni, Rule
 from emulator.errors import KernelRefused
 from emulator.fabric import chains, netlink, ruleset
+from emulator.fabric.clauses import Clause
 from emulator.fabric.client import KeeperClient
-from emulator.fabric.decisions import Clause
 from emulator.fabric.elements import Batch, owner_key
 from emulator.fabric.families import IPV4, IPV6, Family
 

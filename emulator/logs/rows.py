@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from emulator.cloud.profile import Profile
 from emulator.errors import InvalidValue
@@ -25,6 +26,9 @@ LATEST_S = 253_402_300_799
 KEY_BYTES = 128
 """Longest key, as SLS has it."""
 
+VALUE_BYTES = 1 << 20
+"""Longest value, as both have it (tencent.md §5.4, alibaba.md §5.8)."""
+
 _LONG = range(-(1 << 63), 1 << 63)
 
 
@@ -33,14 +37,14 @@ def stored_rows(rows: object, now_s: float, profile: Profile, *, hidden: bool = 
 
     ``rows`` are dicts or anything that speaks Arrow; with ``hidden``, columns that begin with ``_vpclab_`` are taken.
 
-    :raises InvalidValue: reasons ``write.key``, ``write.value``, ``write.time``
+    :raises InvalidValue: reasons ``write.key``, ``write.value``, ``write.time``, ``write.rows``
     """
     if isinstance(rows, Sequence) and not isinstance(rows, (str, bytes)):
-        return _from_dicts(rows, now_s, profile)
+        return _check_sizes(_from_dicts(rows, now_s, profile), profile)
     if isinstance(rows, pa.Table):
-        return _from_arrow(rows, now_s, profile, hidden)
+        return _check_sizes(_from_arrow(rows, now_s, profile, hidden), profile)
     if isinstance(rows, pa.RecordBatch) or hasattr(rows, "__arrow_c_stream__"):
-        return _from_arrow(pa.table(rows), now_s, profile, hidden)
+        return _check_sizes(_from_arrow(pa.table(rows), now_s, profile, hidden), profile)
     raise refuse(
         InvalidValue,
         profile,
@@ -48,6 +52,18 @@ def stored_rows(rows: object, now_s: float, profile: Profile, *, hidden: bool = 
         f"rows are a list of dicts or an Arrow table, not {type(rows).__name__}",
         value=rows,
     )
+
+
+def _check_sizes(table: pa.Table, profile: Profile) -> pa.Table:
+    """The table, if no value is too long."""
+    for column in table.schema:
+        values = table[column.name]
+        if column.type == pa.string() and values.nbytes > VALUE_BYTES:
+            longest = pc.max(pc.binary_length(values)).as_py() or 0
+            if longest > VALUE_BYTES:
+                message = f"a value of {column.name} has {longest} bytes: {VALUE_BYTES} are the most"
+                raise refuse(InvalidValue, profile, "write.rows", message, value=column.name)
+    return table
 
 
 def _from_arrow(table: pa.Table, now_s: float, profile: Profile, hidden: bool) -> pa.Table:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from emulator.cloud.profile import Profile
 from emulator.errors import AlreadyExists, InUse, InvalidValue, LabClosed, LabError, NotFound
+from emulator.logs.bill import Bill, bill_of
 from emulator.logs.index import Index
 from emulator.logs.memory import MemoryStore
 from emulator.logs.names import DEFAULT_LOGSET, check_days, check_logset, check_names
@@ -170,6 +171,11 @@ class LogService:
                 raise refuse(NotFound, self.profile, "topic.missing", message, value=topic)
             topic.remove()
             del self._topics[topic.number]
+
+    @property
+    def bill(self) -> Bill:
+        """What the provider would charge for all topics that there are, line by line."""
+        return bill_of(self.profile.prices, [topic.usage for topic in self.topics()])
 
     def expire(self, now_s: float | None = None) -> None:
         """Let go of rows that are older than their topics keep them, now or at another moment of lab time."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from emulator.errors import AlreadyExists, InvalidValue, LabClosed, NotFound
+from emulator.logs.bill import Bill, bill_of
 from emulator.logs.histogram import Bucket, histogram
 from emulator.logs.index import (
     DEFAULT_DELIMITERS,
@@ -94,6 +95,11 @@ class Topic:
         with self._lock:
             self._check_there()
             return self._service.store.usage(self.number, self._service.now())
+
+    @property
+    def bill(self) -> Bill:
+        """What the provider would charge for the topic, line by line."""
+        return bill_of(self.profile.prices, [self.usage])
 
     def enable_index(
         self, keys: Index | Mapping[str, str], report: bool = False, *, full_text: bool | FullText = False

@@ -23,6 +23,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
+from emulator.cloud.prices import Price
 from emulator.cloud.profile import Profile
 from emulator.cloud.services import Services
 from emulator.cloud.unrecorded import Unrecorded
@@ -267,6 +268,7 @@ _CODES = {
     "host.address": "InvalidParameter",
     "host.quota": "ResourceNotAvailable",
     "logset.missing": "ProjectNotExist",
+    "logset.in_use": "ParameterInvalid",
     "logset.duplicate": "ProjectAlreadyExist",
     "logset.name": "ParameterInvalid",
     "topic.missing": "LogStoreNotExist",
@@ -309,6 +311,36 @@ _CODES_2019 = (
     | {"flow_log.topic": "MissingParameter"}
 )
 """CreateFlowLog's page of 2019 to 2021 knew two codes only."""
+
+_EXAMPLES = ("sls/product-overview/billing-examples", "2024")
+_NOT_FOUND = ("sls/product-overview/billable-items has the item, not its price", "2024-10-14")
+_COMPRESSED = 1 / 5
+"""What the billing examples take logs to be compressed to."""
+
+_GENERATION = Price(
+    "generation of flow logs",
+    "collected",
+    ((10 * 1024, 0.37), (30 * 1024, 0.185), (50 * 1024, 0.074), (None, 0.037)),
+    "vpc/user-guide/billing-of-flow-logs",
+    "2025",
+    free_gb=5,
+)
+_PRICES = (
+    _GENERATION,
+    Price("write traffic", "written", ((None, 0.045),), *_EXAMPLES, _COMPRESSED),
+    Price("index traffic", "indexed", (), *_NOT_FOUND),
+    Price("log storage", "stored_days", (), *_NOT_FOUND, _COMPRESSED),
+    Price("index storage", "indexed_days", (), *_NOT_FOUND),
+    Price("read traffic", "read", ((None, 0.045),), *_EXAMPLES, _COMPRESSED),
+)
+"""Pay by feature."""
+
+_PRICES_2019 = (
+    replace(
+        _GENERATION, tiers=((None, 0.0),), free_gb=0, source="flow logs, overview (a beta without a fee)", date="2019"
+    ),
+    *_PRICES[1:],
+)
 
 ALIBABA = Profile(
     name="alibaba",
@@ -421,6 +453,7 @@ ALIBABA = Profile(
     tag_key_length=128,
     tag_value_length=128,
     tag_key_prefixes_refused=("aliyun", "acs:", "http://", "https://"),
+    prices=_PRICES,
     mac_prefix="00:16:3e",
     ipv6_pool="2408:4000::/22",
 )
@@ -428,6 +461,7 @@ ALIBABA = Profile(
 ALIBABA_2019 = replace(
     ALIBABA,
     name="alibaba-2019",
+    prices=_PRICES_2019,
     regions=_REGIONS_2019,
     default_region="cn-huhehaote",
     windows_s=(600,),

@@ -23,6 +23,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from emulator.cloud.numbers import MOST
+from emulator.cloud.prices import Price
 from emulator.cloud.profile import Profile
 from emulator.cloud.services import Services
 from emulator.cloud.unrecorded import Unrecorded
@@ -281,6 +282,28 @@ _CODES = {
 }
 """Our reasons → codes of the Go SDK's ``errors.go`` for vpc and cls (``write.*``: the upload path's own table)."""
 
+_EXAMPLES = ("product/614/68614, billing examples", "2025-03-21")
+_DESCRIBED = ("product/614/49672, pay-as-you-go", "2022-05-18")
+_FLOW_LOGS = ("flow logs, product introduction", "2025")
+_COMPRESSED = 1 / 4
+"""What the billing examples take logs to be compressed to."""
+
+_PRICES = (
+    Price("collection of flow logs", "collected", ((None, 0.0),), *_FLOW_LOGS),
+    Price("write traffic", "written", ((None, 0.032),), *_EXAMPLES, _COMPRESSED),
+    Price("index traffic", "indexed", ((None, 0.062),), *_EXAMPLES),
+    Price("log storage", "stored_days", ((None, 0.0024),), *_EXAMPLES, _COMPRESSED),
+    Price("index storage", "indexed_days", ((None, 0.0024),), *_EXAMPLES),
+    Price("search and analysis", "read", ((None, 0.0),), *_DESCRIBED),
+    Price("dashboards", "read", ((None, 0.0),), *_FLOW_LOGS),
+)
+"""Mainland, standard storage."""
+
+_PRICES_2020 = tuple(
+    replace(price, tiers=((None, 0.032),)) if price.item == "search and analysis" else price for price in _PRICES
+)
+"""The documents of the time charge retrieval; the price is that of read traffic today, for theirs was not found."""
+
 TENCENT = Profile(
     name="tencent",
     provider="tencent",
@@ -382,6 +405,7 @@ TENCENT = Profile(
     peering_overlap_refused=True,
     peer_routes_inside=True,
     tag_key_prefixes_refused=("qcs:",),
+    prices=_PRICES,
     mac_prefix="20:90:6f",
     ipv6_pool="2402:4e00::/32",
 )
@@ -389,6 +413,7 @@ TENCENT = Profile(
 TENCENT_2020 = replace(
     TENCENT,
     name="tencent-2020",
+    prices=_PRICES_2020,
     windows_s=(600,),
     window_s=600,
     resource_types=frozenset({"eni"}),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Action, Rule
 from emulator.fabric import chains, marks, ruleset
-from emulator.fabric.decisions import Clause
+from emulator.fabric.clauses import Clause
 from emulator.providers import profile
 
 GROUP_CHAIN = """\

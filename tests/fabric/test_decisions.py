@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,8 +18,10 @@ from emulator.cloud.model import PORTS_PROTOCOLS, Direction, Rule
 from emulator.cloud.rules import parse_ports
 from emulator.cloud.verdict import Packet, matches
 from emulator.fabric import chains
-from emulator.fabric.decisions import GROWTH, Clause, Line, Steps, Table, Tree, decide
+from emulator.fabric.clauses import Clause
+from emulator.fabric.decisions import GROWTH, Line, Part, Steps, Table, Tree, decide
 from emulator.fabric.families import IPV4, IPV6, Family
+from emulator.fabric.races import NONE, Heat, Race, race
 from emulator.providers import profile
 
 GROUPS = 3
@@ -94,7 +97,7 @@ def edges(rules: Sequence[Rule], family: Family) -> tuple[list[int], list[int]]:
     )
 
 
-def follow(parts: Sequence[Tree | Line], protocol: int, port: int, address: int, family: Family = IPV4) -> Rule | None:
+def follow(parts: Sequence[Part], protocol: int, port: int, address: int, family: Family = IPV4) -> Rule | None:
     """The rule that the kernel finds on its way through these parts."""
 
     def is_member(group_id: str) -> bool:
@@ -123,8 +126,19 @@ def follow(parts: Sequence[Tree | Line], protocol: int, port: int, address: int,
                 return step.rule
         return None
 
+    def run(part: Race, heat: Heat) -> Rule | None:
+        mark = next((rank for low, high, rank in heat.table if low <= address <= high), heat.start)
+        mark = min([mark, *(rank for rank, clause in heat.tests if tested(clause, decided=True))])
+        for lane in [lane for low, high, lane in heat.ports if low <= port <= high]:
+            mark = min([mark, *(rank for rank, clause in lane.tests if tested(clause, decided=True))])
+            decisive = next((rank for low, high, rank in lane.table if low <= address <= high), lane.anyone)
+            mark = mark if decisive is None else min(mark, decisive)
+        return None if mark == NONE else part.rules[mark]
+
     for part in parts:
-        if isinstance(part, Line):
+        if isinstance(part, Race):
+            found = run(part, part.protocols.get(protocol, part.other))
+        elif isinstance(part, Line):
             found = next((clause.rule for clause in part.clauses if tested(clause, decided=False)), None)
         elif protocol in part.protocols:
             branch = part.protocols[protocol]
@@ -147,10 +161,19 @@ def clauses(rules: Sequence[Rule], family: Family = IPV4) -> list[Clause]:
     return [clause for rule in rules for clause in chains.clauses(rule, family=family)]
 
 
+def raced(clauses: Sequence[Clause]) -> list[Part]:
+    """As a race, however short."""
+    half = len(clauses) // 2
+    return [race(clauses[:half], 10**6), race(clauses[half:], 10**6)]
+
+
+@pytest.mark.parametrize("made", [decide, raced])
 @settings(max_examples=60)
 @given(rules=rule_lists(), dice=st.integers(0, 99).map(random.Random), family=st.sampled_from([IPV4, IPV6]))
-def test_law_the_first_match_of_the_reference_decides(rules: list[Rule], dice: random.Random, family: Family) -> None:
-    parts = decide(clauses(rules, family))
+def test_law_the_first_match_of_the_reference_decides(
+    made: Any, rules: list[Rule], dice: random.Random, family: Family
+) -> None:
+    parts = made(clauses(rules, family))
     addresses, ports = edges(rules, family)
     for _ in range(200):
         address, port, protocol = map(dice.choice, (addresses, ports, [6, 6, 6, 17, 1, 58, 132, 0, 255, 50]))
@@ -197,3 +220,5 @@ def test_a_thousand_rules_are_few_lookups(rules: list[tuple[int, int | None, str
     parts = decide(clauses([*made, Rule(1001, "", "ingress", "allow")]))
     assert len(parts) <= most
     assert all(isinstance(part, Tree) for part in parts)
+    (raced,) = decide(clauses([*made, Rule(1001, "", "ingress", "allow")]), races=True)
+    assert isinstance(raced, Tree if most == 1 else Race)

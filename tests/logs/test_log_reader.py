@@ -242,7 +242,7 @@ service = LogService(profile=profile("tencent"), now=lambda: 1.7e9, folder=place
 print(len(service.topic("app").search()) == written + 1)
 service.close()
 
-subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+subprocess.run(["mount", "-o", "remount,bind,ro", str(place)], check=True)
 try:
     LogService(profile=profile("tencent"), now=lambda: 1.7e9, folder=place / "logs")
 except LabError as error:

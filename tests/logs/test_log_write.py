@@ -110,6 +110,8 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "list in arrow": (pa.table({"a": [["x"]]}), "write.value", "a is list"),
     "timestamp in arrow": (pa.table({"a": pa.array([1], pa.timestamp("s"))}), "write.value", "a is timestamp"),
     "no Unicode": ([{"a": "\ud800"}], "write.value", "no Unicode"),
+    "value too long": ([{"a": "x"}, {"a": "ä" * (1 << 19) + "x"}], "write.rows", "1048576 are the most"),
+    "value too long in arrow": (pa.table({"a": ["x" * ((1 << 20) + 1)]}), "write.rows", "1048577 bytes"),
     "time negative": ([{"__time__": -1}], "write.time", "not -1"),
     "time in ms": ([{"__time__": NOW * 1000}], "write.time", "unix seconds"),
     "time no number": ([{"__time__": "now"}], "write.time", "not 'now'"),
