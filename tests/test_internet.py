@@ -14,6 +14,7 @@ import pytest
 
 from emulator.cloud.gateways import chosen
 from emulator.cloud.verdict import Packet
+from emulator.errors import KernelRefused
 
 pytestmark = pytest.mark.kernel
 
@@ -389,3 +390,63 @@ def test_alibabas_records_tell_by_which_way_a_packet_left(build: Callable[..., A
         (site.b.ip, "10.18.0.9"): 8,
     }
     assert {record["traffic_path"] for record in records if record["direction"] == "in"} == {None}
+
+
+@pytest.mark.parametrize(
+    "step", ["cables.Cable.lay", "routers.Router.write", "routers.Router.lead", "visitors.Visitors.plugged"]
+)
+def test_what_the_kernel_refuses_is_taken_back_whole(
+    build: Callable[..., Any], post: Post, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    site = build()
+    lab = site.lab
+    guest, other = visitor(site), bound(site, site.b)
+    eip, nat = lab.allocate_address(), site.vpc.create_nat_gateway()
+    cloud = [dict(table) for table in lab.cloud.snapshot().tables]
+    spaces = set(lab.fabric.keeper.spaces())
+
+    def refuse(*_: Any) -> None:
+        raise KernelRefused("not today", errno=1, request=step)
+
+    ask = (lambda: visitor(site, "late")) if "visitors" in step else (lambda: site.vpc.create_nat_gateway())
+    if step.endswith(("lead", "write")):
+        ask = lambda: eip.associate(nat)  # noqa: E731
+    with monkeypatch.context() as patch:
+        patch.setattr(f"emulator.fabric.{step}", refuse)
+        with pytest.raises(KernelRefused, match="not today"):
+            ask()
+    assert [dict(table) for table in lab.cloud.snapshot().tables] == cloud
+
+    assert post.seen(guest, site.b, other.ip) == guest.ip, "what stood still stands"
+    ask()
+    ask_again = visitor(site, "last")
+    assert set(lab.fabric.keeper.spaces()) >= spaces
+    assert post.seen(ask_again, site.b, other.ip) == ask_again.ip
+
+
+def test_more_borders_than_replies_can_be_told_apart(build: Callable[..., Any], post: Post) -> None:
+    site = build(quotas={"nat_gateways": 20})
+    guest, gateways = visitor(site), [site.vpc.create_nat_gateway() for _ in range(17)]
+    shared = bound(site, gateways[-1])
+    site.vpc.route_table.add_route("0.0.0.0/0", gateways[-1])
+
+    assert post.answered(site.a, guest, guest.ip) == (shared.ip, guest.ip)
+
+
+def test_datagrams_in_fragments_pass_borders_and_balance(site: Any, post: Post) -> None:
+    guest, eip = visitor(site), bound(site, site.a)
+    with closing(guest.socket(type=socket.SOCK_DGRAM)) as mouth, closing(site.a.socket(type=socket.SOCK_DGRAM)) as ear:
+        ear.bind((site.a.ip, PORT))
+        mouth.sendto(b"x" * 4000, (eip.ip, PORT))
+        post._drain()
+        data, peer = ear.recvfrom(5000)
+        ear.sendto(data, peer)
+        post._drain()
+        assert len(mouth.recv(5000)) == 4000
+    site.lab.audit().check()
+    found = {
+        (record.meta["direction"], record["packets"], record["bytes"])
+        for record in site.records(site.a.eni)
+        if record["protocol"] == 17
+    }
+    assert found == {("in", 3, 4068), ("out", 3, 4068)}

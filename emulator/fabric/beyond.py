@@ -6,11 +6,13 @@ before. A lab that has nothing outside its VPCs has none of it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Mapping
 from ipaddress import IPv4Network
 
 from emulator.cloud.account import Cloud
+from emulator.errors import LabError
 from emulator.fabric import borders, marks, plans, transits, ways
 from emulator.fabric.accounts import Accounts
 from emulator.fabric.cables import Cable, End
@@ -101,15 +103,9 @@ class Beyond:
         names = [*plan.borders, *plan.joints]
         if plan.borders or self._cloud.internet_hosts:
             names.append(INTERNET)
-        missing = [name for name in names if name not in self._routers]
-        if missing:
-            spaces = self._keeper.make_namespaces(len(missing), self._tag, _ROUTER)
-            for name, ns in zip(missing, spaces, strict=True):
-                self._routers[name] = router = Router(name, ns, next(self._hops))
-                router.open(self._keeper)
-                if name in plan.joints:
-                    self._keeper.nft(ns, transits.base())
-                    self.accounts[name] = Accounts(self._keeper, ns, in_vpc=False)
+        for name in names:
+            if name not in self._routers:
+                self._routers[name] = self._router(name, joint=name in plan.joints)
         for vpc_id in plan.vpcs:
             if vpc_id not in self._routers:
                 self._routers[vpc_id] = router = Router(vpc_id, self._vpcs[vpc_id].ns)
@@ -118,18 +114,37 @@ class Beyond:
             if host.id not in self.visitors.known:
                 self.visitors.add(host)
 
+    def _router(self, name: str, *, joint: bool) -> Router:
+        """A new one, whole or not at all."""
+        (ns,) = self._keeper.make_namespaces(1, self._tag, _ROUTER)
+        try:
+            router = Router(name, ns, next(self._hops))
+            router.open(self._keeper)
+            if joint:
+                self._keeper.nft(ns, transits.base())
+                self.accounts[name] = Accounts(self._keeper, ns, in_vpc=False)
+        except BaseException:
+            self._keeper.drop([ns])
+            raise
+        return router
+
     def _lay(self, one: str, other: str) -> None:
         host = self._cloud.internet_hosts.get(other)
         near = self._free_end(one)
         far = self._free_end(other) if host is None else self.visitors.end(other)
         cable = Cable(near, far)
-        cable.lay(self._keeper)
+        try:
+            cable.lay(self._keeper)
+            if host is not None:
+                self.visitors.plugged(host)
+        except BaseException:
+            with contextlib.suppress(LabError):
+                cable.cut(self._keeper)
+            raise
         self._cables[one, other] = cable
         self._routers[one].ports[other] = near
         if host is None:
             self._routers[other].ports[one] = far
-        else:
-            self.visitors.plugged(host)
 
     def _free_end(self, name: str) -> End:
         index = next(self._indexes)
@@ -161,7 +176,7 @@ class Beyond:
     def _lead_vpc(self, vpc_id: str, there: VpcPlan) -> None:
         """Rules, routes and the ruleset's part for ways out of one VPC."""
         router, fabric = self._routers[vpc_id], self._vpcs[vpc_id]
-        numbers = {gate: self._number(vpc_id, gate) for gate in there.remembered}
+        numbers = {border: number for border in there.remembered if (number := self._number(vpc_id, border))}
         indexes = {gate: router.ports[gate].index for gate in there.gates}
         rules = {
             TableRule(
@@ -201,12 +216,15 @@ class Beyond:
             send(self._keeper, [(router.ns, NETFILTER, batch.request())], f"open the ways of {router.name}")
             router.admitted = indexes
 
-    def _number(self, vpc_id: str, gate: str) -> int:
-        """A border's number, unique among those of its VPC as long as it stands."""
-        if gate not in self._numbers:
+    def _number(self, vpc_id: str, border: str) -> int | None:
+        """A border's number, unique among those of its VPC as long as it stands; None where there are too many."""
+        if border not in self._numbers:
             used = {self._numbers.get(name) for name in self._routers[vpc_id].ports}
-            self._numbers[gate] = next(number for number in range(1, marks.WAYS + 1) if number not in used)
-        return self._numbers[gate]
+            number = next((number for number in range(1, marks.WAYS + 1) if number not in used), None)
+            if number is None:
+                return None  # replies by this one follow the routes
+            self._numbers[border] = number
+        return self._numbers[border]
 
     def _lead_outside(self, plan: Plan) -> None:
         for border, vpc_id in plan.borders.items():

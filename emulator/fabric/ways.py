@@ -16,9 +16,6 @@ from collections.abc import Mapping, Sequence
 from emulator.fabric import marks
 from emulator.fabric.ruleset import TABLE
 
-MOST_REMEMBERED = marks.WAYS
-"""Borders of one VPC that replies find back to."""
-
 
 def text(gates: Sequence[int], remembered: Mapping[int, int]) -> str:
     """The chains for these links; ``remembered`` maps those of borders to their numbers."""
