@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -142,6 +143,40 @@ def doctor(as_json: AsJson = False) -> None:
         found = _show_probes()
     if not all(probe.ok for probe in found):
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def dashboard(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A preset, one of your own, or a TOML file.")],
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The data folder; a lab may be writing to it.")],
+    topic: Annotated[
+        str | None, typer.Option("--topic", metavar="NAME", help="Needed where there are several.")
+    ] = None,
+    logset: Annotated[str | None, typer.Option("--logset", metavar="NAME")] = None,
+    start: Annotated[float | None, typer.Option("--start", help="Unix seconds, included.")] = None,
+    end: Annotated[float | None, typer.Option("--end", help="Unix seconds, excluded.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write it there instead.")] = None,
+) -> None:
+    """Draw a dashboard over a topic.
+
+    Presets: tencent-eni, tencent-ccn, alibaba-overview, alibaba-traffic, alibaba-rejection.
+    """
+    from emulator.boards import answered
+
+    board, answers = answered(name, data, topic, logset, start, end)
+    if html is not None:
+        from emulator.logs.page import page
+
+        try:
+            html.write_text(page(board, answers), encoding="utf-8")
+        except OSError as wrong:
+            _fail(f"{html} could not be written: {wrong.strerror}")
+        return
+    from rich.console import Console
+
+    from emulator.logs.drawing import draw
+
+    draw(board, answers, Console())
 
 
 # how -------------------------------------------------------------------------------------------------

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from emulator.fabric.net import CloudNet
     from emulator.fabric.vpc import VpcFabric
-    from emulator.logs.service import LogService
     from emulator.logs.topic import Topic
 
 _T = TypeVar("_T")
@@ -492,17 +491,6 @@ class Lab:
         from emulator.capture import forms
 
         self.logs.get(topic_id).append(forms.stored(form, table), key=key)
-
-
-def read_logs(data: str | os.PathLike[str], profile: str = "tencent") -> LogService:
-    """The log topics in a lab's data folder, to be read, also while that lab is open in another process.
-
-    :raises LabError: there are none, or what is there is of another layout
-    """
-    from emulator.logs.service import LogService
-
-    folder = Path(data).resolve()
-    return LogService(profile=find_profile(profile), now=lambda: 0.0, folder=folder, read_only=True)
 
 
 def _check_start(start: float | None) -> float:

@@ -22,12 +22,13 @@ Flow = tuple[int, str, int, str, int]
 Counted = tuple[tuple[int, str, int | None, str, int | None], int, int]
 """A flow as records and captures tell it, its packets and bytes."""
 
-EXCEPTIONS: dict[str, tuple[frozenset[int], str]] = {
-    "tunnel": (frozenset({4, 41, 47}), "it unwraps them and counts what is inside; a flow log counts the outer packet"),
-    "ICMPv6 in IPv4": (frozenset({58}), "it passes over it; to a flow log it is a protocol number like any other"),
+EXCEPTIONS = {
+    "tunnel": "IP in IP and GRE: it unwraps them and counts what is inside; a flow log counts the outer packet",
+    "ICMPv6 in IPv4": "it passes over it; to a flow log it is a protocol number like any other",
 }
-"""What the meter leaves out, by protocol over IPv4, and why. Fragments are told apart by the reader of the capture."""
+"""What the meter leaves out, and why."""
 
+TUNNELS = frozenset({4, 41, 47})
 WITHOUT_PORTS = frozenset({33, 132, 136})
 """Protocols whose ports it does not show: DCCP, SCTP, UDP-Lite."""
 
@@ -100,9 +101,8 @@ def comparable(flows: Iterable[Counted]) -> tuple[dict[Flow, tuple[int, int]], C
     sizes: Counter[Flow] = Counter()
     aside: Counter[str] = Counter()
     for (protocol, src, sport, dst, dport), count, size in flows:
-        excepted = [name for name, (protocols, _) in EXCEPTIONS.items() if protocol in protocols and "." in src]
-        if excepted:
-            aside[excepted[0]] += count
+        if protocol in TUNNELS or (protocol == 58 and "." in src):
+            aside["tunnel" if protocol in TUNNELS else "ICMPv6 in IPv4"] += count
             continue
         ports = (0 if protocol in ICMP else sport or 0, dport or 0)
         one, two = (0, 0) if protocol in WITHOUT_PORTS else ports

@@ -53,7 +53,7 @@ def kernel(request: pytest.FixtureRequest) -> None:
 
 
 def test_every_snippet_is_found() -> None:
-    assert README.read_text().count("```python") == len(snippets()) == 7
+    assert README.read_text().count("```python") == len(snippets()) == 8
 
 
 @pytest.mark.kernel
@@ -87,8 +87,8 @@ def test_a_snippet(snippet: Snippet, tmp_path: Path) -> None:
 
 
 def test_its_commands_exist() -> None:
-    commands = set(re.findall(r"^\| `vpclab (\w+)(?: (\w+))?", README.read_text(), re.MULTILINE))
-    assert commands == {("demo", ""), ("scenario", "list"), ("scenario", "run"), ("doctor", "")}
+    commands = set(re.findall(r"^\| `vpclab (\w+)(?: ([a-z]+))?", README.read_text(), re.MULTILINE))
+    assert commands == {("demo", ""), ("scenario", "list"), ("scenario", "run"), ("dashboard", ""), ("doctor", "")}
     for command in commands:
         shown = [sys.executable, "-m", "emulator.cli", *filter(None, command), "--help"]
         assert subprocess.run(shown, cwd=REPOSITORY, capture_output=True, timeout=60).returncode == 0

@@ -99,13 +99,6 @@ class EniBooks:
         """Fragments that did not become a datagram."""
         return self.meter.fragments - self.joined - self.forged
 
-    @property
-    def padding(self) -> int:
-        """Bytes that frames from the CVM had behind their packets."""
-        taken = self.meter.taken - self.meter.arp_in - self.meter.discovery
-        same = taken.packets == self.counted_out.packets
-        return max(0, taken.bytes - self.counted_out.bytes) if same else 0
-
     def enter(self, harvest: Harvest, unrecorded: Sequence[Unrecorded] = ()) -> None:
         """Add what a cut gave."""
         for flows in (harvest.on_the_wire, harvest.flows6):

@@ -121,6 +121,7 @@ class Accounts:
         batch, first = _point(Batch(), dict.fromkeys(fresh, 0), *self._families), not self._fragments.counting
         if first:
             self._fragments.turn(batch)
+        self._fragments.admit(batch, fresh)
         self._send(batch, settle=False)
         if first:
             self._fragments.turned()

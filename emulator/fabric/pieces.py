@@ -16,7 +16,7 @@ import numpy as np
 
 from emulator.cloud.model import PORTS_PROTOCOLS
 from emulator.fabric import fragments, marks, tables
-from emulator.fabric.elements import Batch
+from emulator.fabric.elements import Batch, index_key
 from emulator.fabric.tables import FLOW
 
 PATIENCE_S = 30
@@ -40,6 +40,7 @@ WHOLES = np.dtype(
 )
 """Keys of the two sets; ``icmp_id`` is whatever stands behind the first four bytes."""
 
+_HEADER = 20
 _IDENTITY = ("protocol", "saddr", "daddr", "id")
 _GROUP = np.dtype(
     [
@@ -90,10 +91,14 @@ class Matching:
         groups["datagrams"][fresh] = datagrams[fresh]
         for name in _IDENTITY:
             groups[name][of_arrived] = arrived[name]
-        for name in ("packets", "bytes"):
-            more = _totals(of_arrived, arrived[name], count)
-            more -= _totals(of_wholes[outward], wholes[name][outward], count)
-            groups[name][fresh] = more[fresh]
+        more = {
+            name: _totals(of_arrived, arrived[name], count) - _totals(of_wholes[outward], wholes[name][outward], count)
+            for name in ("packets", "bytes")
+        }
+        # Where some of the pieces found no room, their bytes do not tell what was on the wire; their headers do.
+        packets = np.maximum(more["packets"], 0)
+        groups["packets"][fresh] = packets[fresh]
+        groups["bytes"][fresh] = np.maximum(more["bytes"], _HEADER * packets)[fresh]
         self._waiting, self._matched = arrived[~fresh[of_arrived]], groups[fresh]
         return Joined(wholes["index"].copy(), _beyond(wholes, groups[of_wholes], of_wholes, outward))
 
@@ -175,6 +180,11 @@ class Fragments:
             batch.delete_jumps(fragments.MAP, fragments.jumps(self._filled))
         if not last:
             batch.jump(fragments.MAP, fragments.jumps(self._next))
+
+    def admit(self, batch: Batch, indexes: Iterable[int]) -> None:
+        """Be ready to count what finds no room: then the kernel may have none for an element of another set either."""
+        if self._reassembled:
+            batch.add("uncounted_by", [index_key(index) for index in indexes])
 
     def turned(self, *, last: bool = False) -> int | None:
         """The generation that is now at rest, None where none was filled."""

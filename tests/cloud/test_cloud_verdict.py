@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given
@@ -130,6 +130,17 @@ def test_acls_do_not_see_one_subnet():
     assert judge(there.cloud, Packet(A, C, 1)).delivered
     assert not judge(there.cloud, Packet(A, B, 1)).delivered
     assert not judge(there.cloud, Packet(B, C, 1)).delivered
+
+
+def test_acls_do_not_see_one_subnet_in_ipv6_either():
+    there = open_world("tencent")
+    there.cloud.assign_ipv6_cidr(there.vpc_id, "2001:db8:0:1600::/56")
+    there.cloud.assign_ipv6_cidr(there.enis[A].subnet_id, 1)
+    a, c = (there.cloud.assign_ipv6_addresses(there.enis[at].id, 1).ipv6_addresses[0] for at in (A, C))
+    there.acl(A)
+    assert judge(there.cloud, Packet(a, c, 58)).delivered
+    outward = judge(there.cloud, Packet(a, IPv6Address("2001:db8:0:1602::1"), 58))
+    assert (outward.at_source.action, outward.at_source.stage) == ("deny", "network ACL")
 
 
 def test_acls_do_not_see_what_is_sent_to_an_address_of_the_subnet_that_nobody_has():

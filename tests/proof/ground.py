@@ -12,18 +12,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import nfdump
 
 from emulator.capture.windows import window_end
-from emulator.cloud.model import PORTS_PROTOCOLS, Eni, Rule
+from emulator.cloud.model import PORTS_PROTOCOLS, Address, Eni, Rule
 from emulator.cloud.verdict import Judge, Judgement, Packet
 from emulator.fabric import netlink, wire
 
-TCP, UDP, ICMP = 6, 17, 1
+TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
+ECHO = {ICMP: 8 << 8, ICMPV6: 128 << 8}  # type << 8 | code of what is sent
 RX_DROPPED = 6  # in struct rtnl_link_stats64
 DEAF = "table inet deaf {\n chain input {\n  type filter hook input priority 0; policy drop;\n }\n}\n"
 FORGET_ALL = wire.message(1 << 8 | 2, wire.REQUEST | wire.ACK, 1, struct.pack("=BBH", 0, 0, 0))  # IPCTNL_MSG_CT_DELETE
@@ -55,14 +55,15 @@ class Ground:
         self._dropped = 0
         self.recorded: list[str] = []
         self._captures: dict[tuple[int, str], Path] = {}
-        self._links: dict[IPv4Address, tuple[socket.socket, bytes]] = {}
+        self._sockets: list[socket.socket] = []
+        self._links: dict[Address, tuple[socket.socket, bytes]] = {}
         self._wanted: dict[Key, Counter[tuple[int, int]]] = {}
         self._compared_to = 0
         self._icmp_is_one = lab.profile.provider == "alibaba"
 
     def close(self) -> None:
         """Close the senders' sockets; the lab is another's."""
-        for link, _ in self._links.values():
+        for link in self._sockets:
             link.close()
 
     def record(self, resource: Any) -> None:
@@ -158,8 +159,7 @@ class Ground:
             passed: list[nfdump.Counted] = []
             for (start, eni_id, way, action, protocol, src, one, dst, two), says in found.items():
                 if (start, eni_id) == at and (way, action) != ("in", "REJECT"):
-                    kind = 8 << 8 if protocol == ICMP else two
-                    passed.append(((protocol, src, one, dst, kind), says.packets, says.bytes))
+                    passed.append(((protocol, src, one, dst, ECHO.get(protocol, two)), says.packets, says.bytes))
             expected, aside = nfdump.comparable(passed)
             assert metered == expected, f"nfpcapd at {at} counts otherwise than the records"
             self.metered += sum(packets for packets, _ in metered.values())
@@ -169,19 +169,21 @@ class Ground:
         """New CVMs become deaf, and get a socket at their link."""
         fabric = self.lab.fabric
         for eni in self.enis:
-            if eni.address not in self._links:
+            if not self._links.keys() >= set(eni.addresses):
                 node = fabric.cvm(eni.cvm_id)
                 fabric.keeper.nft(node.ns, DEAF)
                 link = fabric.keeper.socket(node.ns, socket.AF_PACKET, socket.SOCK_RAW)
                 link.bind((f"eth{eni.device}", 0))
                 router = fabric.vpcs[eni.vpc_id].attached[eni.id].link.intf1.mac
-                self._links[eni.address] = link, bytes.fromhex((router + eni.mac).replace(":", ""))
+                head = bytes.fromhex((router + eni.mac).replace(":", ""))
+                self._sockets.append(link)
+                self._links.update(dict.fromkeys(eni.addresses, (link, head)))
 
     def _send(self, packet: Packet) -> int:
         """Put a packet on its sender's link; its IP total length."""
         link, ethernet = self._links[packet.src]
         data = ip_packet(packet)
-        link.send(ethernet + b"\x08\0" + data)
+        link.send(ethernet + (b"\x08\0" if packet.src.version == 4 else b"\x86\xdd") + data)
         self.sent += 1
         return len(data)
 
@@ -199,8 +201,8 @@ class Ground:
     def _flow(self, packet: Packet) -> tuple[int, str, int | None, str, int | None]:
         one: int | None = packet.src_port
         two: int | None = packet.dst_port
-        if packet.protocol == ICMP:
-            one, two = (None, None) if self._icmp_is_one else (packet.src_port, 8 << 8)
+        if packet.protocol in ECHO:
+            one, two = (None, None) if self._icmp_is_one else (packet.src_port, ECHO[packet.protocol])
         elif packet.protocol not in PORTS_PROTOCOLS:
             one = two = None
         return packet.protocol, str(packet.src), one, str(packet.dst), two
@@ -251,22 +253,30 @@ def group_rule(judgement: Judgement | None) -> Rule:
 
 def ip_packet(packet: Packet) -> bytes:
     """The packet as it is on the wire, with 8 bytes of data where there may be some."""
-    addresses = packet.src.packed + packet.dst.packed
     ports = struct.pack(">HH", packet.src_port, packet.dst_port)
     if packet.protocol == TCP:
-        body = ports + struct.pack(">IIBBHHH", 0, 0, 5 << 4, 2, 65_535, 0, 0)
-        body = body[:16] + checksum(addresses + struct.pack(">BBH", 0, TCP, len(body)) + body) + body[18:]
+        body = summed(packet, ports + struct.pack(">IIBBHHH", 0, 0, 5 << 4, 2, 65_535, 0, 0), 16)
     elif packet.protocol == UDP:
-        body = ports + struct.pack(">HH8x", 16, 0)
-    elif packet.protocol == ICMP:
-        body = struct.pack(">BBHHH8x", 8, 0, 0, packet.src_port, 1)
-        body = body[:2] + checksum(body) + body[4:]
+        body = summed(packet, ports + struct.pack(">HH8x", 16, 0), 6)
+    elif packet.protocol in ECHO:
+        body = summed(packet, struct.pack(">HHHH8x", ECHO[packet.protocol], 0, packet.src_port, 1), 2)
     elif packet.protocol in PORTS_PROTOCOLS:
         body = ports + bytes(16)
     else:
         body = bytes(16)
+    addresses = packet.src.packed + packet.dst.packed
+    if packet.src.version == 6:
+        return struct.pack(">LHBB", 6 << 28, len(body), packet.protocol, 64) + addresses + body
     head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0x4000, 64, packet.protocol, 0) + addresses
     return head[:10] + checksum(head) + head[12:] + body
+
+
+def summed(packet: Packet, body: bytes, at: int) -> bytes:
+    """A payload with its checksum, which of all but ICMP covers addresses, too."""
+    pseudo = b""
+    if packet.protocol != ICMP:
+        pseudo = packet.src.packed + packet.dst.packed + struct.pack(">LL", len(body), packet.protocol)
+    return body[:at] + checksum(pseudo + body) + body[at + 2 :]
 
 
 def checksum(data: bytes) -> bytes:

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
 from emulator.cloud.account import Cloud
@@ -16,10 +16,10 @@ from emulator.cloud.model import Eni, Rule
 from emulator.cloud.verdict import Packet
 from emulator.errors import AlreadyExists
 
-TCP, UDP, ICMP = 6, 17, 1
+TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 PORTS = (1, 22, 53, 443, 8000, 65_535)
 SOURCES = ("1024-20000", "30000", "20001-65535")
-NOBODY = IPv4Address("10.16.200.9")
+NOBODY = {4: IPv4Address("10.16.200.9"), 6: IPv6Address("2001:db8:0:1642::9")}
 
 
 @dataclass
@@ -47,8 +47,11 @@ class Writer:
     def _add(self, owner_id: str, is_group: bool, **said: Any) -> None:
         choose, chance = self.dice.choice, self.dice.random
         pooled = self.cloud.profile.pooled_groups
-        protocol = choose([None, None, "tcp", "tcp", "udp", "udp", "udp", "icmp", "gre", 50, 132, 136])
-        rule: dict[str, Any] = {"protocol": protocol, "cidr": self._peer(owner_id), **said}
+        protocol = choose([None, None, "tcp", "tcp", "udp", "udp", "udp", "icmp", "icmpv6", "gre", 50, 132, 136])
+        version = {"icmp": 4, "icmpv6": 6}.get(protocol, choose(self._versions))
+        rule: dict[str, Any] = {"protocol": protocol, "cidr": self._peer(owner_id, version)} | (
+            said if version == 4 else {}
+        )
         if protocol in ("tcp", "udp", 132, 136):
             rule["port"] = self._port()
             if chance() > 0.9 and (pooled if is_group else self.cloud.acls[owner_id].type == "quintuple"):
@@ -56,7 +59,7 @@ class Writer:
         elif protocol is None and is_group and self.services and chance() > 0.7:
             rule["port"] = choose(self.services)
         if chance() > 0.9 and (pooled if is_group else self.cloud.acls[owner_id].type == "quintuple"):
-            rule["local_cidr"] = self._network()
+            rule["local_cidr"] = self._network(version)
         if pooled and is_group:
             rule["priority"] = self.dice.randint(1, 4)
         with suppress(AlreadyExists):
@@ -67,19 +70,28 @@ class Writer:
         high = min(low + self.dice.choice([0, 1, 10]), 65_535)
         return self.dice.choice([None, low, f"{low}-{high}", f"{low},{(low + 99) % 65_535 + 1}"])
 
-    def _peer(self, owner_id: str) -> str | None:
+    @property
+    def _versions(self) -> list[int]:
+        """IP's, as far as there are addresses."""
+        return sorted({address.version for eni in self.enis for address in eni.addresses})
+
+    def _peer(self, owner_id: str, version: int) -> str | None:
         group = self.cloud.groups.get(owner_id)
         peers = [] if group is None else self.peers
         if group is not None and group.type == "enterprise":
             peers = [peer for peer in peers if peer not in self.cloud.groups]
         if peers and self.dice.random() > 0.75:
             return self.dice.choice(peers)
-        return self.dice.choice([None, None, "0.0.0.0/0", self._network()])
+        anywhere = "0.0.0.0/0" if version == 4 else "::/0"
+        return self.dice.choice([None, None, anywhere, self._network(version)])
 
-    def _network(self) -> str:
+    def _network(self, version: int) -> str:
         """One around an ENI, often ending beside it."""
-        bits = self.dice.choice([0, 1, 2, 4, 8])
-        return f"{IPv4Address(int(self.dice.choice(self.enis).address) >> bits << bits)}/{32 - bits}"
+        there = [address for eni in self.enis for address in eni.addresses if address.version == version]
+        if not there:
+            return "2001:db8::/32"
+        address, bits = self.dice.choice(there), self.dice.choice([0, 1, 2, 4, 8])
+        return str(ip_network((int(address) >> bits << bits, address.max_prefixlen - bits)))
 
 
 @dataclass
@@ -98,9 +110,12 @@ class Shooter:
         while count:
             out = self.dice.random() < 0.6
             other = self.dice.choice([other for other in self.enis if other.id != eni.id])
-            far = NOBODY if out and self.dice.random() > 0.95 else other.address
-            src, dst = (eni.address, far) if out else (far, eni.address)
-            protocol = self.dice.choice([TCP, TCP, UDP, UDP, UDP, ICMP, 132, 136, 47, 50, 51, 89])
+            near, far = self.dice.choice([*zip(eni.addresses, other.addresses, strict=False)])
+            if out and self.dice.random() > 0.95:
+                far = NOBODY[far.version]
+            src, dst = (near, far) if out else (far, near)
+            icmp = ICMP if near.version == 4 else ICMPV6
+            protocol = self.dice.choice([TCP, TCP, UDP, UDP, UDP, icmp, 132, 136, 47, 50, 89, 112])
             packet = Packet(
                 src, dst, protocol, next(self._sports), self.dice.choice(ports["egress" if out else "ingress"])
             )
@@ -116,7 +131,7 @@ class Shooter:
     def _is_new(self, packet: Packet) -> bool:
         """The kernel knows a connection of a protocol without ports by its addresses alone, whichever is the source."""
         ends = (packet.src, packet.dst) if packet.src < packet.dst else (packet.dst, packet.src)
-        bare = packet.protocol not in (TCP, UDP, ICMP, 132, 136)
+        bare = packet.protocol not in (TCP, UDP, ICMP, ICMPV6, 132, 136)
         key: tuple[object, ...] = (packet.protocol, *ends)
         if not bare:
             key = (packet.protocol, packet.src, packet.dst, packet.src_port, packet.dst_port)

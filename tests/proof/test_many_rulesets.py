@@ -27,7 +27,8 @@ CASES = 2 * WINDOWS * CHANGES * SUBNETS * ENIS_EACH
 
 @dataclass
 class Town:
-    """A random topology: subnets with ACLs, in common and without, ENIs with a group of their own and with others."""
+    """A random topology: subnets with ACLs, in common and without, ENIs with a group of their own and with others; most
+    speak IPv6, too."""
 
     here: Ground
     dice: random.Random
@@ -43,13 +44,17 @@ class Town:
         self.peers += [group.id for group in self.shared]
         types = ["triple", "quintuple"] if tencent else [None]
         self.acls = [vpc.create_network_acl(type=dice.choice(types)) for _ in range(ACLS)]
-        self.subnets = [vpc.create_subnet(f"10.16.{block}.0/24") for block in dice.sample(range(100), SUBNETS)]
+        vpc.assign_ipv6_cidr("2001:db8:0:1600::/56")
+        self.subnets = [
+            vpc.create_subnet(f"10.16.{block}.0/24", ipv6_cidr=None if at % 4 == 1 else True)
+            for at, block in enumerate(dice.sample(range(100), SUBNETS))
+        ]
         for number, subnet in enumerate(self.subnets):
             enterprise = not tencent and number == 0
             for _ in range(ENIS_EACH):
                 own = vpc.create_security_group(type="enterprise" if enterprise else None)
                 more = [] if enterprise else dice.sample(self.shared, dice.choice([0, 1, 1, 2]))
-                subnet.run_instance(security_groups=dice.sample([own, *more], 1 + len(more)))
+                subnet.run_instance(security_groups=dice.sample([own, *more], 1 + len(more)), ipv6=number % 4 != 1)
                 self.owners.append(own.id)
         self.owners += [one.id for one in (*self.shared, *self.acls)]
         self.move()

@@ -25,7 +25,7 @@ def test_the_same_frames_pass_with_and_without_flow_logs(
     seen = frames(ground(profile), tmp_path, watch=watch)
 
     assert seen == unseen
-    assert all(len(passed) > 50 for passed in seen.values())
+    assert min(map(len, seen.values())) > 20
 
 
 def watch(here: Ground) -> None:
