@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from emulator.cloud.model import PORTS_PROTOCOLS
-from emulator.fabric import fragments, marks, tables
+from emulator.fabric import fragments, fragments6, marks, tables
 from emulator.fabric.elements import Batch, index_key
+from emulator.fabric.pieces6 import FIRSTS6, LASTS6, PIECES6, Matching6
 from emulator.fabric.tables import FLOW
 
 PATIENCE_S = 30
@@ -165,8 +166,9 @@ class Fragments:
     ``reassembled``: a namespace without connection tracking puts none together and has nothing of this.
     """
 
-    def __init__(self, *, reassembled: bool = True) -> None:
-        self._reassembled = reassembled
+    def __init__(self, *, reassembled: bool = True, ipv6: bool = False) -> None:
+        self._reassembled, self._ipv6 = reassembled, ipv6
+        self._matching6 = Matching6()
         self._filled: int | None = None
         self._matching = Matching()
         self._joined: list[Joined] = []
@@ -177,9 +179,9 @@ class Fragments:
         if not self._reassembled:
             return
         if self._filled is not None:
-            batch.delete_jumps(fragments.MAP, fragments.jumps(self._filled))
+            batch.delete_jumps(fragments.MAP, self._jumps(self._filled))
         if not last:
-            batch.jump(fragments.MAP, fragments.jumps(self._next))
+            batch.jump(fragments.MAP, self._jumps(self._next))
 
     def admit(self, batch: Batch, indexes: Iterable[int]) -> None:
         """Be ready to count what finds no room: then the kernel may have none for an element of another set either."""
@@ -190,6 +192,20 @@ class Fragments:
         """The generation that is now at rest, None where none was filled."""
         old, self._filled = self._filled, None if last or not self._reassembled else self._next
         return old
+
+    def add_ipv6(self, batch: Batch) -> None:
+        """Count those of IPv6, too."""
+        if self._filled is not None:
+            batch.jump(fragments.MAP, fragments6.jumps(self._filled))
+        self._ipv6 = True
+
+    def set_names(self, generation: int) -> tuple[str, ...]:
+        """The sets of a generation, whose dumps :meth:`enter` takes."""
+        of_ipv6 = fragments6.set_names(generation) if self._ipv6 else ()
+        return (*fragments.set_names(generation), *of_ipv6)
+
+    def _jumps(self, generation: int) -> dict[int, str]:
+        return fragments.jumps(generation) | (fragments6.jumps(generation) if self._ipv6 else {})
 
     @property
     def counting(self) -> bool:
@@ -202,10 +218,17 @@ class Fragments:
     def enter(self, answers: Sequence[memoryview], now_s: float) -> None:
         """Dumps of the sets of one generation."""
         pieces, wholes = (
-            _flat(tables.decode_elements(key, answer)) for key, answer in zip((PIECES, WHOLES), answers, strict=True)
+            _flat(tables.decode_elements(key, answer)) for key, answer in zip((PIECES, WHOLES), answers, strict=False)
         )
         if len(pieces) or len(wholes):
             self._joined.append(self._matching.enter(pieces, wholes, now_s))
+        if self._ipv6:
+            pieces, firsts, lasts = map(tables.decode_elements, (PIECES6, FIRSTS6, LASTS6), answers[2:])
+            self._matching6.enter(pieces, firsts, lasts, now_s)
+
+    def beyond(self, flows6: Array) -> Array:
+        """What was on the wire of IPv6 beyond the datagrams among these flows."""
+        return self._matching6.beyond(flows6)
 
     def take(self, index: int) -> Array:
         """What was joined for an ENI, once."""

@@ -48,10 +48,12 @@ class Sql:
     ``shifts``  how many seconds it looks back, for each table of older rows that it reads
     """
 
-    def __init__(self, query: QueryText, bar: int, known: Iterable[str], limit: int | None, now_s: float) -> None:
+    def __init__(
+        self, query: QueryText, bar: int, known: Iterable[str], limit: int | None, now_s: float, place_of: str = ""
+    ) -> None:
         self._query = query
         self.shifts: set[int] = set()
-        self._functions = functions_of(query.profile.provider)
+        self._functions = functions_of(query.profile.provider, place_of)
         self._start = bar + 1
         self._source = query.text[self._start :]
         self._known = list(known)
