@@ -182,7 +182,7 @@ def test_what_is_of_no_sensible_type_is_taken_or_refused(
     open_lab: Callable[..., Any], furnished: Callable[[Any], Any], pairs: dict[str, Any], profile: str
 ) -> None:
     here, there = furnish(furnished(open_lab(profile))), pairs[profile][1]
-    values = [None, 5, "", 2.5, object(), [None], {"a": 1}, there["subnet"], [there["group"]]]
+    values = [None, "", 2.5, object(), [there["group"]]]
     tried, refused = 0, 0
     for what, call in calls(here, values):
         tried += 1

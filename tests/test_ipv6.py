@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import dpkt
 import pytest
 
 from emulator import InvalidValue
@@ -14,6 +17,7 @@ from emulator import InvalidValue
 pytestmark = pytest.mark.kernel
 
 ICMPV6, UNREACHABLE_PORT = 58, 1 << 8 | 4
+IPV6_HDRINCL = 36  # linux/in6.h
 
 
 @pytest.fixture
@@ -33,7 +37,11 @@ def dual(build: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def reaches(one: Any, other: Any) -> bool:
-    return bool(one.ping(other, ipv6=True, wait_s=0.3).received)
+    return bool(one.ping(other, ipv6=True, wait_s=10).received)
+
+
+def misses(one: Any, other: Any) -> bool:
+    return not one.ping(other, ipv6=True, wait_s=0.3).received
 
 
 @pytest.mark.parametrize("profile", ["tencent", "alibaba"])
@@ -54,7 +62,7 @@ def test_a_vpc_gets_ipv6_while_it_is_logged(dual: Any, build: Any, profile: str)
 
     assert reaches(site.a, site.c)
     acl.deny("ingress", cidr=site.db.ipv6_cidr, priority=1)
-    assert not reaches(site.a, site.c)
+    assert misses(site.a, site.c)
     site.lab.audit().check()
 
     found = site.records()
@@ -81,7 +89,7 @@ def test_addresses_come_and_go_while_packets_pass(dual: Any) -> None:
     more = site.a.eni.assign_ipv6_addresses(["2001:db8:0:1600::77", "2001:db8:0:1600:5::"])
     assert site.a.ipv6_addresses == [first, *more]
     for address in site.a.ipv6_addresses:
-        command = ["ping", "-n", "-c", "1", "-W", "1", "-I", address, site.c.ipv6_addresses[0]]
+        command = ["ping", "-n", "-c", "1", "-W", "10", "-I", address, site.c.ipv6_addresses[0]]
         assert site.a.run(command).returncode == 0, "a member's new address is a member"
     assert f"{more[0]} A" in site.b.run(["cat", "/etc/hosts"]).stdout
     site.a.eni.unassign_ipv6_addresses([first, "2001:0DB8:0:1600::0077"])
@@ -90,7 +98,7 @@ def test_addresses_come_and_go_while_packets_pass(dual: Any) -> None:
     assert site.b.ping(first, wait_s=0.2).received == 0
     assert more[0] not in site.b.run(["cat", "/etc/hosts"]).stdout
     site.b.eni.assign_ipv6_addresses([first])
-    assert not site.b.ping(site.c, ipv6=True, wait_s=0.2).received, "who gets an address later is no member for that"
+    assert misses(site.b, site.c), "who gets an address later is no member for that"
     site.lab.audit().check()
 
     sources = {record["srcaddr"] for record in site.records(site.c.eni) if record["protocol"] == ICMPV6}
@@ -169,3 +177,37 @@ def test_what_is_refused_changes_nothing(dual: Any) -> None:
     assert site.a.ipv6_addresses == before
     assert reaches(site.a, site.b)
     assert plain.run(["ping", "-c", "1", before[0]]).returncode != 0
+
+
+@pytest.mark.parametrize("profile", ["tencent", "alibaba"])
+def test_fragments_are_recorded_as_they_were_on_the_wire(dual: Any, wire: Any, tmp_path: Path, profile: str) -> None:
+    """Those of datagrams and of a ping; a piece whose others never come is in the audit alone."""
+    site = dual(profile)
+    site.log(site.vpc)
+    target = site.c.ipv6_addresses[0]
+    wire.deafen(site.b)
+    with site.a.eni.capture(tmp_path / "a.pcap"), site.c.eni.capture(tmp_path / "c.pcap"):
+        with closing(site.a.socket(socket.AF_INET6, socket.SOCK_DGRAM)) as sender:
+            sender.bind(("::", 5000))
+            for size in (100, 1452, 1453, 4000, 9000, 4000):
+                sender.sendto(b"x" * size, (target, 9))
+                wire.drain()
+        assert site.a.run(["ping", "-n", "-c", "2", "-s", "3000", target]).returncode == 0
+    lonely = struct.pack(">BBHL", 17, 0, 1, 77) + struct.pack(">HHHH", 5000, 9, 2000, 0) + b"x" * 1000
+    with closing(site.a.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)) as sender:
+        sender.setsockopt(socket.IPPROTO_IPV6, IPV6_HDRINCL, 1)
+        packet = wire.packet(site.a.ipv6_addresses[0], target, 44, lonely)
+        sender.sendto(packet, (target, 0))
+    wire.drain()
+    site.lab.audit().check()
+
+    records = [record for record in site.records() if record["log-status"] == "OK"]
+    for cvm, name in ((site.a, "a.pcap"), (site.c, "c.pcap")):
+        with (tmp_path / name).open("rb") as stream:
+            sizes = [len(frame) - 14 for _, frame in dpkt.pcap.Reader(stream)]
+        mine = [record for record in records if record.meta["eni_id"] == cvm.eni.id]
+        assert sum(record["packets"] for record in mine) == len(sizes)
+        assert sum(record["bytes"] for record in mine) == sum(sizes)
+        (datagrams,) = [record for record in mine if record["protocol"] == 17]
+        assert (datagrams["srcport"], datagrams["dstport"]) == (5000, 9)
+        assert datagrams["packets"] == 1 + 1 + 2 + 3 + 7 + 3

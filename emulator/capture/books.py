@@ -60,7 +60,6 @@ class EniBooks:
     forged: Count = NONE
     joined: Count = NONE  # fragments that became a datagram
     pieces_in: int = 0
-    fragments6: int = 0  # of IPv6, in the whole VPC: they are counted as the datagrams that they become
     skipped: Count = NONE
     skipped_accept: Count = NONE
     skipped_reject: Count = NONE
@@ -99,16 +98,9 @@ class EniBooks:
         """Fragments that did not become a datagram."""
         return self.meter.fragments - self.joined - self.forged
 
-    @property
-    def padding(self) -> int:
-        """Bytes that frames from the CVM had behind their packets."""
-        taken = self.meter.taken - self.meter.arp_in - self.meter.discovery
-        same = taken.packets == self.counted_out.packets
-        return max(0, taken.bytes - self.counted_out.bytes) if same else 0
-
     def enter(self, harvest: Harvest, unrecorded: Sequence[Unrecorded] = ()) -> None:
         """Add what a cut gave."""
-        for flows in (harvest.on_the_wire, harvest.flows6):
+        for flows in (harvest.on_the_wire, harvest.on_the_wire6):
             aside = excluded(flows, unrecorded)
             accept, reject = _verdicts(flows[aside])
             self.excluded_out += accept[0] + reject[0]
@@ -150,7 +142,7 @@ class EniBooks:
         slack = UNDER_WAY if self.busy else 0
         taken = meter.taken - meter.arp_in - meter.discovery
         gap = taken - self.counted_out
-        most, least = meter.unheard + dropped + malformed + meter.fragments6.packets, -meter.uncounted.packets
+        most, least = meter.unheard + dropped + malformed, -meter.uncounted.packets
         wrong = not least - slack <= gap.packets <= most + slack
         if not slack and not least and gap.packets == 0:
             wrong |= gap.bytes < 0
@@ -162,9 +154,9 @@ class EniBooks:
             )
         handed = meter.handed - meter.arp_out
         gap = handed - self.counted_in
-        odd = self.pieces_in + slack + self.fragments6
+        odd = self.pieces_in + slack
         wrong = not -odd - meter.undelivered - dropped <= gap.packets <= odd
-        if not meter.undelivered and not dropped and not self.fragments6:
+        if not meter.undelivered and not dropped:
             wrong |= abs(gap.bytes - 20 * gap.packets) > slack * 1500
         if wrong:
             found.append(
@@ -242,7 +234,6 @@ class VpcBooks:
         for eni_id, (_, window) in harvests.items():
             books = self.enis.get(eni_id)
             if books is not None:
-                books.fragments6 = sum(one.meter.fragments6.packets for one in self.all)
                 books.judge(window, dropped, self.malformed)
         if set(harvests) == set(self.enis) and self.enis:
             self._compare(max(window for _, window in harvests.values()))

@@ -28,7 +28,7 @@ def excluded(flows: Flows, kinds: Sequence[Unrecorded]) -> Mask:
 
 def for_records(harvest: Harvest, unrecorded: Sequence[Unrecorded], lost: int = 0) -> Harvest:
     """What records are made of, of both families; ``lost`` packets more found no room."""
-    flows, flows6 = (_recorded(flows, unrecorded) for flows in (harvest.on_the_wire, harvest.flows6))
+    flows, flows6 = (_recorded(flows, unrecorded) for flows in (harvest.on_the_wire, harvest.on_the_wire6))
     return Harvest(flows, harvest.skipped + harvest.uncounted + lost, flows6=flows6)
 
 

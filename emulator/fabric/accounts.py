@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from emulator.errors import KernelRefused
-from emulator.fabric import elements, fragments, marks, meters, netlink, ruleset, tables
+from emulator.fabric import elements, marks, meters, netlink, ruleset, tables
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.elements import Batch
 from emulator.fabric.families import IPV4, IPV6, Family
@@ -53,16 +53,21 @@ class Harvest:
     forged: Count = NONE
     uncounted: int = 0
     flows6: Flows = field(default_factory=lambda: np.empty(0, FLOW6))
+    pieces6: Flows = field(default_factory=lambda: np.empty(0, FLOW6))
 
     @property
     def on_the_wire(self) -> Flows:
         """Flows as packets on the wire: a datagram in fragments is as many packets."""
         return np.concatenate([self.flows, self.pieces]) if len(self.pieces) else self.flows
 
+    @property
+    def on_the_wire6(self) -> Flows:
+        return np.concatenate([self.flows6, self.pieces6]) if len(self.pieces6) else self.flows6
+
 
 class Accounts:
-    """``open`` ENIs are named by their interface index in the VPC's namespace. Out of a VPC
-    (``in_vpc``) nothing is counted beside the tables: neither meters nor fragments."""
+    """``open`` ENIs are named by their interface index in the VPC's namespace. Elsewhere
+    (``in_vpc`` False) nothing is counted beside the tables: neither meters nor fragments."""
 
     def __init__(
         self,
@@ -81,7 +86,7 @@ class Accounts:
         self._skipped: dict[str, Count] = {}  # by counter, as last read
         self._parted: dict[int, tuple[Meter, Meter]] = {}  # links that are gone: before and after their route
         self._stopped: set[int] = set()  # no longer counted, but not yet read
-        self._fragments = Fragments(reassembled=in_vpc)
+        self._fragments = Fragments(reassembled=in_vpc, ipv6=ipv6)
         self._uncounted: dict[int, int] = {}  # fragments that found no room, by ENI, as last read
 
     def add_ipv6(self) -> None:
@@ -92,8 +97,10 @@ class Accounts:
         more = shapes6(tcp_flags=self._tcp_flags)
         self._run(tables.emptied(index, IPV6) + tables.declare(index, more) for index in self._generation)
         counted = {index: one for index, one in self._generation.items() if index not in self._stopped}
-        if counted:
-            self._send(_point(Batch(), counted, IPV6), settle=False)
+        batch = _point(Batch(), counted, IPV6)
+        self._fragments.add_ipv6(batch)
+        if batch:
+            self._send(batch, settle=False)
         self._shapes, self._families = (*self._shapes, *more), (IPV4, IPV6)
 
     @property
@@ -121,6 +128,7 @@ class Accounts:
         batch, first = _point(Batch(), dict.fromkeys(fresh, 0), *self._families), not self._fragments.counting
         if first:
             self._fragments.turn(batch)
+        self._fragments.admit(batch, fresh)
         self._send(batch, settle=False)
         if first:
             self._fragments.turned()
@@ -187,7 +195,7 @@ class Accounts:
 
     def read_all(self, index: int) -> list[Harvest]:
         """Both generations of one ENI, where nobody cuts any more; what was read is gone from the kernel."""
-        return [self._read({index: generation}, None, pieces)[index] for generation, pieces in ((0, []), (1, [0, 1]))]
+        return [self._read({index: generation}, None, pieces)[index] for generation, pieces in ((0, [0, 1]), (1, []))]
 
     def _cut(self, batch: Batch, *, last: bool = False) -> tuple[dict[int, Meter], list[int]]:
         """Run the transaction that cuts, ``last`` where nobody is counted behind it; the links' meters just before it,
@@ -224,15 +232,15 @@ class Accounts:
         read = len(steps)
         if not self._in_vpc:
             before = None
-        pieces = [name for generation in of_fragments for name in fragments.set_names(generation)]
+        pieces = [name for generation in of_fragments for name in self._fragments.set_names(generation)]
         steps += [(self._ns, netlink.NETFILTER, elements.dump_request(name)) for name in pieces]
         measured = len(steps)
         if before is not None:
             steps += [*meters.set_steps(self._ns, ipv6=self.ipv6), meters.link_step(self._ns)]
         answers = netlink.send(self._keeper, steps, "read the flow tables")
         after = self._measured(answers[measured:]) if before is not None else {}
-        for at in range(read, measured, 2):
-            self._fragments.enter(answers[at : at + 2], time.monotonic())
+        for at in range(read, measured, width := len(self._fragments.set_names(0))):
+            self._fragments.enter(answers[at : at + width], time.monotonic())
         parts: dict[int, list[Flows]] = {index: [] for index in generations}
         full: dict[int, list[str]] = {}
         for (index, shape, name), answer in zip(sets, answers, strict=False):
@@ -257,7 +265,17 @@ class Accounts:
             uncounted = now.uncounted.packets - self._uncounted.get(index, 0)
             self._uncounted[index] = now.uncounted.packets
             harvests[index] = Harvest(
-                flows, lost.packets, lost.bytes, *lost_in, earlier, now, more[own], _sum(more[~own]), uncounted, flows6
+                flows,
+                lost.packets,
+                lost.bytes,
+                *lost_in,
+                earlier,
+                now,
+                more[own],
+                _sum(more[~own]),
+                uncounted,
+                flows6,
+                self._fragments.beyond(flows6),
             )
         self._fragments.keep(self._generation)
         return harvests

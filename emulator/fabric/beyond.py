@@ -31,9 +31,6 @@ _FIRST_PORT = 1 << 20
 _HOPS = IPv4Network("100.64.0.0/10")
 """Addresses of the routers themselves, as a traceroute shows them (RFC 6598)."""
 
-_REMEMBERED_FIRST = 5
-"""Priority of the rules by which replies go back as their connection came."""
-
 _ROUTER = {
     "net/ipv4/ip_forward": 1,
     **QUIET,
@@ -189,7 +186,7 @@ class Beyond:
             for choice in there.choices
         }
         rules |= {
-            TableRule(_REMEMBERED_FIRST, router.table(gate), mark=(marks.way(number), marks.WAY_MASK))
+            TableRule(plans.REMEMBERED, router.table(gate), mark=(marks.way(number), marks.WAY_MASK))
             for gate, number in numbers.items()
         }
         routes = {
@@ -200,11 +197,10 @@ class Beyond:
             )
             for way in there.ways
         }
-        known = {port.index for port in router.ports.values()}
         text = ways.text(list(indexes.values()), {indexes[gate]: number for gate, number in numbers.items()})
         if router.written or there.gates:
             router.write(self._keeper, text)
-        self._admit(router, known & set(indexes.values()))
+        self._admit(router, set(indexes.values()))
         router.lead(self._keeper, routes, rules)
 
     def _admit(self, router: Router, indexes: set[int]) -> None:

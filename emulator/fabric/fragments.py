@@ -35,7 +35,8 @@ def standing() -> str:
     """Sets, map and chains of a VPC's table; its hooks send fragments to ``fragment``, and datagrams that were made of
     them to ``forged``, ``whole_out`` or ``whole_in``."""
     lines = [
-        f" set uncounted_by {{\n  type iface_index\n  flags dynamic\n }}\n map {MAP} {{\n  type mark : verdict\n }}",
+        " set uncounted_by {\n  type iface_index\n  flags dynamic\n  counter\n }",
+        f" map {MAP} {{\n  type mark : verdict\n }}",
         f" chain fragment {{\n  meta nfproto != ipv4 return\n  update @fragments {{ iif counter }}\n"
         f"  meta mark set {_EARLY:#x}\n  meta mark vmap @{MAP}\n }}",
         f" chain forged {{\n  meta mark set {marks.FRAGMENTED:#x}\n  {_SIDE} vmap @{MAP}\n  drop\n }}",

@@ -14,7 +14,6 @@ packet pays for it. Dynamic sets count by interface what is dropped aside, where
     uncounted_by      fragments, and datagrams made of them, that found no room in their sets
     options_by        packets with IP options, some of which routing drops
     discovery_by      neighbour discovery and listener reports of IPv6, which is what ARP is to IPv4
-    fragments6_by     fragments of IPv6, before they are put together
 
 All of them count from the birth of the link and are only read when somebody asks.
 """
@@ -40,7 +39,7 @@ _SETS = (
     "options_by",
     "uncounted_by",
 )
-_SETS6 = ("discovery_by", "fragments6_by")
+_SETS6 = ("discovery_by",)
 _ARP, _INET = 3, 1
 _DAMAGE = (b"InHdrErrors", b"InDiscards", b"InTruncatedPkts")
 
@@ -88,7 +87,6 @@ class Meter:
     options: Count = NONE
     uncounted: Count = NONE
     discovery: Count = NONE
-    fragments6: Count = NONE
 
     def __sub__(self, other: Meter) -> Meter:
         return Meter(*(mine - its for mine, its in zip(vars(self).values(), vars(other).values(), strict=True)))

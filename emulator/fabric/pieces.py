@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from emulator.cloud.model import PORTS_PROTOCOLS
-from emulator.fabric import fragments, marks, tables
-from emulator.fabric.elements import Batch
+from emulator.fabric import fragments, fragments6, marks, tables
+from emulator.fabric.elements import Batch, index_key
+from emulator.fabric.pieces6 import FIRSTS6, LASTS6, PIECES6, Matching6
 from emulator.fabric.tables import FLOW
 
 PATIENCE_S = 30
@@ -40,6 +41,7 @@ WHOLES = np.dtype(
 )
 """Keys of the two sets; ``icmp_id`` is whatever stands behind the first four bytes."""
 
+_HEADER = 20
 _IDENTITY = ("protocol", "saddr", "daddr", "id")
 _GROUP = np.dtype(
     [
@@ -90,10 +92,14 @@ class Matching:
         groups["datagrams"][fresh] = datagrams[fresh]
         for name in _IDENTITY:
             groups[name][of_arrived] = arrived[name]
-        for name in ("packets", "bytes"):
-            more = _totals(of_arrived, arrived[name], count)
-            more -= _totals(of_wholes[outward], wholes[name][outward], count)
-            groups[name][fresh] = more[fresh]
+        more = {
+            name: _totals(of_arrived, arrived[name], count) - _totals(of_wholes[outward], wholes[name][outward], count)
+            for name in ("packets", "bytes")
+        }
+        # Where some of the pieces found no room, their bytes do not tell what was on the wire; their headers do.
+        packets = np.maximum(more["packets"], 0)
+        groups["packets"][fresh] = packets[fresh]
+        groups["bytes"][fresh] = np.maximum(more["bytes"], _HEADER * packets)[fresh]
         self._waiting, self._matched = arrived[~fresh[of_arrived]], groups[fresh]
         return Joined(wholes["index"].copy(), _beyond(wholes, groups[of_wholes], of_wholes, outward))
 
@@ -160,8 +166,9 @@ class Fragments:
     ``reassembled``: a namespace without connection tracking puts none together and has nothing of this.
     """
 
-    def __init__(self, *, reassembled: bool = True) -> None:
-        self._reassembled = reassembled
+    def __init__(self, *, reassembled: bool = True, ipv6: bool = False) -> None:
+        self._reassembled, self._ipv6 = reassembled, ipv6
+        self._matching6 = Matching6()
         self._filled: int | None = None
         self._matching = Matching()
         self._joined: list[Joined] = []
@@ -172,14 +179,33 @@ class Fragments:
         if not self._reassembled:
             return
         if self._filled is not None:
-            batch.delete_jumps(fragments.MAP, fragments.jumps(self._filled))
+            batch.delete_jumps(fragments.MAP, self._jumps(self._filled))
         if not last:
-            batch.jump(fragments.MAP, fragments.jumps(self._next))
+            batch.jump(fragments.MAP, self._jumps(self._next))
+
+    def admit(self, batch: Batch, indexes: Iterable[int]) -> None:
+        """Be ready to count what finds no room: then the kernel may have none for an element of another set either."""
+        if self._reassembled:
+            batch.add("uncounted_by", [index_key(index) for index in indexes])
 
     def turned(self, *, last: bool = False) -> int | None:
         """The generation that is now at rest, None where none was filled."""
         old, self._filled = self._filled, None if last or not self._reassembled else self._next
         return old
+
+    def add_ipv6(self, batch: Batch) -> None:
+        """Count those of IPv6, too."""
+        if self._filled is not None:
+            batch.jump(fragments.MAP, fragments6.jumps(self._filled))
+        self._ipv6 = True
+
+    def set_names(self, generation: int) -> tuple[str, ...]:
+        """The sets of a generation, whose dumps :meth:`enter` takes."""
+        of_ipv6 = fragments6.set_names(generation) if self._ipv6 else ()
+        return (*fragments.set_names(generation), *of_ipv6)
+
+    def _jumps(self, generation: int) -> dict[int, str]:
+        return fragments.jumps(generation) | (fragments6.jumps(generation) if self._ipv6 else {})
 
     @property
     def counting(self) -> bool:
@@ -192,10 +218,17 @@ class Fragments:
     def enter(self, answers: Sequence[memoryview], now_s: float) -> None:
         """Dumps of the sets of one generation."""
         pieces, wholes = (
-            _flat(tables.decode_elements(key, answer)) for key, answer in zip((PIECES, WHOLES), answers, strict=True)
+            _flat(tables.decode_elements(key, answer)) for key, answer in zip((PIECES, WHOLES), answers, strict=False)
         )
         if len(pieces) or len(wholes):
             self._joined.append(self._matching.enter(pieces, wholes, now_s))
+        if self._ipv6:
+            pieces, firsts, lasts = map(tables.decode_elements, (PIECES6, FIRSTS6, LASTS6), answers[2:])
+            self._matching6.enter(pieces, firsts, lasts, now_s)
+
+    def beyond(self, flows6: Array) -> Array:
+        """What was on the wire of IPv6 beyond the datagrams among these flows."""
+        return self._matching6.beyond(flows6)
 
     def take(self, index: int) -> Array:
         """What was joined for an ENI, once."""

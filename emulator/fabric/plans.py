@@ -24,7 +24,18 @@ from emulator.cloud.model import Subnet, Vpc
 from emulator.cloud.routes import ANYWHERE
 from emulator.fabric.transits import Lane, numbered
 
-__all__ = ["ANYWHERE", "INTERNET", "NOWHERE", "Plan", "VpcPlan", "eips_of_vpc", "lanes", "plan", "public_addresses"]
+__all__ = [
+    "ANYWHERE",
+    "INTERNET",
+    "NOWHERE",
+    "REMEMBERED",
+    "Plan",
+    "VpcPlan",
+    "eips_of_vpc",
+    "lanes",
+    "plan",
+    "public_addresses",
+]
 
 INTERNET = "internet"
 _EIPS = "eips:"
@@ -32,8 +43,9 @@ _EIPS = "eips:"
 NOWHERE = "nowhere"
 """The link of a VPC's namespace for what nobody has."""
 
-_EVERY_GATE, _INSIDE, _EIP_SPECIFIC, _EIP_FIRST, _BY_SUBNET, _EIP_LAST = 10, 20, 25, 26, 30, 40
-"""Priorities of a VPC's rules, in their order."""
+_INSIDE, REMEMBERED, _EVERY_GATE, _EIP_SPECIFIC, _EIP_FIRST, _BY_SUBNET, _EIP_LAST = 4, 5, 10, 25, 26, 30, 40
+"""Priorities of a VPC's rules, in their order: what stays inside is routed by the first, so that it pays for no other.
+REMEMBERED is for replies that go back as their connection came."""
 
 
 @dataclass(frozen=True)

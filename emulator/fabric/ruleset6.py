@@ -11,7 +11,7 @@ for everyone's neighbours are fixed; whatever the router would say by itself is 
 
 from __future__ import annotations
 
-from emulator.fabric import marks
+from emulator.fabric import fragments6, marks
 from emulator.fabric.ruleset import PORTS, TABLE, by_state
 
 DISCOVERY = "130-137, 143"
@@ -30,10 +30,6 @@ def base(nowhere_index: int) -> str:
     rejected = f"meta mark & {marks.REJECT:#x} == {marks.REJECT:#x}"
     return f"""table {TABLE} {{
  set discovery_by {{
-  type iface_index
-  flags dynamic
- }}
- set fragments6_by {{
   type iface_index
   flags dynamic
  }}
@@ -65,13 +61,20 @@ def base(nowhere_index: int) -> str:
   update @malformed_by {{ iif counter }} drop
  }}
  chain discovery {{
+  meta mark != 0 drop
   update @discovery_by {{ iif counter }} drop
  }}
+{fragments6.standing()}
+ chain spoofed6 {{
+  meta mark != 0 drop
+  goto spoofed
+ }}
  chain early6 {{
-  exthdr frag exists update @fragments6_by {{ iif counter }}
+  exthdr frag exists goto fragment6
  }}
  chain forward6 {{
   oif {nowhere_index} goto nowhere
+  meta mark & {marks.FRAGMENTED:#x} == {marks.FRAGMENTED:#x} goto whole6_in
   jump judge6_in
   oif vmap @acct6_in
   {rejected} drop
@@ -82,8 +85,9 @@ table {TABLE} {{
  chain six {{
   meta pkttype set host
   icmpv6 type {{ {DISCOVERY} }} goto discovery
-  iif . ip6 saddr != @owned6 goto spoofed
+  iif . ip6 saddr != @owned6 goto spoofed6
   ip6 hoplimit vmap {{ 0 : jump expired, {restore} }}
+  meta mark != 0 goto whole6_out
   jump judge6_out
   iif vmap @acct6_out
   {rejected} drop

@@ -29,12 +29,14 @@ def text(gates: Sequence[int], remembered: Mapping[int, int]) -> str:
         f"flush chain {TABLE} leaving",
         f"add rule {TABLE} leaving oif {{ {every} }} update @left_by {{ iif counter }}",
     ]
+    lines += [f"add chain {TABLE} by{way}" for way in remembered.values()]
+    lines += [f"flush chain {TABLE} by{way}" for way in remembered.values()]
+    lines += [f"add rule {TABLE} by{way} ct state new ct label set {way}" for way in remembered.values()]
+    come = [f"{index} : {f'goto by{remembered[index]}' if index in remembered else 'accept'}" for index in gates]
+    lines.append(f"add rule {TABLE} coming iif vmap {{ {', '.join(come)} }}")
+    lines.append(f"add rule {TABLE} coming ct direction original accept")
     lines += [
-        f"add rule {TABLE} coming iif {index} ct state new ct label set {way}" for index, way in remembered.items()
-    ]
-    lines.append(f"add rule {TABLE} coming iif {{ {every} }} accept")
-    lines += [
-        f"add rule {TABLE} coming ct direction reply ct label {way} meta mark set meta mark | {marks.way(way):#x}"
+        f"add rule {TABLE} coming ct label {way} meta mark set meta mark | {marks.way(way):#x}"
         for way in remembered.values()
     ]
     return "\n".join(lines) + "\n"

@@ -237,3 +237,32 @@ def test_a_flow_log_that_comes_between_two_datagrams(build: Callable[..., Any], 
 
     records = [record for record in site.records() if record["log-status"] == "OK"]
     assert [(record["packets"], record["bytes"]) for record in records] == [cut.on_the_wire] * 2
+
+
+def test_more_datagrams_than_the_sets_hold_are_skipdata(build: Callable[..., Any], wire: Any, fragmenter: Any) -> None:
+    """Of those beyond, the datagrams themselves are recorded; what was not is told as skipped, rather too much of it than
+    too little."""
+    site, count = build(), 33_500
+    site.log(site.vpc)
+    wire.deafen(site.b)
+    with closing(site.a.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)) as sender:
+        first, second = map(bytearray, Fragmenter(wire, sender, site.a.ip).pieces(site.b.ip, Cut(20, [16])))
+        sender.connect((site.b.ip, 0))
+        for number in range(1, count + 1):
+            for piece in (first, second):
+                struct.pack_into(">H", piece, 4, number)
+                sender.send(piece)
+    wire.drain()
+    audit = site.lab.audit().check()
+    records = site.records()
+
+    skipped = {
+        record.meta["eni_id"]: record.meta["skipped"] for record in records if record["log-status"] == "SKIPDATA"
+    }
+    for cvm, direction in ((site.a, "out"), (site.b, "in")):
+        packets, size = told(records, cvm)[direction, UDP, 5000, 9, "ACCEPT"]
+        missing = 2 * count - packets
+        assert 0 < missing <= skipped[cvm.eni.id]
+        assert size == count * 40 + (packets - count) * 20
+    (a,) = (eni for eni in audit.enis if eni.eni_id == site.a.eni.id)
+    assert (a.taken, a.incomplete) == (2 * count, 2 * count - a.accepted_out)

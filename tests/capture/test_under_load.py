@@ -143,8 +143,10 @@ def changes(site: Any) -> list[Callable[[], Any]]:
     ]
 
 
-@pytest.mark.parametrize("receiver", ["b", "c"], ids=["one subnet", "two subnets"])
-def test_two_hundred_changes_touch_no_counter(build: Callable[..., Any], wire: Any, receiver: str) -> None:
+@pytest.mark.parametrize(
+    ("receiver", "count"), [pytest.param("b", 60, id="one subnet"), pytest.param("c", 200, id="two subnets")]
+)
+def test_two_hundred_changes_touch_no_counter(build: Callable[..., Any], wire: Any, receiver: str, count: int) -> None:
     site = build(quotas={"flow_logs": 20})
     site.log(site.a.eni, getattr(site, receiver).eni)
     to = getattr(site, receiver)
@@ -154,7 +156,7 @@ def test_two_hundred_changes_touch_no_counter(build: Callable[..., Any], wire: A
     pick = random.Random(receiver)
     with received(to) as arrived:
         with Stream(site.a, to) as stream:
-            for _ in range(200):
+            for _ in range(count):
                 pick.choice(ways)()
         wire.drain()
     records = site.records()
@@ -167,15 +169,15 @@ def test_two_hundred_changes_touch_no_counter(build: Callable[..., Any], wire: A
     assert sum(stream.sent.values()) > sum(accepted.values()) > sum(let_in.values()) > 0, "each list said no at times"
 
 
-@pytest.mark.parametrize("profile", ["tencent", "alibaba"])
-def test_two_hundred_windows_end_under_load(build: Callable[..., Any], wire: Any, profile: str) -> None:
+@pytest.mark.parametrize(("profile", "count"), [("tencent", 200), ("alibaba", 60)])
+def test_two_hundred_windows_end_under_load(build: Callable[..., Any], wire: Any, profile: str, count: int) -> None:
     """At any moment of the stream, and now one, now two at once."""
     site, dice = build(profile), random.Random(profile)
     site.log(site.a.eni, site.b.eni, **({"interval_s": 60} if profile == "alibaba" else {}))
     window_s = 60 if profile == "alibaba" else site.lab.profile.window_s
     begun = site.lab.clock.now
     with Stream(site.a, site.b) as stream:
-        while site.lab.clock.now < begun + 200 * window_s:
+        while site.lab.clock.now < begun + count * window_s:
             site.lab.clock.advance(seconds=dice.randrange(1, 2 * window_s))
     wire.drain()
     records = site.records()
@@ -183,7 +185,7 @@ def test_two_hundred_windows_end_under_load(build: Callable[..., Any], wire: Any
     assert_all_recorded(site, by_port(records, site.a.eni), stream)
     assert by_port(records, site.b.eni) == by_port(records, site.a.eni)
     windows = {record["start"] for record in records if record["log-status"] == "OK"}
-    assert len(windows) > 100
+    assert len(windows) > count / 2
     keys = [
         (record.meta["eni_id"], record.meta["direction"], record["srcport"], record["start"])
         for record in records

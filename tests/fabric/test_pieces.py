@@ -77,6 +77,11 @@ def test_a_datagram_of_which_no_piece_was_counted_is_no_more_than_it_is() -> Non
     assert enter(Matching(), [], [whole(1)]) == [(A, 9, 0, 0)]
 
 
+def test_where_only_some_pieces_found_room_their_headers_are_what_is_more() -> None:
+    assert enter(Matching(), [piece(1, 2, 3000)], [whole(1, size=4028)]) == [(A, 9, 1, 20)]
+    assert enter(Matching(), [piece(1, 1, 1500)], [whole(1, size=4028)]) == [(A, 9, 0, 0)]
+
+
 def test_identifier_and_type_of_icmp_and_no_ports_of_the_rest() -> None:
     wholes = [list(whole(1)), list(whole(2))]
     wholes[0][2], wholes[0][5], wholes[0][7] = 1, 8 << 8, 77
