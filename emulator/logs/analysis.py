@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+
 import pyarrow as pa
 
 from emulator.logs.compile import age_sql, compile_ages, value_sql
@@ -24,13 +27,19 @@ class SqlPlan:
     computed = True
 
     def __init__(self, question: Question, condition: Condition, bar: int) -> None:
+        self._geography = question.geography
+        path = str(question.geography or "").encode()
+        self._place_of = f"place_of_{hashlib.sha256(path).hexdigest()[:12]}" if path else ""
         self._low, self._high, self._text = question.low, question.high, question.text
         self._ages, self._schema = question.ages, question.schema
         self._where = compile_ages(condition, question.ages, question.schema, question.text, question.characters)
         alibaba = question.text.profile.provider == "alibaba"
         time_name, time_unit = ("__time__", 1) if alibaba else ("__TIMESTAMP__", 1000)
         fields = {name: field.kind for name, field in question.ages[-1].index.fields.items() if field.sql}
-        self._sql = sql = Sql(question.text, bar, [*fields, time_name], question.most, question.now_s)
+        without = question.ages[-1].index.fields.keys() - fields.keys()
+        self._sql = sql = Sql(
+            question.text, bar, [*fields, time_name], question.most, question.now_s, self._place_of, without
+        )
         if sql.shifts and (question.low is None or question.high is None):
             raise sql.refuse("compare", "compare needs a search with a start and an end: it looks at as much earlier")
         stored = set(question.schema.names)
@@ -50,7 +59,9 @@ class SqlPlan:
     def answer(self, scan: Scan, engine: Engine = ENGINE) -> pa.Table:
         """The computed rows."""
         try:
-            found = engine.table(scan, self._sql.over(self._log), self._where.parameters, self._sql.macros)
+            found = engine.table(
+                scan, self._sql.over(self._log), self._where.parameters, self._sql.macros, self._python()
+            )
             return pa.table({name: _plain(found[at]) for at, name in enumerate(found.column_names)})
         except EngineRefused as refused:
             if refused.reason != "query":
@@ -58,6 +69,14 @@ class SqlPlan:
             raise self._sql.failed(str(refused)) from None
         except pa.ArrowInvalid as overflow:
             raise self._sql.failed(f"a number of the result does not fit a bigint ({overflow})") from None
+
+    def _python(self) -> dict[str, Callable[..., pa.Array]]:
+        """What DuckDB asks Python for: the places of a database."""
+        if self._geography is None or not any(self._place_of in macro for macro in self._sql.macros.values()):
+            return {}
+        from emulator.logs.places import places
+
+        return {self._place_of: places(self._geography).column}
 
     def _value(self, name: str, kind: str) -> str:
         """The value of a key; NULL in rows that were written when it was not yet indexed for SQL."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +39,7 @@ class Question:
     ``most``           how many rows of an answer are wanted, None for all
     ``now_s``          what the clock says
     ``lookback_s``     how much older rows are there, for a comparison
+    ``geography``      an MMDB that says where addresses are
     ``interval_s``     if not 0, rows are counted by such intervals of time
     """
 
@@ -53,6 +55,7 @@ class Question:
     newest_first: bool = False
     lookback_s: int = 0
     interval_s: int = 0
+    geography: Path | None = None
 
 
 class RawPlan:

@@ -122,6 +122,7 @@ def question_of(topic: Topic, wanted: Asked, scan: Scan, most: int | None) -> Qu
         high=wanted.high,
         most=most,
         newest_first=wanted.newest_first,
+        geography=topic.geography,
     )
 
 

@@ -56,6 +56,7 @@ class LogService:
         else:
             self.store = self._writable = _store(folder)
         self._workers: Workers | None = None
+        self._geography: Path | None = None
         self._lock = threading.RLock()
         self._topics = {stored.number: Topic(self, stored) for stored in self.store.topics()}
 
@@ -193,6 +194,25 @@ class LogService:
                 if self._workers is not None:
                     self._workers.close()
                 self.store.close()
+
+    @property
+    def geography(self) -> Path | None:
+        """A database in MaxMind's format that ``ip_to_country`` and its like read, in place of the shipped table.
+
+        Set it to a path, or to None.
+
+        :raises LabError: the file is no such database
+        """
+        return self._geography
+
+    @geography.setter
+    def geography(self, path: str | Path | None) -> None:
+        from emulator.logs.places import places
+
+        found = None if path is None else Path(path).absolute()
+        if found is not None:
+            places(found)
+        self._geography = found
 
     @property
     def workers(self) -> Workers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -230,6 +231,11 @@ class Topic:
     def workers(self) -> Workers:
         """The processes that answer strangers' queries."""
         return self._service.workers
+
+    @property
+    def geography(self) -> Path | None:
+        """The MMDB that says where addresses are, if there is one."""
+        return self._service.geography
 
     def searchable(self) -> list[Age]:
         """The indexes that a search is answered by, each for the batches that were written under it."""

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.kernel
 START_S = 1_800_000_000
 
 KILLED = f"""
-import os, signal, sys
+import os, signal, socket, sys
 from emulator import Lab
 lab = Lab(data=sys.argv[1], start={START_S})
 vpc = lab.create_vpc("10.0.0.0/16", ipv6_cidr=True)
@@ -33,6 +33,9 @@ a.ping(b, count=6, ipv6=True)
 a.eni.create_flow_log(topic=topic)  # cuts the open window: one part is read, the rest still in the kernel
 a.ping(b, count=5)
 a.ping(b, count=7, ipv6=True)
+with a.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+    sender.sendto(b"x" * 4000, (b.ip, 9))  # three fragments
+a.ping(b)  # they have gone through
 print(lab.fabric.keeper.pid, a.eni.id, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -65,7 +68,7 @@ def _ended(pid: int) -> bool:
 
 
 def test_the_open_window_survives_a_kill(tmp_path: Path) -> None:
-    """Three, four and five requests in two windows, of which the lab lived to close the first."""
+    """Three, four, five and one requests in two windows, of which the lab lived to close the first."""
     keeper, eni_id = _killed_lab(tmp_path)
     with Lab(data=tmp_path, start=START_S + 300) as lab:
         topic = lab.logs.topic("x")
@@ -78,8 +81,10 @@ def test_the_open_window_survives_a_kill(tmp_path: Path) -> None:
         assert why.text == f"{eni_id}: an earlier lab on this data folder counted this, and its rules went with it"
         lab.clock.advance(minutes=5)
         rows = topic.search(query)
-        # Both pings under the VPC's flow log, the later one once more under the ENI's own.
-        assert sorted(row["packets"] for row in rows) == [3, 4, 5, 5]
+        # All pings under the VPC's flow log, the later ones once more under the ENI's own.
+        assert sorted(row["packets"] for row in rows) == [1, 1, 3, 4, 5, 5]
+        in_pieces = topic.search(f"dstport:9 AND protocol:17 AND interface-id:{eni_id}")
+        assert [(row["packets"], row["bytes"]) for row in in_pieces] == [(3, 4068)] * 2
         of_ipv6 = topic.search(f"dstport:32768 AND interface-id:{eni_id}")
         assert sorted(row["packets"] for row in of_ipv6) == [6, 7, 7]
         assert {(row["start"], row["end"]) for row in rows} == {
@@ -94,7 +99,7 @@ def test_a_second_recovery_finds_nothing_more(tmp_path: Path) -> None:
     _killed_lab(tmp_path)
     for _ in range(2):
         with Lab(data=tmp_path, start=START_S + 1200) as lab:
-            assert sum(row["packets"] for row in lab.logs.topic("x").search("dstport:2048 AND log-status:OK")) == 29
+            assert sum(row["packets"] for row in lab.logs.topic("x").search("dstport:2048 AND log-status:OK")) == 32
 
 
 def test_without_a_keeper_what_was_read_is_still_there(tmp_path: Path) -> None:

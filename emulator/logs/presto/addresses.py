@@ -86,4 +86,11 @@ def _places() -> str:
     return "\n".join(lines)
 
 
+def from_database(place_of: str) -> dict[str, Function]:
+    """The same functions by a database: ``place_of`` is what DuckDB knows it by."""
+    names = table(_places())
+    lines = [f"{name}(x) = {place_of}(x, '{name}')\n{name}(x, language) = {place_of}(x, '{name}')" for name in names]
+    return table("\n".join(lines), f"{place_of}_")
+
+
 FUNCTIONS: dict[str, Function] = {**table(_NETWORKS, inside=_INSIDE), **table(_places())}

@@ -86,14 +86,18 @@ def as_aggregates(functions: Mapping[str, Function]) -> dict[str, Function]:
     return {name: replace(function, kind="aggregate") for name, function in functions.items()}
 
 
-def functions_of(provider: str) -> Mapping[str, Function]:
-    """Every function that the SQL of a provider may call, by its name in lower case."""
+def functions_of(provider: str, place_of: str = "") -> Mapping[str, Function]:
+    """Every function that the SQL of a provider may call, by its name in lower case.
+
+    ``place_of``  what DuckDB knows a database of places by; without it the shipped table says where addresses are
+    """
     from emulator.logs.presto import addresses, aggregates, arrays, scalars, times
 
     return {
         **scalars.FUNCTIONS,
         **arrays.FUNCTIONS,
         **addresses.FUNCTIONS,
+        **(addresses.from_database(place_of) if place_of else {}),
         **aggregates.FUNCTIONS,
         **(times.SLS if provider == "alibaba" else times.CLS),
     }
