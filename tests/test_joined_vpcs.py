@@ -257,6 +257,21 @@ def test_alibabas_log_of_a_cen_tells_what_passes_each_attachment(joined: Joined)
     assert {record["cen-id"] for record in topic.search()} == {cen.id}
 
 
+@pytest.mark.parametrize("joined", ["alibaba"], indirect=True)
+def test_a_cens_log_that_was_off_for_a_while(joined: Joined) -> None:
+    (cen, regions), lab = in_a_ccn(joined), joined.lab
+    topic = lab.logs.create_topic("cen", logset="cen")
+    log = cen.create_flow_log("log", topic=topic, region=regions[2], interval_s=60)
+    joined.cvms[0].ping(joined.cvms[2], count=1)
+    log.disable()
+    joined.cvms[0].ping(joined.cvms[2], count=2)
+    log.enable()
+    joined.cvms[0].ping(joined.cvms[2], count=4)
+    lab.clock.advance(minutes=6)
+
+    assert told(topic.search(), "direction", "packets") == [("in", 5), ("out", 5)]
+
+
 @pytest.mark.parametrize("joined", ["tencent"], indirect=True)
 def test_a_ccns_log_begins_ends_and_idles_exactly(joined: Joined) -> None:
     (ccn, regions), lab = in_a_ccn(joined), joined.lab
@@ -283,7 +298,7 @@ def test_a_ccns_log_begins_ends_and_idles_exactly(joined: Joined) -> None:
 def test_flow_logs_on_ccns_that_are_refused(joined: Joined) -> None:
     (ccn, regions), lab = in_a_ccn(joined), joined.lab
     topic = lab.logs.create_topic("ccn", logset="ccn")
-    ccn.create_flow_log("log", topic=topic, region=regions[0])
+    log = ccn.create_flow_log("log", topic=topic, region=regions[0])
     cases: list[tuple[Callable[[], Any], str]] = [
         (lambda: ccn.create_flow_log("far", topic=topic, region="mars"), "region.unknown"),
         (lambda: ccn.create_flow_log("odd", topic=topic, region=regions[2], interval_s=120), "flow_log.interval"),
@@ -295,6 +310,7 @@ def test_flow_logs_on_ccns_that_are_refused(joined: Joined) -> None:
     ]
     if lab.profile.one_per_resource:
         cases.append((lambda: ccn.create_flow_log("twice", topic=topic, region=regions[0]), "flow_log.exists"))
+        cases.append((log.disable, "flow_log.switch"))
     else:
         cases.append((lambda: ccn.create_flow_log("drop", topic=topic, traffic="Drop"), "flow_log.traffic"))
     for ask, reason in cases:

@@ -92,7 +92,7 @@ def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
+@pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["plain", "xdist"])
 def test_the_fixture(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
     """Also where a project turns warnings into errors."""
     pytester.makepyfile(CLOUD + PASSING)
@@ -234,7 +234,7 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["plain", "xdist"])
+@pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["plain", "xdist"])
 def test_an_ordinary_user(open_folder: Path, path: list[str], options: list[str]) -> None:
     """User nobody, no HOME, a working directory that is not writable."""
     setpriv = shutil.which("setpriv")
@@ -285,7 +285,7 @@ FAILING = {
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("options", [(), ("-n", "2", "-vv")], ids=["plain", "xdist and verbose"])
+@pytest.mark.parametrize("options", [(), ("-n", "1", "-vv")], ids=["plain", "xdist and verbose"])
 def test_failing_assertions_teach(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
     """The nearest record with the fields that differ, and the rule that decided, whatever the form of the assertion."""
     for name, (assertion, _) in FAILING.items():

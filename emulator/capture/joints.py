@@ -85,9 +85,8 @@ class Joints:
         """Close every window that ends by ``until_s``, in order, and file its records."""
         for end in sorted({end for end in self.ends() if end <= until_s}):
             self._take(self._ports.keys())
-            for window in (*self._left, *self._open.values()):
-                if window.end == end:
-                    self._file(window)
+            for window in _whole(window for window in (*self._left, *self._open.values()) if window.end == end):
+                self._file(window)
             self._left = [window for window in self._left if window.end != end]
             for log_id, window in self._open.items():
                 if window.end == end:
@@ -182,6 +181,17 @@ class Joints:
     def _attachment(self, ccn_id: str, vpc_id: str | None) -> str | None:
         ccn = self._cloud.ccns.get(ccn_id)
         return ccn.vpcs.get(vpc_id) if ccn and vpc_id else None
+
+
+def _whole(ending: Iterable[OpenWindow]) -> Iterable[OpenWindow]:
+    """Windows of one flow log that was off for a while as one."""
+    found: dict[tuple[str, int], OpenWindow] = {}
+    for window in ending:
+        first = found.setdefault((window.log.id, window.start), window)
+        if first is not window:
+            first.parts += window.parts
+            first.skipped += window.skipped
+    return found.values()
 
 
 def _chosen(flows: Flows, by_attachment: bool) -> Flows:

@@ -120,8 +120,17 @@ class FlowLogs(State):
         return log
 
     def set_flow_log_enabled(self, flow_log_id: str, enabled: bool) -> FlowLog:
-        """Start or stop recording; doing it twice is no mistake."""
-        self.flow_logs[flow_log_id] = log = replace(self._flow_log(flow_log_id), enabled=enabled)
+        """Start or stop recording; doing it twice is no mistake. Tencent does not let one switch those on CCNs."""
+        log = self._flow_log(flow_log_id)
+        if log.resource_type == "ccn" and not self.profile.ccn_logs_switched:
+            raise self.profile.refusal(
+                Unsupported,
+                "flow_log.switch",
+                f"flow log {log.name} ({log.id}) is on a CCN: it cannot be switched; delete it, and create it again",
+                object=log.id,
+                value=enabled,
+            )
+        self.flow_logs[flow_log_id] = log = replace(log, enabled=enabled)
         return log
 
     def delete_flow_log(self, flow_log_id: str) -> None:

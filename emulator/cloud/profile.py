@@ -78,6 +78,7 @@ class Profile:
                                 them, the default first
     ``ccn_by_attachment``       they tell what passes each VPC's attachment, not what passes between regions
     ``prices``                  the lines of a bill for logs
+    ``ccn_logs_switched``       they can be enabled and disabled
     ``mac_prefix``              first three octets of every ENI's MAC
     ``ipv6_pool``               where the provider takes VPCs' IPv6 blocks from
     """
@@ -146,6 +147,7 @@ class Profile:
     ccn_form: str = "tencent-ccn"
     ccn_windows_s: tuple[int, ...] = (60, 300, 600)
     ccn_by_attachment: bool = False
+    ccn_logs_switched: bool = False
     prices: tuple[Price, ...] = ()
     mac_prefix: str = "02:00:00"
     ipv6_pool: str = "2001:db8::/32"

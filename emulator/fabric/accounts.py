@@ -66,8 +66,8 @@ class Harvest:
 
 
 class Accounts:
-    """``open`` ENIs are named by their interface index in the VPC's namespace. Out of a VPC
-    (``in_vpc``) nothing is counted beside the tables: neither meters nor fragments."""
+    """``open`` ENIs are named by their interface index in the VPC's namespace. Elsewhere
+    (``in_vpc`` False) nothing is counted beside the tables: neither meters nor fragments."""
 
     def __init__(
         self,

@@ -36,7 +36,10 @@ class SqlPlan:
         alibaba = question.text.profile.provider == "alibaba"
         time_name, time_unit = ("__time__", 1) if alibaba else ("__TIMESTAMP__", 1000)
         fields = {name: field.kind for name, field in question.ages[-1].index.fields.items() if field.sql}
-        self._sql = sql = Sql(question.text, bar, [*fields, time_name], question.most, question.now_s, self._place_of)
+        without = question.ages[-1].index.fields.keys() - fields.keys()
+        self._sql = sql = Sql(
+            question.text, bar, [*fields, time_name], question.most, question.now_s, self._place_of, without
+        )
         if sql.shifts and (question.low is None or question.high is None):
             raise sql.refuse("compare", "compare needs a search with a start and an end: it looks at as much earlier")
         stored = set(question.schema.names)

@@ -34,6 +34,7 @@ REQUIRED: dict[str, bool | int] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "integer_division": True,
+    "parquet_metadata_cache": True,  # segments never change
 }
 OPTIONAL = {"python_enable_replacements": False, "error_on_division_by_zero": True}
 """Not in every version from 1.1 on. Division as Presto has it: integers stay integers, by zero is an error."""

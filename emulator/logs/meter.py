@@ -44,9 +44,8 @@ def _size(column: pa.ChunkedArray) -> int:
     if column.type == pa.int64():
         values = int64_values(column.fill_null(0))
         sizes = np.abs(values)
-        digits = len(sizes) + sum(
-            np.count_nonzero(sizes >= power) for power in _POWERS if power <= sizes.max(initial=0)
-        )
+        largest = sizes.max(initial=0)
+        digits = len(sizes) + sum(np.count_nonzero(sizes >= power) for power in _POWERS if power <= largest)
         return int(digits + np.count_nonzero(values < 0) - column.null_count)
     return int(pa.compute.sum(pa.compute.binary_length(column.cast(pa.string()))).as_py() or 0)
 

@@ -40,7 +40,7 @@ _RESERVED = frozenset({"end"})
 class Sql:
     """A query's SQL, checked and rewritten.
 
-    ``known``   the columns that it may name
+    ``known``   the columns that it may name; ``without`` those that are indexed without statistics
     ``limit``   most rows wanted, over the query's own LIMIT
     ``now_s``   what the clock says
     ``words``   the names that occur in it, in lower case; ``star``: it asks for all columns
@@ -49,14 +49,21 @@ class Sql:
     """
 
     def __init__(
-        self, query: QueryText, bar: int, known: Iterable[str], limit: int | None, now_s: float, place_of: str = ""
+        self,
+        query: QueryText,
+        bar: int,
+        known: Iterable[str],
+        limit: int | None,
+        now_s: float,
+        place_of: str = "",
+        without: Iterable[str] = (),
     ) -> None:
         self._query = query
         self.shifts: set[int] = set()
         self._functions = functions_of(query.profile.provider, place_of)
         self._start = bar + 1
         self._source = query.text[self._start :]
-        self._known = list(known)
+        self._known, self._without = list(known), set(without)
         try:
             tree = self._parsed()
             self._check(tree)
@@ -227,6 +234,10 @@ class Sql:
     def _unresolved(self, name: str) -> str:
         near = get_close_matches(name, self._known, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(self._known)}"
+        if name in self._without:
+            return (
+                f"column {name!r} cannot be resolved: its statistics are off, so it is searched and not computed with"
+            )
         return f"column {name!r} cannot be resolved: it is not in the index of this topic; {hint}"
 
     def _first(self) -> int:

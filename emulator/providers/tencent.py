@@ -176,6 +176,7 @@ _CODES = {
     "flow_log.resource_type": "InvalidParameterValue",
     "flow_log.vpc": "InvalidParameterValue",
     "flow_log.region": "InvalidParameterValue",
+    "flow_log.switch": "InvalidParameterValue.Malformed",
     "flow_log.exists": "UnsupportedOperation.FlowLogInstanceExisted",
     "flow_log.idle_eni": "UnsupportedOperation.FlowLogsNotSupportNullInstanceEni",
     "flow_log.family": "UnsupportedOperation.FlowLogsNotSupportKoInstanceEni",

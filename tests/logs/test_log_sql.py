@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emulator.errors import QueryError
-from emulator.logs import Topic
+from emulator.logs import Field, Index, Topic
 
 ANSWERS: dict[str, list[dict[str, object]]] = {
     "* | select count(*) as n": [{"n": 5}],
@@ -314,6 +314,17 @@ def test_columns_of_the_index_that_no_row_has_are_null(flows: Topic) -> None:
     ]
     with pytest.raises(QueryError, match="'other' cannot be resolved"):
         topic.search("* | select other")
+
+
+def test_a_key_without_statistics_is_searched_and_not_computed_with(flows: Topic) -> None:
+    index = Index({"a": Field("text", sql=False), "n": Field("long")})
+    topic = flows._service.create_topic("app", index=index)
+    topic.write([{"a": "x", "n": 1}])
+    assert topic.search("a:x | select n") == [{"n": 1}]
+    assert "a" not in topic.search("* | select *")[0]
+    with pytest.raises(QueryError, match="its statistics are off") as refused:
+        topic.search("* | select n, a")
+    assert refused.value.column == 15
 
 
 def test_keys_that_differ_by_case_only_are_not_mistaken_for_each_other(flows: Topic) -> None:

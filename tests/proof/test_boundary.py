@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from boundary import Edge, edges
 from ground import Ground
 
 from emulator.cloud.account import Cloud
-from emulator.cloud.model import Rule
+from emulator.cloud.model import Address, Rule
 from emulator.cloud.verdict import Judge, Packet
 from emulator.providers import profile
 
@@ -19,6 +20,8 @@ PROFILES = ("tencent", "alibaba")
 HERE = IPv4Address("10.16.16.22")
 OTHER = IPv4Address("10.16.3.9")
 MEMBERS = ("10.16.5.5", "10.16.5.6", "10.16.5.9")
+BLOCK6, HERE6, OTHER6 = "2001:db8:0:1600::/56", ip_address("2001:db8:0:1610::16"), ip_address("2001:db8:0:1600::3:9")
+MEMBERS6 = ("2001:db8:0:1600::5:5", "2001:db8:0:1600::5:6", "2001:db8:0:1600::5:9")
 
 # derivation ------------------------------------------------------------------------------------------
 
@@ -124,6 +127,17 @@ def networks_in_networks(there: Lists) -> list[dict[str, Any]]:
     ]
 
 
+def networks_of_both_families(there: Lists) -> list[dict[str, Any]]:
+    return [
+        {"protocol": "tcp", "port": "80-90", "cidr": "2001:db8:0:1600::4:40/122", "action": "deny"},
+        {"protocol": "tcp", "cidr": "2001:db8:0:1600::4:0/112"},
+        {"protocol": "icmpv6", "cidr": "2001:db8:0:1600::/64"},
+        {"protocol": "tcp", "port": "85-95", "cidr": "10.16.4.0/24"},
+        {"protocol": "udp", "cidr": "::/0", "action": "deny"},
+        {"protocol": "udp"},
+    ]
+
+
 def ports(there: Lists) -> list[dict[str, Any]]:
     return [
         {"protocol": "tcp", "port": "80-90"},
@@ -202,7 +216,7 @@ def both_sides(there: Lists) -> list[dict[str, Any]]:
     ]
 
 
-OF_ALL = [network, networks_in_networks, ports, protocols, one_address, twelve]
+OF_ALL = [network, networks_in_networks, networks_of_both_families, ports, protocols, one_address, twelve]
 TABLE = [
     *((profile, owner, rules) for profile in PROFILES for owner in ("group", "acl") for rules in OF_ALL),
     *((profile, "group", rules) for profile in PROFILES for rules in (members, a_list)),
@@ -221,17 +235,20 @@ class Yard:
         self.open = here.vpc.create_security_group("open")
         for way in ("ingress", "egress"):
             self.open.allow(way)
-        self.outside = here.vpc.create_subnet("10.16.0.0/20")
-        self.inside = here.vpc.create_subnet("10.16.16.0/24")
-        self.guard = self.inside.run_instance(private_ip=HERE)
+        here.vpc.assign_ipv6_cidr(BLOCK6)
+        self.outside = here.vpc.create_subnet("10.16.0.0/20", ipv6_cidr=0)
+        self.inside = here.vpc.create_subnet("10.16.16.0/24", ipv6_cidr=16)
+        self.guard = self.inside.run_instance(private_ip=HERE, ipv6=HERE6)
         here.record(self.guard.eni)
-        self.others: set[IPv4Address] = set()
+        self.others: set[Address] = set()
         friends = here.vpc.create_security_group("friends")
-        for member in MEMBERS:
-            self._settle(IPv4Address(member), friends, self.open)
+        for member, member6 in zip(MEMBERS, MEMBERS6, strict=True):
+            self.outside.run_instance(private_ip=member, ipv6=member6, security_groups=[friends, self.open])
+            self.others |= {ip_address(member), ip_address(member6)}
         tencent = self.lab.profile.provider == "tencent"
         lists = self.lab.create_address_template if tencent else self.lab.create_prefix_list
-        entries = ["10.16.4.0/25", "10.16.6.6/32", *(["10.16.7.10-10.16.7.17"] if tencent else [])]
+        ranges = ["10.16.7.10-10.16.7.17", "2001:db8:0:1600::6:6"]
+        entries = ["10.16.4.0/25", "10.16.6.6/32", *(ranges if tencent else [])]
         self.there: Lists = {"friends": friends, "list": lists(entries=entries)}
         if tencent:
             template = self.lab.create_service_template(entries=["TCP:80-90,443", "UDP:53", "ICMP"])
@@ -257,24 +274,24 @@ class Yard:
     def packets(self, rules: Sequence[Rule]) -> list[Packet]:
         """What the rules' edges are, as far as such packets can be; who sends them to the guard comes to live there."""
         found: dict[Packet, None] = {}
-        for rule in rules:
-            for edge in edges(self.lab.cloud, rule, HERE, OTHER):
+        vpc = self.here.vpc.model
+        ends = ((HERE, OTHER, vpc.cidr), (HERE6, OTHER6, vpc.ipv6_cidr))
+        for rule, (here, other, block) in itertools.product(rules, ends):
+            for edge in edges(self.lab.cloud, rule, here, other):
                 src, dst = edge.packet.src, edge.packet.dst
-                comes = dst == HERE and (src in self.others or self._settles(src))
-                if comes or (src == HERE and dst in self.here.vpc.model.cidr):
+                comes = dst == here and (src in self.others or self._settles(src))
+                if comes or (src == here and dst in block):
                     found[edge.packet] = None
         return list(found)
 
-    def _settles(self, address: IPv4Address) -> bool:
-        subnet = self.outside.model.cidr
+    def _settles(self, address: Address) -> bool:
+        subnet = self.outside.model.cidr if address.version == 4 else self.outside.model.ipv6_cidr
         if not subnet[4] < address < subnet[-4]:  # these are the provider's
             return False
-        self._settle(address, self.open)
-        return True
-
-    def _settle(self, address: IPv4Address, *groups: Any) -> None:
-        self.outside.run_instance(private_ip=address, security_groups=groups)
+        place = {"private_ip": address} if address.version == 4 else {"ipv6": address}
+        self.outside.run_instance(**place, security_groups=[self.open])
         self.others.add(address)
+        return True
 
 
 @pytest.fixture(scope="module")

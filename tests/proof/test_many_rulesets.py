@@ -113,8 +113,9 @@ def test_the_kernel_judges_thousands_of_rule_sets_as_the_reference_does(
     here = ground(profile, quotas={"groups": 100})
     prove(here, random.Random(f"{profile} {user}"), tmp_path, WINDOWS, CHANGES, BATCH)
 
-    assert here.metered > WINDOWS * CHANGES * BATCH
-    assert set(here.aside) == {"tunnel"}, "GRE is all that nfpcapd leaves out"
+    if not here.unmetered:  # no link lost a packet
+        assert here.metered > WINDOWS * CHANGES * BATCH
+        assert set(here.aside) == {"tunnel"}, "GRE is all that nfpcapd leaves out"
     assert here.sent > WINDOWS * CHANGES * BATCH * SUBNETS * ENIS_EACH
 
 

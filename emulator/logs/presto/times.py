@@ -70,7 +70,7 @@ date_trunc(u, x BIGINT) = date_trunc(u, make_timestamp(x * 1000000 + {zone_us}))
 
 _BUCKETS = r"""
 bucket(x BIGINT, s) = make_timestamp(
-    (x * {unit_us} + {china_us}) - (x * {unit_us} + {china_us}) % (s * CAST(1000000 AS BIGINT)))
+    (x + {china_us} // {unit_us}) // (s * CAST(1000000 // {unit_us} AS BIGINT)) * (s * CAST(1000000 AS BIGINT)))
 bucket(x TIMESTAMP, s) = make_timestamp(
     (epoch_us(x) + {shift_us}) - (epoch_us(x) + {shift_us}) % (s * CAST(1000000 AS BIGINT)))
 bucket_of_months(x BIGINT, n) = time_bucket(to_months(n), make_timestamp(x * {unit_us} + {china_us}))
