@@ -190,11 +190,6 @@ class Wire:
         head = struct.pack(">BBHHH", kind, code, 0, ident, 1) + data
         return head[:2] + struct.pack(">H", checksum(head)) + head[4:]
 
-    @staticmethod
-    def icmpv6(src: str, dst: str, kind: int, code: int = 0, ident: int = 0, data: bytes = b"") -> bytes:
-        head = struct.pack(">BBHHH", kind, code, 0, ident, 1) + data
-        return head[:2] + struct.pack(">H", checksum(pseudo(src, dst, 58, head) + head)) + head[4:]
-
     # sending -------------------------------------------------------------------------------------------
 
     @staticmethod

@@ -13,6 +13,7 @@ import dpkt
 import pytest
 
 from emulator import InvalidValue
+from emulator.testing import expect
 
 pytestmark = pytest.mark.kernel
 
@@ -71,6 +72,7 @@ def test_a_vpc_gets_ipv6_while_it_is_logged(dual: Any, build: Any, profile: str)
     refused = [record for record in found if record["action"] == "REJECT"]
     assert {record["srcaddr"] for record in refused} == {site.c.ipv6_addresses[0]}
     assert "network ACL" in site.lab.explain(refused[0]).text
+    expect(site.a >> site.c).icmpv6().on(site.a.eni).accept(packets=2)
     quiet = [record.meta["eni_id"] for record in found if record["log-status"] == "NODATA"]
     assert quiet == [site.b.eni.id], "it spoke neither"
 
@@ -211,3 +213,5 @@ def test_fragments_are_recorded_as_they_were_on_the_wire(dual: Any, wire: Any, t
         (datagrams,) = [record for record in mine if record["protocol"] == 17]
         assert (datagrams["srcport"], datagrams["dstport"]) == (5000, 9)
         assert datagrams["packets"] == 1 + 1 + 2 + 3 + 7 + 3
+    found = site.topic.search(f'dstaddr:"{target}"')
+    assert [record.id for record in found] == [record.id for record in records if record["dstaddr"] == target]

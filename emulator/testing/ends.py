@@ -20,14 +20,14 @@ def holder(end: End | str) -> Callable[[Any], bool]:
             raise refused(f"{end!r} is no address and no network: {error}", end) from None
         return lambda address: address is not None and ip_address(address) in network
     if isinstance(end, Addressed):
-        return set(end.ips).__contains__
+        return {*end.ips, *end.ipv6_addresses}.__contains__
     raise refused(f"{end!r} is no end of a way: give a CVM, an ENI, an address or a network", end)
 
 
 def only(end: End | str) -> str | None:
     """The end's address where it has but one."""
     if isinstance(end, Addressed):
-        known = end.ips
+        known = [*end.ips, *end.ipv6_addresses]
         return known[0] if len(known) == 1 else None
     network = ip_network(str(end))
     return str(network.network_address) if network.num_addresses == 1 else None

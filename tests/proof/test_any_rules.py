@@ -19,7 +19,7 @@ pytestmark = pytest.mark.kernel
 
 @dataclass
 class Corner:
-    """Three CVMs in two subnets, each behind an ACL, each in a group of its own and one in common."""
+    """Three CVMs of both families in two subnets, each behind an ACL, each in a group of its own and one in common."""
 
     here: Ground
     owners: list[str]
@@ -32,15 +32,16 @@ def corners(open_module_lab: Callable[..., Any], wire: Any) -> Iterator[dict[str
     for profile in PROFILES:
         here = Ground(open_module_lab(profile), wire.drain)
         here.record(here.vpc)
+        here.vpc.assign_ipv6_cidr()
         common = here.vpc.create_security_group()
         owners = [common.id]
         for number, count in ((0, 2), (1, 1)):
-            subnet, acl = here.vpc.create_subnet(f"10.16.{number}.0/24"), here.vpc.create_network_acl()
+            subnet, acl = here.vpc.create_subnet(f"10.16.{number}.0/24", ipv6_cidr=True), here.vpc.create_network_acl()
             acl.associate(subnet)
             owners.append(acl.id)
             for _ in range(count):
                 own = here.vpc.create_security_group()
-                subnet.run_instance(security_groups=[own, common])
+                subnet.run_instance(security_groups=[own, common], ipv6=True)
                 owners.append(own.id)
         corners[profile] = Corner(here, owners, common.id)
     yield corners
