@@ -27,10 +27,10 @@ from emulator import audit, resources
 from emulator.clock import Clock, check_speed
 from emulator.cloud import model
 from emulator.cloud.account import Cloud
-from emulator.cloud.profile import Profile
 from emulator.cloud.state import Snapshot
-from emulator.errors import ClockError, InvalidValue, LabClosed, LabError, NotFound, RequestRefused
+from emulator.errors import InvalidValue, LabClosed, LabError, NotFound, RequestRefused
 from emulator.explain import Explanation, explain, explain_packet, packet_in, packet_of
+from emulator.options import check_quotas, check_start, data_folder
 from emulator.providers import profile as find_profile
 from emulator.resources.base import id_in
 from emulator.traffic.ears import Ears
@@ -75,9 +75,9 @@ class Lab:
     ) -> None:
         self._closed, self._entered = True, False
         self.profile = find_profile(profile)
-        start_s = _check_start(start)
+        start_s = check_start(start)
         speed = check_speed(speed)
-        more = _check_quotas(self.profile, quotas or {})
+        more = check_quotas(self.profile, quotas or {})
         # What follows needs Linux, numpy and Arrow; a lab that is refused for its arguments has not paid for them.
         with warnings.catch_warnings():
             # Mininet imports distutils, which is deprecated: tests that are run with -W error could open no lab.
@@ -94,7 +94,7 @@ class Lab:
         self._lock = threading.RLock()
         self.cloud = Cloud(self.profile, region=region)
         self.cloud.quotas.update(more)
-        self._folder = folder = None if data is None else _data_folder(Path(data))
+        self._folder = folder = None if data is None else data_folder(Path(data))
         self.logs = LogService(profile=self.profile, now=lambda: self.clock.now, folder=folder)
         try:
             self.fabric = Fabric(keeper(), self.cloud, self._tag)
@@ -491,32 +491,3 @@ class Lab:
         from emulator.capture import forms
 
         self.logs.get(topic_id).append(forms.stored(form, table), key=key)
-
-
-def _check_start(start: float | None) -> float:
-    if start is None:
-        return time.time()
-    if (
-        isinstance(start, bool) or not isinstance(start, int | float) or not 0 <= start < 2**33  # NaN is not
-    ):
-        raise ClockError(f"start={start!r}: lab time begins at a number of unix seconds between 0 and {2**33}")
-    return float(start)
-
-
-def _check_quotas(profile: Profile, quotas: Mapping[str, int]) -> dict[str, int]:
-    for name, most in quotas.items():
-        if name not in profile.quotas:
-            raise LabError(f"quotas[{name!r}]: {profile.name} has no such quota; there are {', '.join(profile.quotas)}")
-        if isinstance(most, bool) or not isinstance(most, int) or most < 0:
-            raise LabError(f"quotas[{name!r}]={most!r}: give a whole number of {name}, 0 or more")
-    return dict(quotas)
-
-
-def _data_folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LabError(
-            f"data={str(folder)!r}: the folder cannot be made: {error.strerror}; give one that is writable"
-        ) from error
-    return folder.resolve()
