@@ -32,11 +32,17 @@ from emulator.errors import (
 if TYPE_CHECKING:
     from emulator.cloud.verdict import Packet
     from emulator.lab import Lab
+    from emulator.logs.limits import QueryLimits
     from emulator.reading import read_logs
 else:
 
     def __getattr__(name: str) -> Any:
-        modules = {"Lab": "emulator.lab", "Packet": "emulator.cloud.verdict", "read_logs": "emulator.reading"}
+        modules = {
+            "Lab": "emulator.lab",
+            "Packet": "emulator.cloud.verdict",
+            "QueryLimits": "emulator.logs.limits",
+            "read_logs": "emulator.reading",
+        }
         if name not in modules:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = getattr(import_module(modules[name]), name)
@@ -59,6 +65,7 @@ __all__ = [
     "NotFound",
     "Packet",
     "QueryError",
+    "QueryLimits",
     "QuotaExceeded",
     "RequestRefused",
     "RequirementMissing",

@@ -9,7 +9,7 @@ from emulator.errors import LabError
 from emulator.logs.dashboard import Answer, Dashboard, ask, dashboard
 from emulator.logs.service import LogService
 from emulator.logs.topic import Topic
-from emulator.providers import profile
+from emulator.reading import read_logs
 
 
 def own_dashboards() -> Path:
@@ -22,12 +22,12 @@ def answered(
 ) -> tuple[Dashboard, list[Answer]]:
     """A dashboard, and what its panels show of a topic of the data folder; another process may write there."""
     board = dashboard(name, own_dashboards())
-    moment = 0.0
-    with LogService(profile=profile(board.provider), now=lambda: moment, folder=folder, read_only=True) as service:
+    with read_logs(folder, board.provider) as service:
         chosen = _topic(service, topic, logset)
         # The clock of whoever writes is not known here; the newest record is the latest that is.
         newest = chosen.search("*", newest_first=True, limit=1)
         moment = float(newest[0].time or 0) if newest else 0.0
+        service.now = lambda: moment
         return board, ask(board, chosen, start, end)
 
 
