@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from emulator.logs.records import HIDDEN, ROW, SEGMENT, SHAPE
+from emulator.logs.records import HIDDEN, ROW, SEGMENT, SHAPE, TIME
 from emulator.logs.view import int64_array
 
 NAME = re.compile(r"(\d{8,})\.parquet")
@@ -59,13 +59,17 @@ def parquet(rows: pa.Table, *, final: bool = False) -> memoryview:
         row_group_size=ROW_GROUP,
         store_schema=False,
         # A row's number within its batch is one more than the one before: by its difference it costs next to nothing.
-        use_dictionary=[
-            column.name for column in rows.schema if column.type == pa.string() or (final and column.name != ROW)
-        ],
+        use_dictionary=[column.name for column in rows.schema if _repeats(column, final)],
+        write_statistics=True if final else [TIME],
         column_encoding={ROW: "DELTA_BINARY_PACKED"},
         bloom_filter_options={name: {"ndv": _DISTINCT, "fpp": _FALSE_POSITIVES} for name in texts} if final else None,
     )
     return memoryview(sink.getvalue())
+
+
+def _repeats(column: pa.Field, final: bool) -> bool:
+    """Whether a column is written as numbers of its values; of numbers themselves only where size counts."""
+    return bool(column.type == pa.string() or column.name in (SEGMENT, SHAPE) or (final and column.name != ROW))
 
 
 def read(data: bytes | memoryview) -> pa.Table:
@@ -120,7 +124,7 @@ def _characters(column: pa.ChunkedArray) -> str:
         if values is None or len(chunk) == 0:
             continue
         bounds = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
-        left = values.slice(bounds[0], bounds[-1] - bounds[0]).to_pybytes().translate(None, seen)
+        left = values.slice(bounds[0], bounds[-1] - bounds[0]).to_pybytes()
         while left:
             # A few bytes tell most of what there is; what they told is taken out at memory speed.
             seen += bytes(set(left[:_GLANCE]))
