@@ -25,7 +25,7 @@ from emulator.fabric import netlink, wire
 
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 ECHO = {(4, ICMP): 8 << 8, (6, ICMPV6): 128 << 8}  # type << 8 | code of what is sent
-AT_ONCE = 12  # groups and ACLs in one transaction
+AT_ONCE = 3  # groups and ACLs in one transaction
 RX_DROPPED = 6  # in struct rtnl_link_stats64
 DEAF = "table inet deaf {\n chain input {\n  type filter hook input priority 0; policy drop;\n }\n}\n"
 FORGET_ALL = wire.message(1 << 8 | 2, wire.REQUEST | wire.ACK, 1, struct.pack("=BBH", 0, 0, 0))  # IPCTNL_MSG_CT_DELETE
