@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 import numpy as np
 
@@ -174,6 +174,7 @@ class VpcBooks:
 
     block: IPv4Network
     unrecorded: tuple[Unrecorded, ...] = ()
+    services: tuple[IPv4Address, ...] = ()
     enis: dict[str, EniBooks] = field(default_factory=dict)
     gone: list[EniBooks] = field(default_factory=list)  # no longer counted
     dropped: int = 0
@@ -204,7 +205,7 @@ class VpcBooks:
             self._pieces, self._addresses, self._partly = [], set(), set()
         for eni_id, addresses, before, after in enis:
             both = before, after
-            self.enis[eni_id] = EniBooks(eni_id, addresses, both, both, leaving=Leaving(self.block))
+            self.enis[eni_id] = EniBooks(eni_id, addresses, both, both, leaving=Leaving(self.block, self.services))
             self._addresses.update(addresses)
             if not first and not fresh:
                 self._partly.update(addresses)

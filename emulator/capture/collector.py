@@ -184,7 +184,11 @@ class Collector:
                 watch.ledger.parts.append(Part(harvest, watch.ledger.flow_logs))
 
     def _books(self, fabric: VpcFabric) -> VpcBooks:
-        return self.books.setdefault(fabric.vpc.id, VpcBooks(fabric.vpc.cidr, self._cloud.profile.unrecorded))
+        return self.books.setdefault(fabric.vpc.id, self._new_books(fabric))
+
+    def _new_books(self, fabric: VpcFabric) -> VpcBooks:
+        profile = self._cloud.profile
+        return VpcBooks(fabric.vpc.cidr, profile.unrecorded, profile.services.addresses)
 
     @property
     def dropped_between(self) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,14 +28,16 @@ if TYPE_CHECKING:
     from emulator.capture.books import EniBooks, VpcBooks
 
 _NOT_ROUTED = tuple(map(IPv4Network, ("0.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")))
-"""Multicast, broadcast and what no router leads on, and where the providers' own services are: this need not leave."""
+"""Multicast, broadcast and what no router leads on: this need not leave."""
 
 
 @dataclass
 class Leaving:
-    """What one ENI sent out of its VPC's block: all of it, and what a router would lead on."""
+    """What one ENI sent out of its VPC's block: all of it, and what a router would lead on; ``services`` are addresses
+    of the provider's that answer within the VPC."""
 
     block: IPv4Network
+    services: tuple[IPv4Address, ...] = ()
     every: Count = NONE
     routed: Count = NONE
 
@@ -43,7 +45,7 @@ class Leaving:
         out = flows[(flows["mark"] & (marks.IN | marks.REJECT)) == 0]
         out = out[~_within(out["daddr"], self.block)]
         self.every += _sum(out)
-        for network in _NOT_ROUTED:
+        for network in (*_NOT_ROUTED, *map(IPv4Network, self.services)):
             out = out[~_within(out["daddr"], network)]
         self.routed += _sum(out)
 

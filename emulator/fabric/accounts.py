@@ -239,8 +239,9 @@ class Accounts:
             steps += [*meters.set_steps(self._ns, ipv6=self.ipv6), meters.link_step(self._ns)]
         answers = netlink.send(self._keeper, steps, "read the flow tables")
         after = self._measured(answers[measured:]) if before is not None else {}
-        for at in range(read, measured, width := len(self._fragments.set_names(0))):
-            self._fragments.enter(answers[at : at + width], time.monotonic())
+        width, in_pieces = len(self._fragments.set_names(0)), False
+        for at in range(read, measured, width):
+            in_pieces |= self._fragments.enter(answers[at : at + width], time.monotonic())
         parts: dict[int, list[Flows]] = {index: [] for index in generations}
         full: dict[int, list[str]] = {}
         for (index, shape, name), answer in zip(sets, answers, strict=False):
@@ -250,7 +251,7 @@ class Accounts:
             if len(flows):
                 parts[index].append(flows)
                 full.setdefault(index, []).append(name)
-        if before is not None and any(map(len, answers[read:measured])):
+        if before is not None and in_pieces:
             full[0] = pieces
         self._empty(full, {index: generations[index] for index in parts if sum(map(len, parts[index])) > _MANY})
         skipped = self._count_skipped(generations, answers[len(sets) : read])
@@ -260,9 +261,9 @@ class Accounts:
             flows, flows6 = (_joined(found, dtype) for dtype in (FLOW, FLOW6))
             now = after.get(index, meters.ZERO)
             lost, lost_in = skipped[index], on_their_way.get(index, (NONE, NONE))
-            earlier, more = (before or {}).get(index, now), self._fragments.take(index)
+            earlier, (more, short) = (before or {}).get(index, now), self._fragments.take(index)
             own = (more["mark"] & marks.RULE) != 0
-            uncounted = now.uncounted.packets - self._uncounted.get(index, 0)
+            uncounted = short + now.uncounted.packets - self._uncounted.get(index, 0)
             self._uncounted[index] = now.uncounted.packets
             harvests[index] = Harvest(
                 flows,

@@ -52,10 +52,12 @@ _GROUP = np.dtype(
         ("packets", "i8"),
         ("bytes", "i8"),
         ("datagrams", "i8"),
+        ("short", "?"),
         ("since", "f8"),
     ]
 )
-"""Pieces of one identity, or, once they have found their ``datagrams``, what they are more than these."""
+"""Pieces of one identity, or, once they have found their ``datagrams``, what they are more than these; ``short`` where
+some of them found no room."""
 
 _COUNTS = [("packets", "i8"), ("bytes", "i8")]
 
@@ -66,11 +68,16 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Joined:
     """Entries of FLOW, one for each of the wholes: what was on the wire beyond them; ``index`` is their ENI's.
 
-    Entries without a rule's number are of forged sources, and hold all their pieces.
+    Entries without a rule's number are of forged sources, and hold all their pieces. ``short`` are datagrams of which
+    not every piece was counted.
     """
 
     index: Array
     flows: Array
+    short: Array
+
+    def of(self, chosen: Array) -> Joined:
+        return Joined(self.index[chosen], self.flows[chosen], self.short[chosen])
 
 
 class Matching:
@@ -100,8 +107,11 @@ class Matching:
         packets = np.maximum(more["packets"], 0)
         groups["packets"][fresh] = packets[fresh]
         groups["bytes"][fresh] = np.maximum(more["bytes"], _HEADER * packets)[fresh]
+        groups["short"][fresh] = (more["bytes"] < _HEADER * more["packets"])[fresh]
         self._waiting, self._matched = arrived[~fresh[of_arrived]], groups[fresh]
-        return Joined(wholes["index"].copy(), _beyond(wholes, groups[of_wholes], of_wholes, outward))
+        mine = groups[of_wholes]
+        short = np.where(mine["short"] | (mine["datagrams"] == 0), wholes["packets"], 0)
+        return Joined(wholes["index"].copy(), _beyond(wholes, mine, of_wholes, outward), short)
 
 
 def _groups(pieces: Array, now_s: float) -> Array:
@@ -215,39 +225,38 @@ class Fragments:
     def _next(self) -> int:
         return 0 if self._filled is None else 1 - self._filled
 
-    def enter(self, answers: Sequence[memoryview], now_s: float) -> None:
-        """Dumps of the sets of one generation."""
+    def enter(self, answers: Sequence[memoryview], now_s: float) -> bool:
+        """Dumps of the sets of one generation; whether there was anything in them."""
         pieces, wholes = (
             _flat(tables.decode_elements(key, answer)) for key, answer in zip((PIECES, WHOLES), answers, strict=False)
         )
-        if len(pieces) or len(wholes):
+        found = bool(len(pieces) or len(wholes))
+        if found:
             self._joined.append(self._matching.enter(pieces, wholes, now_s))
         if self._ipv6:
             pieces, firsts, lasts = map(tables.decode_elements, (PIECES6, FIRSTS6, LASTS6), answers[2:])
             self._matching6.enter(pieces, firsts, lasts, now_s)
+            found |= any(map(len, (pieces, firsts, lasts)))
+        return found
 
     def beyond(self, flows6: Array) -> Array:
         """What was on the wire of IPv6 beyond the datagrams among these flows."""
         return self._matching6.beyond(flows6)
 
-    def take(self, index: int) -> Array:
-        """What was joined for an ENI, once."""
-        mine = [joined.flows[joined.index == index] for joined in self._joined]
-        self._joined = [
-            Joined(joined.index[rest], joined.flows[rest])
-            for joined in self._joined
-            if (rest := joined.index != index).any()
-        ]
-        return np.concatenate(mine) if mine else np.empty(0, FLOW)
+    def take(self, index: int) -> tuple[Array, int]:
+        """What was joined for an ENI, once, and how many datagrams on their way to it were short of pieces."""
+        mine, others = [], []
+        for joined in self._joined:
+            mine.append(joined.of(joined.index == index))
+            others.append(joined.of(joined.index != index))
+        self._joined = [joined for joined in others if len(joined.index)]
+        flows = np.concatenate([joined.flows for joined in mine]) if mine else np.empty(0, FLOW)
+        return flows, sum(int(one.short[(one.flows["mark"] & marks.IN) != 0].sum()) for one in mine)
 
     def keep(self, indexes: Iterable[int]) -> None:
         """Forget what was joined for ENIs that are not counted."""
-        wanted = list(indexes)
-        self._joined = [
-            Joined(joined.index[mine], joined.flows[mine])
-            for joined in self._joined
-            if (mine := np.isin(joined.index, wanted)).any()
-        ]
+        counted = list(indexes)
+        self._joined = [joined.of(np.isin(joined.index, counted)) for joined in self._joined]
 
 
 def _flat(elements: Array) -> Array:

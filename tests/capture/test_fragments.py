@@ -240,8 +240,8 @@ def test_a_flow_log_that_comes_between_two_datagrams(build: Callable[..., Any], 
 
 
 def test_more_datagrams_than_the_sets_hold_are_skipdata(build: Callable[..., Any], wire: Any, fragmenter: Any) -> None:
-    """Of those beyond, the datagrams themselves are recorded; what was not is told as skipped, rather too much of it than
-    too little."""
+    """Of those beyond, the datagrams themselves are recorded; what was not is told as skipped, rather too much of it
+    than too little."""
     site, count = build(), 33_500
     site.log(site.vpc)
     wire.deafen(site.b)

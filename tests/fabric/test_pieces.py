@@ -77,6 +77,15 @@ def test_a_datagram_of_which_no_piece_was_counted_is_no_more_than_it_is() -> Non
     assert enter(Matching(), [], [whole(1)]) == [(A, 9, 0, 0)]
 
 
+def test_datagrams_that_are_short_of_pieces_are_told() -> None:
+    def short(*pieces: Any) -> list[int]:
+        wholes = np.array([whole(1, size=4028), whole(1, B, IN, size=4028)], WHOLE)
+        return [int(one) for one in Matching().enter(np.array(list(pieces), PIECE), wholes, 0.0).short]
+
+    assert short(piece(1, 3, 4068)) == [0, 0]
+    assert short(piece(1, 2, 3000)) == short(piece(1, 1, 1500)) == short() == [1, 1]
+
+
 def test_where_only_some_pieces_found_room_their_headers_are_what_is_more() -> None:
     assert enter(Matching(), [piece(1, 2, 3000)], [whole(1, size=4028)]) == [(A, 9, 1, 20)]
     assert enter(Matching(), [piece(1, 1, 1500)], [whole(1, size=4028)]) == [(A, 9, 0, 0)]
