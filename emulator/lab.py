@@ -24,15 +24,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulator import audit, resources
+from emulator.accountwide import AccountWide
 from emulator.clock import Clock, check_speed
 from emulator.cloud import model
 from emulator.cloud.account import Cloud
-from emulator.cloud.profile import Profile
 from emulator.cloud.state import Snapshot
-from emulator.errors import ClockError, InvalidValue, LabClosed, LabError, NotFound, RequestRefused
+from emulator.errors import InvalidValue, LabClosed, LabError, NotFound, RequestRefused
 from emulator.explain import Explanation, explain, explain_packet, packet_in, packet_of
+from emulator.options import check_quotas, check_start, data_folder
 from emulator.providers import profile as find_profile
-from emulator.resources.base import id_in
 from emulator.traffic.ears import Ears
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ LABS: weakref.WeakSet[Lab] = weakref.WeakSet()
 """The labs of this process that someone still holds, closed ones included: failing assertions ask them why."""
 
 
-class Lab:
+class Lab(AccountWide):
     """One emulated cloud account in a private sandbox, open from here until :meth:`close` or the end of its ``with``
     block.
 
@@ -75,9 +75,9 @@ class Lab:
     ) -> None:
         self._closed, self._entered = True, False
         self.profile = find_profile(profile)
-        start_s = _check_start(start)
+        start_s = check_start(start)
         speed = check_speed(speed)
-        more = _check_quotas(self.profile, quotas or {})
+        more = check_quotas(self.profile, quotas or {})
         # What follows needs Linux, numpy and Arrow; a lab that is refused for its arguments has not paid for them.
         with warnings.catch_warnings():
             # Mininet imports distutils, which is deprecated: tests that are run with -W error could open no lab.
@@ -94,7 +94,7 @@ class Lab:
         self._lock = threading.RLock()
         self.cloud = Cloud(self.profile, region=region)
         self.cloud.quotas.update(more)
-        self._folder = folder = None if data is None else _data_folder(Path(data))
+        self._folder = folder = None if data is None else data_folder(Path(data))
         self.logs = LogService(profile=self.profile, now=lambda: self.clock.now, folder=folder)
         try:
             self.fabric = Fabric(keeper(), self.cloud, self._tag)
@@ -130,11 +130,6 @@ class Lab:
     def net(self) -> CloudNet:
         """The lab as a Mininet network: ``net.get("A").cmd("ip a")``, ``pingAll``, ``CLI(lab.net)``."""
         return self.fabric.net
-
-    @property
-    def internet(self) -> resources.Internet:
-        """The lab's own internet: ``internet.host("visitor", region="ap-singapore")`` is a machine on it."""
-        return resources.Internet(self)
 
     @property
     def closed(self) -> bool:
@@ -205,54 +200,6 @@ class Lab:
             undo=lambda made: self.fabric.remove_vpc(made.id),
         )
         return resources.Vpc(self, vpc.id)
-
-    def allocate_address(self, name: str | None = None, *, region: str | None = None) -> resources.Eip:
-        """An EIP, a public address of a region, bound to nothing yet."""
-        eip = self._change(lambda cloud: cloud.allocate_eip(name=name, region=region))
-        return resources.Eip(self, eip.id)
-
-    def create_ccn(self, name: str | None = None) -> resources.Ccn:
-        """Tencent's CCN, Alibaba's CEN: joins VPCs of any regions once they are attached."""
-        ccn = self._change(lambda cloud: cloud.create_ccn(name=name))
-        return resources.Ccn(self, ccn.id)
-
-    create_cen = create_ccn
-
-    def create_prefix_list(self, name: str | None = None, *, entries: Sequence[str] = ()) -> resources.Template:
-        """Alibaba: networks that rules of security groups name as one, ``cidr=list``."""
-        return self._create_template("prefix_list", name, entries)
-
-    def create_address_template(self, name: str | None = None, *, entries: Sequence[str]) -> resources.Template:
-        """Tencent: addresses, ranges ``10.0.0.1-10.0.0.100`` and networks that rules name as one, ``cidr=template``."""
-        return self._create_template("address_template", name, entries)
-
-    def create_address_group(
-        self, name: str | None = None, *, templates: Sequence[resources.Template]
-    ) -> resources.Template:
-        """Tencent: several address templates as one."""
-        return self._create_template("address_group", name, templates)
-
-    def create_service_template(self, name: str | None = None, *, entries: Sequence[str]) -> resources.Template:
-        """Tencent: protocols with ports, ``TCP:80,443`` or ``ICMP``, that rules name as one, ``port=template``."""
-        return self._create_template("service_template", name, entries)
-
-    def create_service_group(
-        self, name: str | None = None, *, templates: Sequence[resources.Template]
-    ) -> resources.Template:
-        """Tencent: several service templates as one."""
-        return self._create_template("service_group", name, templates)
-
-    def _create_template(
-        self, kind: model.TemplateKind, name: str | None, entries: Sequence[str] | Sequence[resources.Template]
-    ) -> resources.Template:
-        given = entries if isinstance(entries, Iterable) and not isinstance(entries, str) else [entries]
-        what = kind.replace("_", " ") if name is None else name
-        written = [
-            id_in(self, entry, resources.Template, what) if isinstance(entry, resources.Resource) else entry
-            for entry in given
-        ]
-        made = self._change(lambda cloud: cloud.create_template(kind, written, name=name))
-        return resources.Template(self, made.id)
 
     def find(self, name_or_id: str) -> resources.Resource[Any]:
         """Any object of the account: by id always, by name where only one has it."""
@@ -491,32 +438,3 @@ class Lab:
         from emulator.capture import forms
 
         self.logs.get(topic_id).append(forms.stored(form, table), key=key)
-
-
-def _check_start(start: float | None) -> float:
-    if start is None:
-        return time.time()
-    if (
-        isinstance(start, bool) or not isinstance(start, int | float) or not 0 <= start < 2**33  # NaN is not
-    ):
-        raise ClockError(f"start={start!r}: lab time begins at a number of unix seconds between 0 and {2**33}")
-    return float(start)
-
-
-def _check_quotas(profile: Profile, quotas: Mapping[str, int]) -> dict[str, int]:
-    for name, most in quotas.items():
-        if name not in profile.quotas:
-            raise LabError(f"quotas[{name!r}]: {profile.name} has no such quota; there are {', '.join(profile.quotas)}")
-        if isinstance(most, bool) or not isinstance(most, int) or most < 0:
-            raise LabError(f"quotas[{name!r}]={most!r}: give a whole number of {name}, 0 or more")
-    return dict(quotas)
-
-
-def _data_folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LabError(
-            f"data={str(folder)!r}: the folder cannot be made: {error.strerror}; give one that is writable"
-        ) from error
-    return folder.resolve()

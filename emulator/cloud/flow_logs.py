@@ -223,7 +223,7 @@ class FlowLogs(State):
         raise self.profile.refusal(
             NotFound,
             "flow_log.resource",
-            f"flow log on {resource_id!r}: no ENI, subnet, VPC or CCN is called so; {nearest(str(resource_id), known)}",
+            f"flow log on {resource_id!r}: no such ENI, subnet or VPC, and no CCN; {nearest(str(resource_id), known)}",
             object=str(resource_id),
             value=resource_id,
         )

@@ -169,7 +169,7 @@ class VpcFabric:
             self.broadcasts_changed()
         except BaseException:
             for eni, place in places:
-                del self.attached[eni.id]
+                self._leave(eni.id)
                 what = f"take back {eni.id} ({eni.name})"
                 with contextlib.suppress(KernelRefused, KeeperLost):
                     self.standing.dismiss(eni, place.index, what)
@@ -199,7 +199,7 @@ class VpcFabric:
                 self._take_back(place.guest_ns, netlink.delete_source_rule(str(address), _WAYS + eni.device), what)
         self.standing.dismiss(eni, place.index, what)
         self._forget_connections(eni.addresses, what)
-        del self.attached[eni.id]
+        self._leave(eni.id)
         self.broadcasts_changed()
 
     def broadcasts_changed(self) -> None:
@@ -249,6 +249,12 @@ class VpcFabric:
         self.standing.disown(place.index, addresses, batch)
         self.standing.run(batch, what)
         self._forget_connections(addresses, what)
+
+    def _leave(self, eni_id: str) -> None:
+        """An ENI is attached no more; with a CVM's first one its namespace goes, whose descriptor another may get."""
+        place = self.attached.pop(eni_id)
+        if place.guest_index == _ETH0:
+            self._hushed.discard(place.guest_ns)
 
     def _hush(self, guest_ns: int) -> None:
         if guest_ns not in self._hushed:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from emulator.errors import LabError
 from emulator.logs import segments
@@ -71,7 +72,7 @@ def merged(number: int, found: Sequence[Segment], tables: Sequence[pa.Table], be
     rows = joined(tables)
     count = rows.num_rows
     if before is not None:
-        fresh = rows.filter(pa.compute.greater_equal(rows[TIME], before))
+        fresh = rows.filter(pc.greater_equal(rows[TIME], before))
         rows = fresh if fresh.num_rows else rows
     data = segments.parquet(rows, final=True)
     times = int64_values(rows[TIME])

@@ -38,7 +38,7 @@ from emulator.logs.condition import (
     number,
     split,
 )
-from emulator.logs.index import Age, Field, Index
+from emulator.logs.index import BUILT_IN, BUILT_IN_FIELD_OF, Age, Field, Index
 from emulator.logs.query import QueryText
 from emulator.logs.records import HIDDEN, SEGMENT, TIME
 from emulator.logs.scan import ORDER, ROWS, quoted
@@ -148,6 +148,7 @@ class _Compiler:
         self.all_types = types
         self.stored = {name: kind for name, kind in types.items() if name not in later}
         self.characters = characters
+        self.built_in = BUILT_IN[query.profile.provider]
         self.query = query
         self.where = where
 
@@ -230,12 +231,19 @@ class _Compiler:
 
     def text(self, name: str, asked: str | None) -> str | None:
         """The value of a key as text, None where no row has it; ``asked`` is None where no key was named."""
+        if name in self.built_in and name not in self.index.fields:
+            if BUILT_IN_FIELD_OF not in self.all_types:
+                return None
+            there = f"{self.where.column(BUILT_IN_FIELD_OF)} IS NOT NULL"
+            return f"CASE WHEN {there} THEN {self.where.parameter(self.built_in[name])} END"
         stored = (self.all_types if asked is None and self.index.full_text else self.stored).get(name)
         return None if stored is None else value_sql(self.where.column(name), stored, "text")
 
     def field(self, name: str, at: int) -> Field:
         """The index of a field that the query names."""
         found = self.index.fields.get(name)
+        if found is None and name in self.built_in:
+            return Field("text", case_sensitive=True)
         if found is None:
             near = get_close_matches(name, self.index.fields, n=3)
             hint = f"; did you mean {' or '.join(near)}?" if near else f"; indexed are {', '.join(self.index.fields)}"
@@ -244,6 +252,8 @@ class _Compiler:
 
     def value(self, name: str) -> str:
         """The value of an indexed field; NULL where no row of the topic ever had it."""
+        if name in self.built_in and name not in self.index.fields:
+            return self.text(name, name) or "NULL"
         if name not in self.stored:
             return "NULL"
         return value_sql(self.where.column(name), self.stored[name], self.index.fields[name].kind)

@@ -30,6 +30,18 @@ FLOW_DELIMITERS = "@&?|#()='\",;<>[]{}/ \n\t\r"
 """Keeps addresses, IPv6 ones included, and ids whole: no ``.``, no ``-``, no ``:``."""
 
 
+BUILT_IN: Mapping[str, Mapping[str, str]] = {
+    "tencent": {"__SOURCE__": "", "__FILENAME__": "", "__HOSTNAME__": ""},
+    "alibaba": {"__topic__": "flow_log", "__source__": "log_service"},
+}
+"""By provider: what any index makes searchable besides, as one exact word, and what it holds in flow records.
+
+What these hold at Tencent is not documented: they are there, and empty. (tencent.md §5.6, alibaba.md §1.1, §5.1.)
+"""
+
+BUILT_IN_FIELD_OF = "_vpclab_flow_log_id"
+"""The hidden column that flow records have and other logs have not."""
+
 KEYS_MOST = 300
 """Keys of one index, as CLS has it (tencent.md §5.1)."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from emulator.logs.index import Index
 from emulator.logs.records import HIDDEN, TIME
@@ -47,7 +48,7 @@ def _size(column: pa.ChunkedArray) -> int:
         largest = sizes.max(initial=0)
         digits = len(sizes) + sum(np.count_nonzero(sizes >= power) for power in _POWERS if power <= largest)
         return int(digits + np.count_nonzero(values < 0) - column.null_count)
-    return int(pa.compute.sum(pa.compute.binary_length(column.cast(pa.string()))).as_py() or 0)
+    return int(pc.sum(pc.binary_length(column.cast(pa.string()))).as_py() or 0)
 
 
 def _text_size(chunk: pa.StringArray) -> int:

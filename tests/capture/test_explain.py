@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import pytest
@@ -275,3 +275,26 @@ def test_scapys_packets_and_records_as_packets() -> None:
     assert packet_in(row) == Packet(a, b, 6, 5, 443)
     assert packet_in({**row, "protocol": 1, "srcport": 77, "dstport": 2048}) == Packet(a, b, 1)
     assert packet_in({**row, "srcaddr": None}) is None
+
+
+def test_scapys_packets_and_records_of_ipv6_as_packets() -> None:
+    """Extension headers are walked; of a packet in a packet the outer one counts, of a fragment behind the first none
+    has ports."""
+    from scapy.layers import inet6
+    from scapy.layers.inet import IP, TCP, UDP
+
+    one, other = "2001:db8::1", "2001:db8::2"
+    a, b, head = IPv6Address(one), IPv6Address(other), inet6.IPv6(src=one, dst=other)
+    chain = inet6.IPv6ExtHdrHopByHop() / inet6.IPv6ExtHdrRouting() / inet6.IPv6ExtHdrDestOpt()
+    cases = [
+        (head / UDP(sport=5, dport=53), (17, 5, 53)),
+        (head / chain / TCP(sport=5, dport=443), (6, 5, 443)),
+        (head / inet6.IPv6ExtHdrFragment(m=1) / UDP(sport=5, dport=53), (17, 5, 53)),
+        (head / inet6.IPv6ExtHdrFragment(nh=17, offset=9) / b"12345678", (17, 0, 0)),
+        (head / inet6.ICMPv6EchoRequest(), (58, 0, 0)),
+        (head / IP(src="10.0.0.1", dst="10.0.0.2") / TCP(), (4, 0, 0)),
+    ]
+    for packet, expected in cases:
+        assert packet_of(packet) == Packet(a, b, *expected)
+    row: dict[str, Any] = {"srcaddr": one, "dstaddr": other, "protocol": 17, "srcport": 5, "dstport": 53}
+    assert packet_in(row) == Packet(a, b, 17, 5, 53)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from emulator.cloud.profile import Profile
-from emulator.errors import AlreadyExists, InvalidValue, NotFound, QuotaExceeded
+from emulator.errors import AlreadyExists, InvalidValue, NotFound, QueryError, QuotaExceeded
 from emulator.logs import Field, FullText, Index, LogService, Topic
 from emulator.logs.folder import FolderStore
 
@@ -103,6 +103,27 @@ def test_full_text_looks_into_all_values(service: LogService) -> None:
     topic.modify_index({}, full_text=FullText(" ", case_sensitive=True))
     topic.write([{"a": "Red blue"}])
     assert [len(topic.search(query)) for query in ("red", "Red", "blue")] == [2, 3, 2]
+
+
+@pytest.mark.filterwarnings("ignore:flows has flow records and other logs")
+def test_some_fields_are_searchable_in_every_index(service: LogService, profile: Profile) -> None:
+    topic = service.create_topic("flows", index={"n": "long"})
+    topic.append(pa.table({"__time__": [1], "n": [1], "_vpclab_flow_log_id": ["fl-1"]}), key="w")
+    topic.write([{"n": 2, "__time__": 2}])
+    if profile.provider == "alibaba":
+        queries = {
+            "__topic__:flow_log": [1],
+            "__source__:log_service": [1],
+            "__topic__:flow": [],
+            "not __topic__:*": [2],
+        }
+    else:
+        queries = {"__SOURCE__:10.0.0.*": [], "NOT __SOURCE__:x": [1, 2], "_exists_:__FILENAME__": [1]}
+    for query, found in queries.items():
+        assert [record["n"] for record in topic.search(query)] == found, query
+    assert [len(record) for record in topic.search()] == [1, 1]
+    with pytest.raises(QueryError, match="not in the index"):
+        topic.search("__other__:x")
 
 
 def test_an_index_of_nothing_or_of_too_much_is_refused(service: LogService, profile: Profile) -> None:
