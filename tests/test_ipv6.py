@@ -215,3 +215,19 @@ def test_fragments_are_recorded_as_they_were_on_the_wire(dual: Any, wire: Any, t
         assert datagrams["packets"] == 1 + 1 + 2 + 3 + 7 + 3
     found = site.topic.search(f'dstaddr:"{target}"')
     assert [record.id for record in found] == [record.id for record in records if record["dstaddr"] == target]
+
+
+def test_a_vpc_without_ipv6_takes_none_and_the_audit_knows(build: Callable[..., Any], wire: Any) -> None:
+    site = build()
+    site.log(site.a.eni, site.b.eni)
+    router = site.lab.fabric.vpcs[site.vpc.id].attached[site.a.eni.id].link.intf1.MAC()
+    head = b"".join(bytes.fromhex(mac.replace(":", "")) for mac in (router, site.a.eni.mac)) + b"\x86\xdd"
+    with closing(site.a.socket(socket.AF_PACKET, socket.SOCK_RAW)) as link:
+        link.bind(("eth0", 0))
+        for _ in range(3):
+            link.send(head + wire.packet("2001:db8::1", "2001:db8::2", 17, wire.udp(1, 2)))
+    wire.drain()
+    assert site.a.ping(site.b).received == 1
+
+    assert site.lab.audit().check().malformed == 3
+    assert {record["protocol"] for record in site.records()} == {1}

@@ -33,9 +33,6 @@ from emulator.fabric.meters import NONE, ZERO, Count, Meter
 UNDER_WAY = 1000
 """Packets that may be under way while traffic goes on (net.core.netdev_max_backlog, Linux' default)."""
 
-_MOST_OF_A_PIECE = 40 + 8 + 8
-"""Bytes more for a further piece of an IPv6 datagram: two pieces have a fragment header, where the whole had none."""
-
 Window = tuple[int, int]
 """Start and end in lab time."""
 

@@ -155,6 +155,10 @@ class Engine:
                 cursor.register(ROWS, source)
             yield cursor
         except duckdb.Error as refused:
+            if isinstance(refused, duckdb.FatalException | duckdb.InternalException):
+                # The database answers nothing more; the next query opens another.
+                with self._lock:
+                    self._connections.pop(folder, None)
             # What follows would show our SQL, or advise settings that are locked.
             message = re.split(r"\n\n|\nLINE |\. Use ", str(refused))[0]
             if isinstance(refused, duckdb.OutOfMemoryException) or "llocat" in message:

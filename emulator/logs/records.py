@@ -155,4 +155,9 @@ def _dicts(names: Mapping[int, tuple[str, ...]], values: Mapping[str, list[Any]]
 
 def computed_records(table: pa.Table, complete: bool = True) -> Records:
     """Records of what SQL computed, keyed by the names of its select list."""
-    return Records((Record(row) for row in table.to_pylist(maps_as_pydicts="lossy")), table, complete)
+    try:
+        rows = table.to_pylist(maps_as_pydicts="lossy")
+    except TypeError:
+        # The keys of a map are arrays, which are none of a dict: it stays a list of pairs.
+        rows = table.to_pylist()
+    return Records((Record(row) for row in rows), table, complete)

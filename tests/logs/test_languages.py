@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +83,37 @@ def test_every_function_is_in_the_document(language: str, provider: str) -> None
         if row.language == language and row.status in ("works", "differs")
     )
     assert set(functions_of(provider)) - set(re.findall(r"\w+", told)) == set()
+
+
+ARGUMENTS = (
+    *("null", "0", "-1", "1.5", "1e308", "9223372036854775807", "''", "'a'", "'1,2'", "'%Y'", "'day'", "true", "bytes"),
+    *(
+        "'{\"a\":1}'",
+        "'$.a'",
+        "'10.0.0.1/24'",
+        "array[]",
+        "array[1, 2]",
+        "array[null]",
+        "array['a']",
+        "srcaddr",
+        "now()",
+    ),
+    *("map(array['a'], array[1])", "map(array[array[1]], array[1])", "date '2020-01-01'", "to_utf8('a')"),
+)
+
+
+def test_every_function_takes_or_refuses_whatever_it_is_given(flows: Topic, sls_flows: Topic) -> None:
+    chance = random.Random(11)
+    for topic, provider in ((flows, "tencent"), (sls_flows, "alibaba")):
+        for name, function in functions_of(provider).items():
+            for count in sorted(function.arguments):
+                given = ", ".join(chance.choice(ARGUMENTS) for _ in range(count))
+                over = " over (order by bytes)" if function.kind == "window" else ""
+                try:
+                    topic.search(f"* | select {name}({given}){over} as x")
+                except QueryError as refused:
+                    assert "nternal" not in str(refused)
+    assert flows.search("* | select histogram(array[1]) as x") == [{"x": [([1], 5)]}]
 
 
 def test_every_table_was_read() -> None:

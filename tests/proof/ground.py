@@ -25,6 +25,7 @@ from emulator.fabric import netlink, wire
 
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 ECHO = {(4, ICMP): 8 << 8, (6, ICMPV6): 128 << 8}  # type << 8 | code of what is sent
+AT_ONCE = 8  # groups and ACLs in one transaction
 RX_DROPPED = 6  # in struct rtnl_link_stats64
 DEAF = "table inet deaf {\n chain input {\n  type filter hook input priority 0; policy drop;\n }\n}\n"
 FORGET_ALL = wire.message(1 << 8 | 2, wire.REQUEST | wire.ACK, 1, struct.pack("=BBH", 0, 0, 0))  # IPCTNL_MSG_CT_DELETE
@@ -77,9 +78,19 @@ class Ground:
         return [eni for eni in self.lab.cloud.enis.values() if eni.cvm_id is not None]
 
     def change(self, change: Callable[[Any], object]) -> None:
-        """Change rules of any security groups and ACLs, all in one transaction of the kernel."""
+        """Change rules of any security groups and ACLs at once, in a few transactions of the kernel: an ordinary user's
+        socket has no room for all of it."""
         cloud = self.lab.cloud
-        self.lab._change(change, lambda fabric, _: fabric.rules_changed(*cloud.groups, *cloud.acls), self.vpc.id)
+
+        def realise(fabric: Any, _: object) -> None:
+            lists = {eni.groups for eni in self.enis}
+            users = Counter(group_id for groups in lists for group_id in groups)
+            # A list is rewritten whole: one of its groups will do, that which is in the fewest of them.
+            owners = [*dict.fromkeys(min(groups, key=lambda one: users[one]) for groups in sorted(lists)), *cloud.acls]
+            for at in range(0, len(owners), AT_ONCE):
+                fabric.rules_changed(*owners[at : at + AT_ONCE])
+
+        self.lab._change(change, realise, self.vpc.id)
 
     def volley(self, packets: Iterable[Packet]) -> None:
         """Send packets, each the first of its connection, and answers to the datagrams among them that arrive."""

@@ -1,7 +1,7 @@
 """Thousands of rule sets, packets at the edges of each: kernel = reference verdict = records, and the books balance.
 
 A case is the rules of one ENI, that is of its groups and its subnet's ACL, with a batch of packets from and to it. All
-ENIs of a lab get new rules by one transaction, and windows end in between.
+ENIs of a lab get new rules at once, and windows end in between.
 """
 
 from __future__ import annotations
