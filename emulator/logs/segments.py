@@ -129,5 +129,5 @@ def _characters(column: pa.ChunkedArray) -> str:
             # A few bytes tell most of what there is; what they told is taken out at memory speed.
             seen += bytes(set(left[:_GLANCE]))
             left = left.translate(None, seen)
-    found = [chr(code) for code in sorted(seen) if code < _ASCII]
-    return "".join(found) + ("\x80" if len(found) < len(seen) else "")
+    found = [chr(code) for code in sorted(set(seen)) if code < _ASCII]
+    return "".join(found) + ("\x80" if max(seen, default=0) >= _ASCII else "")

@@ -92,6 +92,16 @@ def told(topic: Topic) -> list[tuple[str, int | None, dict[str, Any]]]:
     return [(record.id, record.time, dict(record)) for record in topic.search()]
 
 
+def test_the_characters_of_a_column() -> None:
+    from emulator.logs.segments import characters
+
+    chunks = pa.chunked_array([["10.0.0.1", None, ""], ["é10", "Ab" * 100 + "z"], []], pa.string())
+    assert characters(pa.table({"a": chunks, "n": pa.chunked_array([[1] * 5]), "_vpclab_x": chunks})) == {
+        "a": ".01Abz\x80"
+    }
+    assert characters(pa.table({"a": chunks.slice(0, 2)})) == {"a": ".01"}
+
+
 def test_answers_ids_and_order_stay(
     topic: Topic, opened: Callable[[], LogService], service_of: Callable[..., LogService], tencent: Profile
 ) -> None:
