@@ -135,7 +135,10 @@ class Writing:
         """Chains that keep their names whatever they say, for many others lead there."""
         self._steps_written: dict[int, str] = {}
 
-    def text(self) -> str:
+    def text(self, *, apart: bool = False) -> str:
+        """``apart``: what the chain says stands in another one, and the chain only leads there."""
+        if apart:
+            self._rules = [f"goto {self._chain(self._rules)}"]
         new = {
             chain: content.splitlines()
             for content, chain in self.chains.items()
@@ -326,12 +329,17 @@ def group_chain(
     kept: Mapping[str, str],
     fresh: Callable[[], str],
     family: Family = IPV4,
+    *,
+    apart: bool = False,
 ) -> tuple[str, dict[str, str]]:
     """(Re)write the chain of one list of security groups for one direction: first match decides. Also the chains that
-    it goes through, by what they say; ``kept`` are those of before, ``fresh`` names new ones."""
+    it goes through, by what they say; ``kept`` are those of before, ``fresh`` names new ones.
+
+    ``apart``: it says everything in one of these, which can be written ahead, and itself only leads there.
+    """
     writing = Writing(name, direction, kept, fresh, family)
     writing.decide(clauses)
-    return writing.text(), writing.chains
+    return writing.text(apart=apart), writing.chains
 
 
 def acl_chain(

@@ -22,6 +22,9 @@ from emulator.fabric.elements import Batch, owner_key
 from emulator.fabric.families import IPV4, IPV6, Family
 
 _DIRECTIONS: tuple[Direction, ...] = ("egress", "ingress")
+_MANY = 50
+"""Chains that one change rewrites: of more, what they say is written ahead, for an ordinary user's transaction is
+bounded."""
 
 
 @dataclass
@@ -136,9 +139,10 @@ class Standing:
         to."""
         with self._noting():
             text, unused = "", []
-            for of_groups in [key for key in self.written.groups if not set(key[0]).isdisjoint(owner_ids)]:
+            reached = [key for key in self.written.groups if not set(key[0]).isdisjoint(owner_ids)]
+            for of_groups in reached:
                 if of_groups[0] in lists:
-                    text += self._group_chain(*of_groups)
+                    text += self._group_chain(*of_groups, apart=len(reached) > _MANY)
                 else:
                     unused.append(self.written.groups.pop(of_groups))
             for of_acl in [key for key in self.written.acls if key[0] in owner_ids]:
@@ -192,7 +196,9 @@ class Standing:
                 chain = self.written.acls[acl_id, subnet_id, direction, family]
                 batch.jump(_map("acl", direction, family), dict.fromkeys(indexes, chain))
 
-    def _group_chain(self, groups: tuple[str, ...], direction: Direction, family: Family) -> str:
+    def _group_chain(
+        self, groups: tuple[str, ...], direction: Direction, family: Family, *, apart: bool = False
+    ) -> str:
         """(Re)write the chain of a list of groups, with the chains and sets that its rules use."""
         written = self.written
         name = written.groups.setdefault((groups, direction, family), f"g{next(self._chain_numbers)}")
@@ -209,7 +215,7 @@ class Standing:
         written.rules[name] = frozenset(rule.number for rule in rules)
         before = written.parts.get(name, {})
         clauses = self._clauses(rules, family)
-        chain, parts = chains.group_chain(name, direction, clauses, before, self._fresh_chain, family)
+        chain, parts = chains.group_chain(name, direction, clauses, before, self._fresh_chain, family, apart=apart)
         return text + chain + self._renew_parts(name, before, parts)
 
     def _acl_chain(self, acl_id: str, subnet_id: str, direction: Direction, family: Family) -> str:

@@ -102,6 +102,18 @@ def test_a_long_list_becomes_a_few_lookups() -> None:
     assert "add chain inet vpc d" not in text
 
 
+def test_what_a_chain_says_apart_is_written_ahead() -> None:
+    rules, names = clauses(ACCEPT_IN, PING_IN, DENY_IN), map("d{}".format, count(1))
+
+    _, said = chains.group_chain("g1", "ingress", rules, {}, lambda: next(names), apart=True)
+    text, _ = chains.group_chain("g1", "ingress", rules[1:], said, lambda: next(names), apart=True)
+
+    assert list(said.values()) == ["d1"]
+    fresh, change = ruleset.ahead(text)
+    assert [line.split()[4] for line in fresh] == ["d2"] * 3
+    assert change == "add chain inet vpc g1\nflush chain inet vpc g1\nadd rule inet vpc g1 goto d2\n"
+
+
 @pytest.mark.parametrize(
     ("rule", "statement"),
     [
