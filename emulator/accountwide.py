@@ -37,9 +37,21 @@ class AccountWide:
 
     create_cen = create_ccn
 
-    def create_prefix_list(self, name: str | None = None, *, entries: Sequence[str] = ()) -> resources.Template:
-        """Alibaba: networks that rules of security groups name as one, ``cidr=list``."""
-        return self._create_template("prefix_list", name, entries)
+    def create_prefix_list(
+        self, name: str | None = None, *, entries: Sequence[str] = (), max_entries: int | None = None
+    ) -> resources.Template:
+        """Alibaba: networks that rules of security groups name as one, ``cidr=list``.
+
+        With ``max_entries`` it never holds more, and a rule that names it counts as so many, however few it holds.
+        """
+        return self._create_template("prefix_list", name, entries, max_entries)
+
+    def create_port_list(
+        self, name: str | None = None, *, entries: Sequence[str] = (), max_entries: int | None = None
+    ) -> resources.Template:
+        """Alibaba: ports, ``443`` or ``8000-8100``, that rules of security groups name as one beside a protocol,
+        ``protocol="tcp", port=list``; ``max_entries`` as for a prefix list."""
+        return self._create_template("port_list", name, entries, max_entries)
 
     def create_address_template(self, name: str | None = None, *, entries: Sequence[str]) -> resources.Template:
         """Tencent: addresses, ranges ``10.0.0.1-10.0.0.100`` and networks that rules name as one, ``cidr=template``."""
@@ -62,7 +74,11 @@ class AccountWide:
         return self._create_template("service_group", name, templates)
 
     def _create_template(
-        self, kind: model.TemplateKind, name: str | None, entries: Sequence[str] | Sequence[resources.Template]
+        self,
+        kind: model.TemplateKind,
+        name: str | None,
+        entries: Sequence[str] | Sequence[resources.Template],
+        max_entries: int | None = None,
     ) -> resources.Template:
         given = entries if isinstance(entries, Iterable) and not isinstance(entries, str) else [entries]
         what = kind.replace("_", " ") if name is None else name
@@ -70,5 +86,5 @@ class AccountWide:
             id_in(self._lab, entry, resources.Template, what) if isinstance(entry, resources.Resource) else entry
             for entry in given
         ]
-        made = self._lab._change(lambda cloud: cloud.create_template(kind, written, name=name))
+        made = self._lab._change(lambda cloud: cloud.create_template(kind, written, name=name, max_entries=max_entries))
         return resources.Template(self._lab, made.id)

@@ -90,6 +90,31 @@ def test_services_and_groups_of_templates(build: Callable[..., Any], passes: Cal
     assert lab.explain(record).rule == rule
 
 
+@pytest.mark.parametrize("rules_before", [0, 20], ids=["a short list", "a long list"])
+def test_ports_come_and_go(build: Callable[..., Any], passes: Callable[..., bool], rules_before: int) -> None:
+    site = build("alibaba")
+    listed, guard = site.lab.create_port_list("web", entries=["443", "8000-8100"], max_entries=4), guarded(site)
+    for port in range(rules_before):
+        guard.deny("ingress", protocol="tcp", port=port + 1)
+    rule = guard.allow("ingress", protocol="tcp", port=listed)
+
+    packets = [(TCP, 443), (TCP, 8100), (TCP, 8101), (UDP, 443)]
+    assert [passes(site.a, site.c, *packet) for packet in packets] == [True, True, False, False]
+    listed.add("8101")
+    assert [passes(site.a, site.c, *packet) for packet in packets] == [True, True, True, False]
+    listed.remove("443", "8000-8100", "8101")
+    assert not any(passes(site.a, site.c, *packet) for packet in packets)
+    listed.add("443")
+    site.log(site.c.eni)
+    assert passes(site.a, site.c, TCP, 443)
+    (record,) = [record for record in site.records() if record["dstport"] == 443]
+    assert site.lab.explain(record).rule == rule
+    with pytest.raises(InUse):
+        listed.delete()
+    guard.remove(rule)
+    listed.delete()
+
+
 def test_a_list_serves_rules_in_two_vpcs_and_a_refusal_of_one_kernel_leaves_both_as_they_were(
     build: Callable[..., Any], passes: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:

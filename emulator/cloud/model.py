@@ -27,7 +27,9 @@ ResourceType = Literal["eni", "subnet", "vpc", "ccn"]
 GroupType = Literal["normal", "enterprise"]
 InnerAccess = Literal["accept", "drop"]
 AclType = Literal["triple", "quintuple"]
-TemplateKind = Literal["prefix_list", "address_template", "address_group", "service_template", "service_group"]
+TemplateKind = Literal[
+    "prefix_list", "port_list", "address_template", "address_group", "service_template", "service_group"
+]
 
 PORTS_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
 """IANA numbers whose header begins with source and destination port: TCP, UDP, DCCP, SCTP, UDP-Lite."""
@@ -45,8 +47,9 @@ class Rule:
     (1 to 65,535); a changed rule is a new rule with a new number. ``peer`` is the other side: the source of
     an ingress rule, the destination of an egress rule, as a network or as the id of a security group whose members, or
     of a template whose addresses are meant. ``service`` is the id of a template that says protocols and ports in place
-    of the rule. ``priority``: for list-ordered providers the position among the rules of its direction (it moves when
-    others come and go, the number stays), otherwise the provider's own number.
+    of the rule, or of a port list, which says the ports of the rule's protocol. ``priority``: for list-ordered
+    providers the position among the rules of its direction (it moves when others come and go, the number stays),
+    otherwise the provider's own number.
     """
 
     number: int
@@ -172,12 +175,16 @@ class NetworkAcl:
 
 @dataclass(frozen=True)
 class Template:
-    """A list of addresses or services that rules name; of a group of templates the entries are their ids."""
+    """A list of addresses, ports or services that rules name; of a group of templates the entries are their ids.
+
+    ``max_entries``: how many it may come to hold, and counts for in a rule, whatever it holds.
+    """
 
     id: str
     name: str
     kind: TemplateKind
     entries: tuple[str, ...]
+    max_entries: int | None = None
 
 
 @dataclass(frozen=True)
@@ -210,7 +217,9 @@ def describe_rule(rule: Rule) -> str:
         ports = f" source port {_describe_ports(rule.source_ports)}{ports}"
     side = "from" if rule.direction == "ingress" else "to"
     peer = "anywhere" if rule.peer is None else str(rule.peer)
-    what = f"service {rule.service}" if rule.service else f"{protocol}{ports}"
+    if rule.service is not None:
+        ports += f" port {rule.service}"
+    what = f"{protocol}{ports}" if rule.service is None or rule.protocol is not None else f"service {rule.service}"
     if rule.local is not None:
         peer += f" {'to' if side == 'from' else 'from'} {rule.local}"
     return f"{rule.action} {rule.direction} {what} {side} {peer}"

@@ -42,7 +42,8 @@ class Profile:
                          ``acls`` per VPC; ``group_rules`` and ``acl_rules`` per direction of one; ``groups_per_eni``
                          ``eni_rules`` both directions over all groups of an ENI, templates written out;
                          ``ipv6_addresses`` of an ENI;
-                         ``templates`` of a kind per account, ``template_entries`` of one, ``expanded_rules`` of a
+                         ``templates`` of a kind per account, ``template_entries`` of one, ``port_list_entries`` of one
+                         of ports, ``expanded_rules`` of a
                          security group with the entries of its templates written out; ``addresses_per_eni``,
                          ``eips`` per region, ``route_tables`` per VPC, ``routes`` of one, ``nat_gateways`` per VPC,
                          ``eips_per_nat_gateway``, ``snat_entries``, ``port_forwards``, ``peerings`` per VPC, ``ccns``

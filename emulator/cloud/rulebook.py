@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from emulator.cloud.addresses import parse_any_network
-from emulator.cloud.model import Action, Direction, Network, NetworkAcl, Rule, SecurityGroup, TemplateKind
+from emulator.cloud.model import (
+    PORTS_PROTOCOLS,
+    Action,
+    Direction,
+    Network,
+    NetworkAcl,
+    Rule,
+    SecurityGroup,
+    TemplateKind,
+)
 from emulator.cloud.numbers import MOST, RuleOrigin, Stage
 from emulator.cloud.rules import (
     FIRST,
@@ -48,7 +57,8 @@ class RuleBook(Templates):
         """One more rule of a security group or network ACL; what is left out means any.
 
         ``cidr`` may be the id of a security group of the same VPC, in a group's rule: its members are meant; or of a
-        template of addresses. ``port`` may be the id of a template of services, which says the protocols too.
+        template of addresses. ``port`` may be the id of a template of services, which says the protocols too, or of a
+        port list, beside a protocol that has ports.
         ``source_port`` and ``local_cidr``, this side's addresses, are for Tencent's quintuple ACLs and Alibaba's
         groups. ``priority``: in a Tencent group the PolicyIndex, 0 first; in an ACL the position, 1 first; where left
         out the rule goes to the end (of an Alibaba ACL: before the default rules at its end). In an Alibaba group 1 to
@@ -193,7 +203,17 @@ class RuleBook(Templates):
         )
 
     def _parse_service(self, owner: Owner, port: str | int | None, protocol: int | None) -> str | None:
-        """The id of a template of services, where ``port`` is one."""
+        """The id of a template of services or of a port list, where ``port`` is one."""
+        if self._names(port, ("port_list",)):
+            if protocol not in PORTS_PROTOCOLS:
+                raise self.profile.refusal(
+                    InvalidValue,
+                    "rule.port_list",
+                    f"port {port!r}: a port list is for a protocol with ports; say tcp or udp beside it",
+                    object=owner.id,
+                    value=port,
+                )
+            return self._parse_template(owner, str(port))
         if not self._names(port, SERVICES):
             return None
         if protocol is not None:
@@ -211,7 +231,7 @@ class RuleBook(Templates):
         if isinstance(owner, NetworkAcl):
             raise self.profile.refusal(
                 Unsupported,
-                "rule.template",
+                "rule.port" if template.kind == "port_list" else "rule.template",
                 f"network ACL {owner.name} knows no lists; write out {template.name} ({template_id})",
                 object=owner.id,
                 value=template_id,

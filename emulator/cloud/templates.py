@@ -3,6 +3,7 @@
 | kind | of | entries |
 |---|---|---|
 | ``prefix_list`` | Alibaba | networks, all of one family |
+| ``port_list`` | Alibaba | ports and ranges, ``443`` and ``8000-8100``, of the protocol that the rule names |
 | ``address_template`` | Tencent | addresses, ranges ``10.0.0.1-10.0.0.100``, networks |
 | ``address_group`` | Tencent | ids of address templates |
 | ``service_template`` | Tencent | ``TCP:80``, ``TCP:80,443``, ``TCP:3306-20000``, ``TCP:ALL``, ``ICMP``, ``GRE`` |
@@ -30,13 +31,30 @@ GROUPS_OF: dict[TemplateKind, TemplateKind] = {
 ADDRESSES: tuple[TemplateKind, ...] = ("prefix_list", "address_template", "address_group")
 SERVICES: tuple[TemplateKind, ...] = ("service_template", "service_group")
 
+_MAY_BE_EMPTY: tuple[TemplateKind, ...] = ("prefix_list", "port_list")
+
+_OF_PORT_LISTS = {
+    "template.missing": "port_list.missing",
+    "template.quota": "port_list.quota",
+    "template.entries": "port_list.entries",
+    "template.entry": "port_list.entry",
+    "template.duplicate": "port_list.duplicate",
+    "template.in_use": "port_list.in_use",
+}
+"""The reasons that have codes of their own where the list is one of ports."""
+
 AddressRange = tuple[Address, Address]
 Service = tuple[int | None, Ports | None]
 
+_TCP = 6
+
 
 class Templates(State):
-    def create_template(self, kind: TemplateKind, entries: Sequence[str], *, name: str | None = None) -> Template:
-        """One of the provider's kinds; Tencent's have at least one entry."""
+    def create_template(
+        self, kind: TemplateKind, entries: Sequence[str], *, name: str | None = None, max_entries: int | None = None
+    ) -> Template:
+        """One of the provider's kinds; Tencent's have at least one entry. A rule that names it counts as many rules as
+        it has entries, or as ``max_entries`` where that was given."""
         what = kind.replace("_", " ")
         if kind not in self.profile.template_kinds:
             known = nearest("", [one.replace("_", " ") for one in self.profile.template_kinds])
@@ -46,10 +64,11 @@ class Templates(State):
         if name is not None:
             check_name(self.profile, name, what)
         used = sum(template.kind == kind for template in self.templates.values())
-        self._check_quota("templates", used, "template.quota", f"the account ({what})")
+        self._check_quota("templates", used, _reason(kind, "template.quota"), f"the account ({what})")
+        self._check_max_entries(kind, max_entries)
         parsed = self._entries(kind, (), entries, what)
         template_id = self._ids.new(kind)
-        template = Template(template_id, name or template_id, kind, parsed)
+        template = Template(template_id, name or template_id, kind, parsed, max_entries)
         self._check_entries(template)
         self.templates[template_id] = template
         return template
@@ -83,7 +102,7 @@ class Templates(State):
         if users:
             raise self.profile.refusal(
                 InUse,
-                "template.in_use",
+                _reason(template.kind, "template.in_use"),
                 f"{template.kind.replace('_', ' ')} {template.name} ({template_id}) is in use by "
                 f"{', '.join(users[:5])}; take it out there first",
                 object=template_id,
@@ -99,17 +118,25 @@ class Templates(State):
         """The addresses that a rule means by it, first and last of each range."""
         return tuple(_address_range(entry) for entry in self._leaves(template_id))
 
-    def services_of(self, template_id: str) -> tuple[Service, ...]:
-        """The protocols that a rule means by it, each with its ports; None is any."""
-        return tuple(_service(self.profile, entry) for entry in self._leaves(template_id))
+    def services_of(self, template_id: str, protocol: int | None = None) -> tuple[Service, ...]:
+        """The protocols that a rule means by it, each with its ports; None is any. A port list has the ports of
+        ``protocol``, the rule's own."""
+        entries = list(self._leaves(template_id))
+        if self._template(template_id).kind == "port_list":
+            return ((protocol, parse_ports(self.profile, ",".join(entries), protocol)),) if entries else ()
+        return tuple(_service(self.profile, entry) for entry in entries)
 
     def rule_weight(self, rule: Rule) -> int:
         """How many rules it would be if each entry were written as one."""
         if rule.service is None and not isinstance(rule.peer, str):
             return 1
         is_list = isinstance(rule.peer, str) and rule.peer in self.templates
-        addresses = len(list(self._leaves(str(rule.peer)))) if is_list else 1
-        return addresses * (1 if rule.service is None else len(list(self._leaves(rule.service))))
+        addresses = self._size(str(rule.peer)) if is_list else 1
+        return addresses * (1 if rule.service is None else self._size(rule.service))
+
+    def _size(self, template_id: str) -> int:
+        """How many entries it counts for."""
+        return self._template(template_id).max_entries or len(list(self._leaves(template_id)))
 
     def _check_weight(self, owner: SecurityGroup | NetworkAcl, rules: Iterable[Rule]) -> None:
         weight, most = sum(map(self.rule_weight, rules)), self.quotas.get("expanded_rules")
@@ -142,7 +169,9 @@ class Templates(State):
         return {eni.groups for eni in self.enis.values() if owner_id in eni.groups}
 
     def _template(self, template_id: str) -> Template:
-        return self._lookup(self.templates, template_id, "list or template", "template.missing")
+        is_ports = isinstance(template_id, str) and template_id.startswith(self.profile.id_prefixes["port_list"])
+        reason = _reason("port_list", "template.missing") if is_ports else "template.missing"
+        return self._lookup(self.templates, template_id, "list or template", reason)
 
     def _leaves(self, template_id: str) -> Iterator[str]:
         """Its entries; of a group those of its members."""
@@ -184,19 +213,34 @@ class Templates(State):
                 object=template.id,
                 value=template.entries,
             )
-        most = self.quotas.get("template_entries", len(template.entries))
+        quota = _entries_quota(template.kind)
+        most = template.max_entries or self.quotas.get(quota, len(template.entries))
         if len(template.entries) > most:
+            way_out = "use another list" + ("" if template.max_entries else f", or raise quotas[{quota!r}]")
             raise self.profile.refusal(
                 QuotaExceeded,
-                "template.entries",
-                f"{template.name}: {len(template.entries)} entries, at most {most}; "
-                "use another list, or raise quotas['template_entries']",
+                _reason(template.kind, "template.entries"),
+                f"{template.name}: {len(template.entries)} entries, at most {most}; {way_out}",
                 object=template.id,
                 value=len(template.entries),
             )
 
+    def _check_max_entries(self, kind: TemplateKind, max_entries: int | None) -> None:
+        most = self.quotas.get(_entries_quota(kind))
+        whole = isinstance(max_entries, int) and not isinstance(max_entries, bool) and max_entries >= 1
+        if max_entries is None or (whole and (most is None or max_entries <= most)):
+            return
+        raise self.profile.refusal(
+            InvalidValue,
+            "template.max_entries",
+            f"max_entries {max_entries!r} of a {kind.replace('_', ' ')}: give "
+            + ("1 or more" if most is None else f"1 to {most}")
+            + ", or leave it out",
+            value=max_entries,
+        )
+
     def _refuse_empty(self, template: Template) -> None:
-        if not template.entries and template.kind != "prefix_list":
+        if not template.entries and template.kind not in _MAY_BE_EMPTY:
             raise self.profile.refusal(
                 InvalidValue,
                 "template.empty",
@@ -213,7 +257,10 @@ class Templates(State):
             entry = self._entry(kind, written, what)
             if entry in there or entry in parsed:
                 raise self.profile.refusal(
-                    AlreadyExists, "template.duplicate", f"{what}: {entry} is there already", value=entry
+                    AlreadyExists,
+                    _reason(kind, "template.duplicate"),
+                    f"{what}: {entry} is there already",
+                    value=entry,
                 )
             parsed.append(entry)
         return tuple(parsed)
@@ -222,19 +269,24 @@ class Templates(State):
         """An entry as it is kept: equal ones are written alike."""
         if not isinstance(written, str | IPv4Network | IPv6Network):
             raise self.profile.refusal(
-                InvalidValue, "template.entry", f"{what}: entry {written!r}: give a string", value=written
+                InvalidValue,
+                _reason(kind, "template.entry"),
+                f"{what}: entry {written!r}: give a string",
+                value=written,
             )
         if kind in GROUPS_OF:
             return self._member(kind, written, what)
         try:
             if kind in SERVICES:
                 return _service_entry(self.profile, written)
+            if kind == "port_list":
+                return _port_entry(self.profile, written)
             if kind == "address_template" and isinstance(written, str) and "-" in written:
                 return _range_entry(self.profile, written)
             network = parse_any_network(self.profile, written, "entry")
         except InvalidValue as refused:
             raise self.profile.refusal(
-                InvalidValue, "template.entry", f"{what}: entry {written!r}: {refused}", value=written
+                InvalidValue, _reason(kind, "template.entry"), f"{what}: entry {written!r}: {refused}", value=written
             ) from None
         whole = kind == "prefix_list" or network.prefixlen < network.max_prefixlen
         return str(network if whole else network.network_address)
@@ -251,6 +303,14 @@ class Templates(State):
                 value=written,
             )
         return member.id
+
+
+def _reason(kind: TemplateKind, reason: str) -> str:
+    return _OF_PORT_LISTS.get(reason, reason) if kind == "port_list" else reason
+
+
+def _entries_quota(kind: TemplateKind) -> str:
+    return "port_list_entries" if kind == "port_list" else "template_entries"
 
 
 def _several(entries: Sequence[str]) -> Sequence[str]:
@@ -287,6 +347,14 @@ def _service_entry(profile: Profile, written: str) -> str:
     ports = parse_ports(profile, port, protocol) if colon else None
     text = "ALL" if ports is None else ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ports)
     return word.strip().upper() + (f":{text}" if colon else "")
+
+
+def _port_entry(profile: Profile, written: object) -> str:
+    ports = parse_ports(profile, written, _TCP) if isinstance(written, str) and "," not in written else None
+    if ports is None:
+        raise profile.refusal(InvalidValue, "port_list.entry", "write it like 443 or 8000-8100", value=written)
+    ((low, high),) = ports
+    return str(low) if low == high else f"{low}-{high}"
 
 
 def _service(profile: Profile, entry: str) -> Service:

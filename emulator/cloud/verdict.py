@@ -135,7 +135,9 @@ class Judge:
         if rule.service is None:
             if not _is_of(packet, rule.protocol, rule.ports):
                 return False
-        elif not any(_is_of(packet, protocol, ports) for protocol, ports in self._services(rule.service)):
+        elif not any(
+            _is_of(packet, protocol, ports) for protocol, ports in self._services(rule.service, rule.protocol)
+        ):
             return False
         if rule.source_ports is not None and not _within(packet.src_port, rule.source_ports):
             return False

@@ -51,7 +51,7 @@ def clauses(rule: Rule, cloud: Cloud | None = None, family: Family = IPV4) -> It
         return
     services: Iterable[Service] = [(rule.protocol, rule.ports)]
     if rule.service is not None and cloud is not None:
-        services = cloud.services_of(rule.service)
+        services = cloud.services_of(rule.service, rule.protocol)
     for protocol, ports in services:
         clause = Clause(rule, protocol, ports, source_ports=rule.source_ports, local=_ends(rule.local))
         if not isinstance(rule.peer, str):

@@ -14,6 +14,9 @@ Sources are in ``reference/alibaba.md``; where its documents part, the reading t
   block.
 - IPv6 addresses of an ENI: they depend on the instance type. Taken: 10.
 - Prefix lists: 100 of them with 200 entries each, and no codes in the documents that were read.
+- Port lists: MaxEntries, 1 to 2,000, cannot be left out, and is what a rule with the list counts for. Taken: who leaves
+  it out has a list that counts for its entries. How many lists an account may have is in the Quota Center only: 100,
+  as prefix lists. A rule that names a list of each kind counts for their product (inference).
 - Codes that no document names (unknown flow log, quota, ...) are built by the rule of the VPC API's families
   ``ResourceNotFound.<X>``, ``IllegalParam.<X>``, ``QuotaExceeded.<X>``, ``OperationDenied.<Why>``.
 """
@@ -171,6 +174,7 @@ _CODES = {
     "rule.duplicate": "InvalidPermission.Duplicate",
     "rule.numbers": "AuthorizationLimitExceed",
     "rule.template": "OperationUnsupported.PrefixList",
+    "rule.port_list": "InvalidParam.ProtocolNotSupportPortRangeList",
     "template.missing": "InvalidPrefixListId.NotFound",
     "template.unsupported": "InvalidOperation.NotSupported",
     "template.quota": "QuotaExceed.PrefixList",
@@ -183,6 +187,13 @@ _CODES = {
     "template.member": "InvalidParameter.Entry",
     "template.in_use": "DependencyViolation",
     "template.expansion": "AuthorizationLimitExceed",
+    "template.max_entries": "InvalidOperation.MaxEntriesCountExceed",
+    "port_list.missing": "InvalidPortRangeListId.NotFound",
+    "port_list.quota": "InvalidOperation.MaxCountExceed",
+    "port_list.entries": "LimitExceed.MaxEntries",
+    "port_list.entry": "InvalidParameter.PortRange",
+    "port_list.duplicate": "InvalidParameter.PortRangeDuplicated",
+    "port_list.in_use": "InvalidPortRangeListId.AssociationExist",
     "flow_log.missing": "ResourceNotFound.FlowLog",
     "flow_log.resource": "ResourceNotFound.ResourceId",
     "flow_log.resource_type": "IllegalParam.ResourceType",
@@ -387,6 +398,7 @@ ALIBABA = Profile(
         "eni_rules": 1000,
         "templates": 100,
         "template_entries": 200,
+        "port_list_entries": 2000,
         "expanded_rules": 1000,
         "addresses_per_eni": 10,
         "eips": 20,
@@ -411,6 +423,7 @@ ALIBABA = Profile(
         "acl_rule": "nae-",
         "flow_log": "fl-",
         "prefix_list": "pl-",
+        "port_list": "prl-",
         "address_template": "ipm-",
         "address_group": "ipmg-",
         "service_template": "ppm-",
@@ -428,7 +441,7 @@ ALIBABA = Profile(
     },
     id_length=20,
     default_instance_type="ecs.g6.large",
-    template_kinds=frozenset({"prefix_list"}),
+    template_kinds=frozenset({"prefix_list", "port_list"}),
     refused_families=_REFUSED_FAMILIES,
     vpc_networks=("0.0.0.0/0",),
     vpc_prefix=(8, 28),

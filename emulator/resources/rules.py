@@ -39,10 +39,10 @@ class RuleOwner(Resource[_O]):
         """Add a rule that lets through; it holds when this returns.
 
         ``direction`` "ingress" or "egress"; ``protocol`` a name or number, None for all; ``port`` "443", "4000-4001",
-        "80,443", an int, None for all, or a template of services, which says the protocols too; ``cidr`` the other side
-        of either family (a security group: its members; a prefix list or a template: its addresses), None for anywhere;
-        ``priority`` as the provider has it. ``source_port`` and ``local_cidr``, the addresses of this side, are for
-        Tencent's quintuple ACLs and Alibaba's security groups.
+        "80,443", an int, None for all, a port list, or a template of services, which says the protocols too; ``cidr``
+        the other side of either family (a security group: its members; a prefix list or a template: its addresses),
+        None for anywhere; ``priority`` as the provider has it. ``source_port`` and ``local_cidr``, the addresses of
+        this side, are for Tencent's quintuple ACLs and Alibaba's security groups.
         """
         return self._add("allow", direction, protocol, port, cidr, priority, source_port, local_cidr)
 

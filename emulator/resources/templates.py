@@ -12,10 +12,10 @@ from emulator.resources.base import Resource
 
 
 class Template(Resource[model.Template]):
-    """A prefix list (Alibaba), an address or a service template, or a group of such (Tencent).
+    """A prefix list or a port list (Alibaba), an address or a service template, or a group of such (Tencent).
 
-    Given to a rule as its ``cidr`` (addresses) or its ``port`` (services). What is changed here holds for every rule
-    that names it when the call returns.
+    Given to a rule as its ``cidr`` (addresses) or its ``port`` (ports, services). What is changed here holds for every
+    rule that names it when the call returns.
     """
 
     _table = "templates"

@@ -35,7 +35,7 @@ def edges(cloud: Cloud, rule: Rule, here: Address, other: Address) -> Iterator[E
     nobody of this family."""
     addresses = address_ranges(cloud, rule, here.version)
     last = 2**here.max_prefixlen - 1
-    services = cloud.services_of(rule.service) if rule.service else ((rule.protocol, rule.ports),)
+    services = cloud.services_of(rule.service, rule.protocol) if rule.service else ((rule.protocol, rule.ports),)
     protocols = [protocol for protocol, _ in services if protocol is not None]
     held = addresses != [] and (rule.local is None or here in rule.local)  # whether any packet is inside
     far = type(here)(addresses[0][0]) if addresses else other

@@ -197,6 +197,14 @@ def services(there: Lists) -> list[dict[str, Any]]:
     return [{"port": there["services"], "cidr": there["list"]}, {"port": there["services"], "action": "deny"}, {}]
 
 
+def port_lists(there: Lists) -> list[dict[str, Any]]:
+    return [
+        {"protocol": "tcp", "port": there["ports"], "cidr": there["list"]},
+        {"protocol": "udp", "port": there["ports"], "action": "deny", "priority": 2},
+        {"protocol": "udp", "priority": 3},
+    ]
+
+
 def priorities(there: Lists) -> list[dict[str, Any]]:
     return [
         {"protocol": "udp", "port": "10-20", "priority": 3},
@@ -224,6 +232,7 @@ TABLE = [
     ("tencent", "acl", both_sides),
     ("alibaba", "group", both_sides),
     ("alibaba", "group", priorities),
+    ("alibaba", "group", port_lists),
 ]
 
 
@@ -253,6 +262,8 @@ class Yard:
         if tencent:
             template = self.lab.create_service_template(entries=["TCP:80-90,443", "UDP:53", "ICMP"])
             self.there["services"] = self.lab.create_service_group(templates=[template])
+        else:
+            self.there["ports"] = self.lab.create_port_list(entries=["80-90", "443", "88-95"])
 
     def judge_by(self, owner: str, rules: list[dict[str, Any]]) -> None:
         """The guard gets these rules, both ways, in a group of its own or in its subnet's ACL."""
