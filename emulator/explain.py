@@ -14,12 +14,15 @@ from typing import Any, Literal
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import EXTENSION_HEADERS, PORTS_PROTOCOLS, Direction, Eni, Rule
 from emulator.cloud.numbers import RuleOrigin, Stage
-from emulator.cloud.verdict import Judgement, Packet, judge, matches
+from emulator.cloud.verdict import Judge, Judgement, Packet, judge, matches
 from emulator.errors import InvalidValue
 from emulator.outlook import outlook
 
 _WAYS: dict[str, Direction] = {"out": "egress", "in": "ingress"}
 _ACTIONS = {"allow": "ACCEPT", "deny": "REJECT"}
+
+_NAMED = 5
+"""So many of the ENIs that reject a broadcast are named in a sentence; ``other_side`` has all."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,9 @@ class Explanation:
     """``stage`` is "security group" or "network ACL"; ``rule`` is None for NODATA and SKIPDATA, and where the lab that
     counted is gone. ``current`` is False for a rule that was removed since; ``rule`` is then as it was.
 
-    ``walk`` are the lists of rules on the packet's way through this ENI, ``other_side`` those at the other end, both in
-    the order in which they judge; empty where nobody has the address, or the ENI is gone. ``text`` is one line,
+    ``walk`` are the lists of rules on the packet's way through this ENI, ``other_side`` those at the other end, of a
+    broadcast at every other ENI of the subnet, in the order in which they judge; empty where nobody has the address, or
+    the ENI is gone. ``text`` is one line,
     ``in_full`` all of it.
     """
 
@@ -77,7 +81,8 @@ class Explanation:
     walk: tuple[Look, ...] = ()
     other_side: tuple[Look, ...] = ()
     difference: str = ""
-    """Why the other side's record says something else, or why there is none; empty where both say the same."""
+    """Why the other side's record says something else, why there is none or more than one; empty where both say the
+    same."""
 
     def __str__(self) -> str:
         return self.text
@@ -150,7 +155,14 @@ def explain_packet(cloud: Cloud, packet: Packet, vpc_id: str | None = None) -> E
     walks = [tuple(_looks(cloud, one)) for one in (verdict.at_source, verdict.at_destination) if one is not None]
     assert last.rule is not None  # it begins a connection
     way = walks[-1][-1].direction
-    origin = cloud.rule_origin(cloud.enis[last.eni_id].vpc_id, last.rule.number)
+    eni = cloud.enis[last.eni_id]
+    origin = cloud.rule_origin(eni.vpc_id, last.rule.number)
+    other: tuple[Look, ...] = ()
+    difference = ""
+    if verdict.at_destination is None and cloud.subnets[eni.subnet_id].is_everybody(packet.dst):
+        other, difference = _everybody(cloud, eni, packet, _ACTIONS[last.action])
+    elif verdict.at_destination is None and last.action == "allow":
+        difference = outlook(cloud, eni, packet.src, packet.dst) or f"nobody in the VPC has {packet.dst}"
     text = f"{_ACTIONS[last.action]} of what {'leaves' if way == 'out' else 'reaches'} {last.eni_id}: {_owner(origin)}"
     return Explanation(
         _ACTIONS[last.action],
@@ -163,7 +175,8 @@ def explain_packet(cloud: Cloud, packet: Packet, vpc_id: str | None = None) -> E
         True,
         f"{text}, {_named(last.rule)}",
         walk=tuple(look for walk in walks for look in walk),
-        difference="" if verdict.at_destination or last.action == "deny" else _not_here(cloud, last.eni_id, packet),
+        other_side=other,
+        difference=difference,
     )
 
 
@@ -209,6 +222,9 @@ def _with_walk(
     """The explanation with the walk through both ENIs. Of a reply the state is known: a rule let its connection
     through."""
     walk = tuple(_walk(cloud, found, eni, packet, origin.rule, reply))
+    if found.direction == "out" and cloud.subnets[eni.subnet_id].is_everybody(packet.dst):
+        other, difference = _everybody(cloud, eni, packet, str(found.action))
+        return replace(found, walk=walk, other_side=other, difference=difference)
     try:
         verdict = judge(cloud, packet, reply, vpc_id=eni.vpc_id)
     except ValueError:  # no ENI has either address any more
@@ -293,9 +309,24 @@ def _difference(cloud: Cloud, found: Explanation, packet: Packet, eni: Eni, othe
     return ""
 
 
-def _not_here(cloud: Cloud, eni_id: str, packet: Packet) -> str:
-    """Where a packet goes that left an ENI and reaches none in its VPC."""
-    return outlook(cloud, cloud.enis[eni_id], packet.src, packet.dst) or f"nobody in the VPC has {packet.dst}"
+def _everybody(cloud: Cloud, eni: Eni, packet: Packet, action: str) -> tuple[tuple[Look, ...], str]:
+    """What the other ENIs of the subnet make of a broadcast, and what is to be said of their records."""
+    subnet = cloud.subnets[eni.subnet_id]
+    everybody = f"{packet.dst} is everybody in subnet {subnet.id}"
+    if action == "REJECT":
+        return (), f"{everybody}; what is rejected here reaches none of them, so they have no record of it"
+    if not subnet.broadcast:
+        return (), f"{everybody}, which has broadcast off now: it ends here, so there is no record of another side"
+    there = [one for one in cloud.enis.values() if one.subnet_id == subnet.id and one.cvm_id and one.id != eni.id]
+    if not there:
+        return (), f"{everybody}, where no other ENI is now, so there is no record of another side"
+    asked = Judge(cloud)
+    judgements = [asked.arrival(one, packet) for one in there]
+    refusing = [one.eni_id for one in judgements if one.action == "deny"]
+    said = f"{everybody}: each other ENI there gets a copy, {len(there)} now, and has a record of its own"
+    if refusing:
+        said += f", which says REJECT at {', '.join(refusing[:_NAMED])}" + (" ..." if refusing[_NAMED:] else "")
+    return tuple(look for one in judgements for look in _looks(cloud, one)), said
 
 
 def _owner(origin: RuleOrigin) -> str:

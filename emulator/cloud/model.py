@@ -31,6 +31,9 @@ TemplateKind = Literal[
     "prefix_list", "port_list", "address_template", "address_group", "service_template", "service_group"
 ]
 
+EVERYBODY = IPv4Address("255.255.255.255")
+"""Of whatever subnet the sender is in."""
+
 PORTS_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
 """IANA numbers whose header begins with source and destination port: TCP, UDP, DCCP, SCTP, UDP-Lite."""
 
@@ -98,6 +101,10 @@ class Subnet:
     def holds(self, address: Address) -> bool:
         """Whether an address is inside its block of that family."""
         return address in self.cidr or (self.ipv6_cidr is not None and address in self.ipv6_cidr)
+
+    def is_everybody(self, address: Address) -> bool:
+        """Whether an ENI in it that sends there sends to all in it."""
+        return address in (EVERYBODY, self.cidr.broadcast_address)
 
 
 @dataclass(frozen=True)

@@ -124,11 +124,15 @@ class Judge:
                 steps += self._ask_acl(source, "egress", packet)
             at_source = Judgement(source.id, "egress", tuple(steps))
         if destination and (at_source is None or at_source.action == "allow"):
-            steps = self._ask_acl(destination, "ingress", packet)
-            if not steps or steps[-1].action == "allow":
-                steps.append(self._ask_groups(destination, "ingress", packet, established))
-            at_destination = Judgement(destination.id, "ingress", tuple(steps))
+            at_destination = self.arrival(destination, packet, established)
         return Verdict(at_source, at_destination)
+
+    def arrival(self, eni: Eni, packet: Packet, established: bool = False) -> Judgement:
+        """What becomes of a packet that has come to ``eni``, whatever its address: of a broadcast's copy."""
+        steps = self._ask_acl(eni, "ingress", packet)
+        if not steps or steps[-1].action == "allow":
+            steps.append(self._ask_groups(eni, "ingress", packet, established))
+        return Judgement(eni.id, "ingress", tuple(steps))
 
     def matches(self, rule: Rule, packet: Packet) -> bool:
         """Whether ``rule`` is about this packet; None in a rule means any."""

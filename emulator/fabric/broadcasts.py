@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 
+from emulator.cloud.model import EVERYBODY
+
 TABLE = "ip broadcasts"
-EVERYBODY = IPv4Address("255.255.255.255")
 
 Member = tuple[int, str, IPv4Address]
 """An ENI: its interface index and name, and its address."""

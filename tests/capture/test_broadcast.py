@@ -54,7 +54,11 @@ def test_every_other_eni_of_the_subnet_gets_a_copy(build: Callable[..., Any], wi
         for address in (SUBNET, EVERYBODY)
         for eni_id, direction in ((site.a.eni.id, "out"), (site.b.eni.id, "in"), (d.eni.id, "in"))
     }
-    assert told(site.records()) == expected
+    records = site.records()
+    assert told(records) == expected
+    sent = next(record for record in records if record.meta["direction"] == "out" and record["dstaddr"] == SUBNET)
+    heard_by = [look.eni_id for look in site.lab.explain(sent).other_side]
+    assert sorted(heard_by) == sorted([site.b.eni.id, d.eni.id])
 
 
 def test_a_program_hears_it(build: Callable[..., Any], wire: Any) -> None:

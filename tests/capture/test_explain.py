@@ -239,6 +239,54 @@ def test_an_address_that_nobody_has(place: Place) -> None:
     assert why.difference == f"no ENI in VPC {place.a.vpc_id} has 10.16.9.9 now, so there is no record of another side"
 
 
+@pytest.mark.parametrize("address", ["10.16.0.255", "255.255.255.255"])
+def test_a_broadcast_that_nobody_hears(place: Place, address: str) -> None:
+    packet = Packet(place.a.address, IPv4Address(address), 17, 1, 9)
+    rule = place.cloud.group_rules(place.a.vpc_id, place.a.groups, "egress")[-1]
+    everybody = f"{address} is everybody in subnet {place.a.subnet_id}"
+
+    off = place.record(place.a, "out", rule, "ACCEPT", packet)
+    assert (off.other_side, off.difference) == (
+        (),
+        f"{everybody}, which has broadcast off now: it ends here, so there is no record of another side",
+    )
+    assert explain_packet(place.cloud, packet, place.a.vpc_id).difference == off.difference
+    rejected = place.record(place.a, "out", rule, "REJECT", packet)
+    assert (
+        rejected.difference == f"{everybody}; what is rejected here reaches none of them, so they have no record of it"
+    )
+
+
+@pytest.mark.parametrize("cloud", ["tencent"], indirect=True)
+def test_a_broadcast_has_records_at_all_who_hear_it(place: Place) -> None:
+    cloud, subnet_id = place.cloud, place.a.subnet_id
+    cloud.set_broadcast(subnet_id, True)
+    everybody = IPv4Address("10.16.0.255")
+    packet = Packet(place.a.address, everybody, 17, 1, 9)
+    rule = cloud.group_rules(place.a.vpc_id, place.a.groups, "egress")[-1]
+    alone = place.record(place.a, "out", rule, "ACCEPT", packet)
+    assert alone.difference.endswith("where no other ENI is now, so there is no record of another side")
+
+    (_, hears), (_, rejects) = (cloud.create_cvm(subnet_id, groups=groups) for groups in (None, [place.web.id]))
+    cloud.create_eni(subnet_id)  # attached to nobody
+    why = place.record(place.a, "out", rule, "ACCEPT", packet)
+    assert told(why.other_side) == [
+        (hears.id, "in", "security group", "ACCEPT", False),
+        (rejects.id, "in", "security group", "REJECT", False),
+    ]
+    assert why.difference == (
+        f"{everybody} is everybody in subnet {subnet_id}: each other ENI there gets a copy, 2 now, and has a record of "
+        f"its own, which says REJECT at {rejects.id}"
+    )
+    assert why.in_full.endswith(why.difference)
+    asked = explain_packet(cloud, packet, place.a.vpc_id)
+    assert (asked.other_side, asked.difference) == (why.other_side, why.difference)
+
+    at_the_receiver = place.record(rejects, "in", rule, "REJECT", packet)
+    assert told(at_the_receiver.other_side) == [(place.a.id, "out", "security group", "ACCEPT", False)]
+    assert "there the record says ACCEPT" in at_the_receiver.difference
+
+
 # a packet instead of a record --------------------------------------------------------------------------
 
 
