@@ -25,7 +25,7 @@ NOBODY = {4: IPv4Address("10.16.200.9"), 6: IPv6Address("2001:db8:0:1642::9")}
 @dataclass
 class Writer:
     """Writes rules into a cloud's groups and ACLs. ``peers``: ids of groups and lists of addresses that they may name,
-    ``services``: of lists of ports."""
+    ``services``: of lists of ports, or of protocols with ports."""
 
     cloud: Cloud
     dice: random.Random
@@ -53,10 +53,11 @@ class Writer:
             said if version == 4 else {}
         )
         if protocol in ("tcp", "udp", 132, 136):
-            rule["port"] = self._port()
+            named = pooled and is_group and self.services and chance() > 0.8
+            rule["port"] = choose(self.services) if named else self._port()
             if chance() > 0.9 and (pooled if is_group else self.cloud.acls[owner_id].type == "quintuple"):
                 rule["source_port"] = choose(SOURCES)
-        elif protocol is None and is_group and self.services and chance() > 0.7:
+        elif protocol is None and is_group and not pooled and self.services and chance() > 0.7:
             rule["port"] = choose(self.services)
         if chance() > 0.9 and (pooled if is_group else self.cloud.acls[owner_id].type == "quintuple"):
             rule["local_cidr"] = self._network(version)

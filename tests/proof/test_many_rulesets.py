@@ -65,6 +65,8 @@ class Town:
         lists = [networks[at : at + 3] for at in (0, 3, 6)]
         if lab.profile.provider == "alibaba":
             self.peers += [lab.create_prefix_list(entries=sorted(set(one))).id for one in lists]
+            ports = (["53", "443-8000"], ["1-22", "8001", "8000"], ["65535"])
+            self.services += [lab.create_port_list(entries=one).id for one in ports]
             return
         templates = [lab.create_address_template(entries=[*sorted(set(one)), "10.16.7.9-10.16.9.3"]) for one in lists]
         services = [lab.create_service_template(entries=one) for one in (["TCP:53,443", "ICMP"], ["UDP:ALL", "GRE"])]
