@@ -14,7 +14,7 @@ from emulator.logs.view import int64_values
 TIME_BYTES = 4
 """Of a log's time: a 32-bit number where logs are uploaded (alibaba.md §5.3)."""
 
-_POWERS = [10**digits for digits in range(1, 19)]
+_POWERS = np.array([10**digits for digits in range(1, 19)])
 
 
 def measured(rows: pa.Table, index: Index | None, *, collected: bool) -> Usage:
