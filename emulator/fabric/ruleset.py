@@ -129,8 +129,8 @@ def base(nowhere_index: int) -> str:
  }}
  chain invalid_out {{
   meta l4proto {{ {PORTS} }} @th,16,16 >= 0 goto new_out
-  meta l4proto icmp @th,32,16 >= 0 goto new_out
-  meta l4proto != {{ {PORTS}, icmp }} goto new_out
+  meta l4proto 1 @th,32,16 >= 0 goto new_out
+  meta l4proto != {{ {PORTS}, 1 }} goto new_out
   update @malformed_by {{ iif counter }} drop
  }}
  chain judge_out {{

@@ -56,8 +56,8 @@ def base(nowhere_index: int) -> str:
  }}
  chain invalid6_out {{
   meta l4proto {{ {PORTS} }} @th,16,16 >= 0 goto new6_out
-  meta l4proto ipv6-icmp @th,32,16 >= 0 goto new6_out
-  meta l4proto != {{ {PORTS}, ipv6-icmp }} goto new6_out
+  meta l4proto 58 @th,32,16 >= 0 goto new6_out
+  meta l4proto != {{ {PORTS}, 58 }} goto new6_out
   update @malformed_by {{ iif counter }} drop
  }}
  chain discovery {{

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Action, Rule
-from emulator.fabric import chains, marks, ruleset
+from emulator.fabric import chains, marks, ruleset, ruleset6
 from emulator.fabric.clauses import Clause
 from emulator.providers import profile
 
@@ -100,6 +100,15 @@ def test_a_long_list_becomes_a_few_lookups() -> None:
     text, again = chains.acl_chain("l1", subnet, "ingress", rules, changed, no_chain)
     assert again == changed
     assert "add chain inet vpc d" not in text
+
+
+@pytest.mark.parametrize("text", [ruleset.base(2), ruleset6.base(2)], ids=["IPv4", "IPv6"])
+def test_protocols_are_numbers(text: str) -> None:
+    """Where there is no /etc/protocols, nftables knows no name that is not a word of its own."""
+    named = re.findall(r"l4proto (?:!= )?(\{[^}]*\}|\S+)", text)
+
+    assert named
+    assert [one for one in named if re.search("[a-z]", one)] == []
 
 
 def test_what_a_chain_says_apart_is_written_ahead() -> None:
