@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import TypeVar
 
 from emulator.cloud.model import Address, Network, Subnet, Vpc
 from emulator.cloud.profile import Profile
-from emulator.errors import AlreadyExists, InvalidValue, QuotaExceeded
+from emulator.errors import AlreadyExists, InvalidValue, QuotaExceeded, RequestRefused
 
+_N = TypeVar("_N", IPv4Network, IPv6Network)
 _CIDR = re.compile(r"[0-9.]+(/[0-9]{1,2})?")
 _IPV6_CIDR = re.compile(r"[0-9A-Fa-f:.]+(/[0-9]{1,3})?")
 
@@ -40,17 +42,7 @@ def parse_ipv6_network(
     if isinstance(cidr, IPv6Network):
         return cidr
     form = f"write it like 2001:db8:0:1::/64, groups of hexadecimal digits and a mask of 0 to 128, not {cidr!r}"
-    if not isinstance(cidr, str) or not _IPV6_CIDR.fullmatch(cidr.strip()):
-        raise profile.refusal(InvalidValue, malformed, f"{what}: {form}", value=cidr)
-    try:
-        network = IPv6Network(cidr.strip(), strict=False)
-    except ValueError:
-        raise profile.refusal(InvalidValue, malformed, f"{what}: {form}", value=cidr) from None
-    if IPv6Address(cidr.strip().partition("/")[0]) != network.network_address:
-        raise profile.refusal(
-            InvalidValue, host_bits, f"{what}: {cidr} has host bits set, the network is {network}", value=cidr
-        )
-    return network
+    return _parse(profile, IPv6Network, _IPV6_CIDR, cidr, what, form, malformed, host_bits)
 
 
 def parse_any_address(profile: Profile, address: str | Address, what: str) -> Address:
@@ -89,14 +81,27 @@ def parse_network(
         return cidr
     _refuse_ipv6(profile, cidr, what)
     form = f"write it like 10.0.0.0/16, four numbers up to 255 and a mask of 0 to 32, not {cidr!r}"
-    if not isinstance(cidr, str) or not _CIDR.fullmatch(cidr.strip()):
+    return _parse(profile, IPv4Network, _CIDR, cidr, what, form, malformed, host_bits)
+
+
+def _parse(
+    profile: Profile,
+    kind: type[_N],
+    pattern: re.Pattern[str],
+    cidr: object,
+    what: str,
+    form: str,
+    malformed: str,
+    host_bits: str,
+) -> _N:
+    """A network of one family; ``form`` says how to write it."""
+    if not isinstance(cidr, str) or not pattern.fullmatch(cidr.strip()):
         raise profile.refusal(InvalidValue, malformed, f"{what}: {form}", value=cidr)
     try:
-        network = IPv4Network(cidr.strip(), strict=False)
+        network = kind(cidr.strip(), strict=False)
     except ValueError:
         raise profile.refusal(InvalidValue, malformed, f"{what}: {form}", value=cidr) from None
-    address = IPv4Address(cidr.strip().partition("/")[0])
-    if address != network.network_address:
+    if ip_address(cidr.strip().partition("/")[0]) != network.network_address:
         raise profile.refusal(
             InvalidValue, host_bits, f"{what}: {cidr} has host bits set, the network is {network}", value=cidr
         )
@@ -188,32 +193,46 @@ def claim_address(
         return _lowest_free(profile, subnet, taken)
     what = f"address for subnet {subnet.name}"
     address = parse_address(profile, wanted, what)
-    if address not in subnet.cidr:
-        raise profile.refusal(
-            InvalidValue,
-            "address.outside",
-            f"{what}: {address} is not inside {subnet.cidr}",
-            object=subnet.id,
-            value=str(address),
-        )
-    if reserved(profile, address, subnet.cidr):
-        raise profile.refusal(
-            InvalidValue,
-            "address.reserved",
-            f"{what}: {address} is reserved; the first {profile.reserved_first} and the last {profile.reserved_last} "
-            f"of {subnet.cidr} are the provider's",
-            object=subnet.id,
-            value=str(address),
-        )
-    if int(address) in taken:
-        raise profile.refusal(
-            AlreadyExists,
-            "address.taken",
-            f"{what}: {address} is taken by another ENI; leave it out to get a free one",
-            object=subnet.id,
-            value=str(address),
-        )
+    kept = (
+        f"reserved; the first {profile.reserved_first} and the last {profile.reserved_last} of {subnet.cidr} are the "
+        "provider's"
+    )
+    check_claim(
+        profile,
+        subnet,
+        what,
+        address,
+        subnet.cidr,
+        kept=kept if reserved(profile, address, subnet.cidr) else None,
+        taken=int(address) in taken,
+        otherwise="leave it out to get a free one",
+    )
     return address
+
+
+def check_claim(
+    profile: Profile,
+    subnet: Subnet,
+    what: str,
+    address: Address,
+    block: Network,
+    *,
+    kept: str | None,
+    taken: bool,
+    otherwise: str,
+) -> None:
+    """Refuse an address outside its subnet's block, one that the provider keeps (``kept`` says as what), and one that
+    is taken; ``otherwise`` is the way out."""
+    kind: type[RequestRefused] = InvalidValue
+    if address not in block:
+        reason, said = "address.outside", f"is not inside {block}"
+    elif kept is not None:
+        reason, said = "address.reserved", f"is {kept}"
+    elif taken:
+        kind, reason, said = AlreadyExists, "address.taken", f"is taken by another ENI; {otherwise}"
+    else:
+        return
+    raise profile.refusal(kind, reason, f"{what}: {address} {said}", object=subnet.id, value=str(address))
 
 
 def _lowest_free(profile: Profile, subnet: Subnet, taken: Collection[int]) -> IPv4Address:

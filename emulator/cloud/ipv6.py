@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from ipaddress import IPv6Address, IPv6Network
 
-from emulator.cloud.addresses import parse_ipv6_address, parse_ipv6_network
+from emulator.cloud.addresses import check_claim, parse_ipv6_address, parse_ipv6_network
 from emulator.cloud.model import Subnet, Vpc
 from emulator.cloud.profile import Profile
 from emulator.errors import AlreadyExists, InvalidValue, QuotaExceeded
@@ -117,30 +117,16 @@ def claim_ipv6_address(
             number += 1
         return IPv6Address(number)
     address = parse_ipv6_address(profile, wanted, what)
-    if address not in subnet.ipv6_cidr:
-        raise profile.refusal(
-            InvalidValue,
-            "address.outside",
-            f"{what}: {address} is not inside {subnet.ipv6_cidr}",
-            object=subnet.id,
-            value=str(address),
-        )
-    if int(address) < first + RESERVED:
-        raise profile.refusal(
-            InvalidValue,
-            "address.reserved",
-            f"{what}: {address} is the routers'; take a later one, or say True",
-            object=subnet.id,
-            value=str(address),
-        )
-    if int(address) in taken:
-        raise profile.refusal(
-            AlreadyExists,
-            "address.taken",
-            f"{what}: {address} is taken by another ENI; say True to get a free one",
-            object=subnet.id,
-            value=str(address),
-        )
+    check_claim(
+        profile,
+        subnet,
+        what,
+        address,
+        subnet.ipv6_cidr,
+        kept="the routers'; take a later one, or say True" if int(address) < first + RESERVED else None,
+        taken=int(address) in taken,
+        otherwise="say True to get a free one",
+    )
     return address
 
 
