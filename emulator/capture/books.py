@@ -97,7 +97,7 @@ class EniBooks:
 
     def enter(self, harvest: Harvest, unrecorded: Sequence[Unrecorded] = ()) -> None:
         """Add what a cut gave."""
-        for flows in (harvest.on_the_wire, harvest.on_the_wire6):
+        for flows in filter(len, (harvest.on_the_wire, harvest.on_the_wire6)):
             aside = excluded(flows, unrecorded)
             accept, reject = _verdicts(flows[aside])
             self.excluded_out += accept[0] + reject[0]
@@ -303,6 +303,8 @@ def _same_link(one: Meter, other: Meter) -> bool:
 
 def _verdicts(flows: Flows) -> tuple[tuple[Count, Count], tuple[Count, Count]]:
     """((ACCEPT out, in), (REJECT out, in))."""
+    if not len(flows):
+        return (NONE, NONE), (NONE, NONE)
     kinds = ((flows["mark"] & marks.IN) // marks.IN) + 2 * ((flows["mark"] & marks.REJECT) // marks.REJECT)
     counts = []
     for kind in range(4):

@@ -184,11 +184,10 @@ class Collector:
                 watch.ledger.parts.append(Part(harvest, watch.ledger.flow_logs))
 
     def _books(self, fabric: VpcFabric) -> VpcBooks:
-        return self.books.setdefault(fabric.vpc.id, self._new_books(fabric))
-
-    def _new_books(self, fabric: VpcFabric) -> VpcBooks:
-        profile = self._cloud.profile
-        return VpcBooks(fabric.vpc.cidr, profile.unrecorded, profile.services.addresses)
+        if fabric.vpc.id not in self.books:
+            profile = self._cloud.profile
+            self.books[fabric.vpc.id] = VpcBooks(fabric.vpc.cidr, profile.unrecorded, profile.services.addresses)
+        return self.books[fabric.vpc.id]
 
     @property
     def dropped_between(self) -> int:

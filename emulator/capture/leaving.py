@@ -44,6 +44,8 @@ class Leaving:
     def enter(self, flows: Flows) -> None:
         out = flows[(flows["mark"] & (marks.IN | marks.REJECT)) == 0]
         out = out[~_within(out["daddr"], self.block)]
+        if not len(out):
+            return
         self.every += _sum(out)
         for network in (*_NOT_ROUTED, *map(IPv4Network, self.services)):
             out = out[~_within(out["daddr"], network)]
