@@ -91,6 +91,11 @@ class Screen:
             self.say(str(getattr(record, "line", record)), indent=_INDENT, whole=True)
             self.say(Text(reason, style="dim"), indent=2 * _INDENT)
 
+    def table(self, title: str, rows: Sequence[dict[str, Any]]) -> None:
+        self.say(Text(title, style="bold"), indent=_INDENT, whole=True)
+        names = list(rows[0]) if rows else []
+        self.say(grid(names, rows) if rows else "nothing was found", indent=_INDENT, whole=True)
+
     def fact(self, text: str) -> None:
         self.say(Text.assemble(("[ok] ", "green"), text), indent=_INDENT)
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from scenarios import icmp_accepted_reply_rejected, ping, ssh_accepted_rdp_rejected, vpc_wide
+from scenarios import (
+    icmp_accepted_reply_rejected,
+    ping,
+    port_scan,
+    ssh_accepted_rdp_rejected,
+    vpc_wide,
+)
 from scenarios.story import Outcome, Scenario, Story, Teller, tell
 
 __all__ = ["SCENARIOS", "Outcome", "Scenario", "Story", "Teller", "tell"]
@@ -14,6 +20,7 @@ SCENARIOS: dict[str, Scenario] = {
         icmp_accepted_reply_rejected.SCENARIO,
         ssh_accepted_rdp_rejected.SCENARIO,
         vpc_wide.SCENARIO,
+        port_scan.SCENARIO,
     )
 }
 """Every scenario by its name, in the order in which a newcomer should meet them."""

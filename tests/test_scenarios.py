@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from emulator import Lab
 
 FOLDER = Path(inspect.getfile(Scenario)).parent
-PUBLIC = {"emulator", "scenarios.story"}
+SHARED = {"story", "truth"}
+PUBLIC = {"emulator", "emulator.testing", *(f"scenarios.{name}" for name in SHARED)}
 RUNS = [(name, profile) for name, scenario in SCENARIOS.items() for profile in scenario.profiles]
 EVERY = pytest.mark.parametrize("name", SCENARIOS)
 
@@ -108,7 +109,7 @@ def test_no_private_names(name: str) -> None:
 
 
 def test_the_registry_has_every_module() -> None:
-    modules = {path.stem for path in FOLDER.glob("*.py")} - {"__init__", "story"}
+    modules = {path.stem for path in FOLDER.glob("*.py")} - {"__init__", *SHARED}
     assert modules == {name.replace("-", "_") for name in SCENARIOS}
 
 
