@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from types import TracebackType
 from typing import Any
 
@@ -98,6 +99,18 @@ class Screen:
 
     def fact(self, text: str) -> None:
         self.say(Text.assemble(("[ok] ", "green"), text), indent=_INDENT)
+
+    def contents(self, scenarios: Sequence[Mapping[str, Any]]) -> None:
+        """What `scenario list` prints: a line for each, under the name of its group."""
+        width = max(len(one["name"]) for one in scenarios)
+        for group, found in groupby(scenarios, lambda one: one["group"]):
+            self.say(Text(group, style="bold"))
+            for one in found:
+                clouds = {profile.partition("-")[0] for profile in one["profiles"]}
+                only = f" ({clouds.pop()} only)" if len(clouds) == 1 else ""
+                self.say(f"{one['name']:{width}}  {one['title']}{only}", indent=2, whole=True)
+            self.say("")
+        self.say("Each runs under tencent and alibaba, where nothing else is said.")
 
     # how it is printed -------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scenarios.story import TODAY, Scenario, Story
+from scenarios.story import BOTH_CLOUDS, Scenario, Story
 from scenarios.truth import Score, check_recorded, hidden_in, judge, watch
 
 if TYPE_CHECKING:
@@ -87,7 +87,10 @@ def run(story: Story, lab: Lab) -> None:
     story.check(f"a window needs {MANY} of its knocks", judge(story, watched, PORTS_IN_A_WINDOW), wanted)
     hidden_in(story, hidden)
 
+    story.learnt(
+        "Count what differs (ports), not what is common (refusals): the benign ones knock as well.",
+        "A rule that sees one window at a time misses what is slower than its window: keep a longer memory.",
+    )
 
-SCENARIO = Scenario(
-    "port-scan", "A slow port scan is found, a health checker is not; short windows hide it", run, TODAY
-)
+
+SCENARIO = Scenario("port-scan", "A slow scan, and a health checker like it", run, BOTH_CLOUDS)

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 START_S = 1_704_067_200
 """Lab time at the start of every story: 2024-01-01 00:00 UTC, where a capture window of any length begins."""
 
+LEARNT = "What was learnt"
+"""The last step of every story."""
+
+BOTH_CLOUDS = ("tencent", "alibaba")
 EVERY_PROFILE = ("tencent", "tencent-2020", "alibaba", "alibaba-2019")
-TODAY = ("tencent", "alibaba")
 LOGS_ON_VPCS = ("tencent", "alibaba", "alibaba-2019")
 """``tencent-2020`` logs ENIs only."""
 
@@ -154,6 +157,12 @@ class Story:
         self._event("table", title=title, rows=list(rows))
         if self.teller:
             self.teller.table(title, rows)
+
+    def learnt(self, *lessons: str) -> None:
+        """The last step: what to take home, a sentence each."""
+        self.step(LEARNT)
+        for lesson in lessons:
+            self.note(lesson)
 
     def check(self, fact: str, found: object, wanted: object) -> None:
         """A fact of the story: ``found`` equals ``wanted``."""
