@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from scenarios import (
+    host_sweep,
     icmp_accepted_reply_rejected,
+    known_threat,
     ping,
     port_scan,
     ssh_accepted_rdp_rejected,
+    uncommon_protocol,
     vpc_wide,
 )
 from scenarios.story import Outcome, Scenario, Story, Teller, tell
@@ -19,6 +22,9 @@ GROUPS: dict[str, tuple[Scenario, ...]] = {
         icmp_accepted_reply_rejected.SCENARIO,
         ssh_accepted_rdp_rejected.SCENARIO,
         vpc_wide.SCENARIO,
+        host_sweep.SCENARIO,
+        known_threat.SCENARIO,
+        uncommon_protocol.SCENARIO,
     ),
     "attacks": (port_scan.SCENARIO,),
 }
