@@ -24,7 +24,6 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from emulator.testing import exactly, expect
 from scenarios.story import BOTH_CLOUDS, Scenario, Story
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ HOSTS_MOST = 10
 
 
 def run(story: Story, lab: Lab) -> None:
+    from emulator.testing import exactly, expect  # needs numpy, which naming a scenario does not
+
     story.step("Four servers, a monitor and a laptop in one subnet; one flow log for the VPC")
     vpc = lab.create_vpc("10.1.0.0/16", name="office")
     subnet = vpc.create_subnet("10.1.1.0/24")

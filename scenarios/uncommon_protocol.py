@@ -19,7 +19,6 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from emulator.testing import exactly, expect
 from scenarios.story import BOTH_CLOUDS, Scenario, Story
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ NAMES = {1: "ICMP", 6: "TCP", 17: "UDP", GRE: "GRE", ESP: "ESP"}
 
 
 def run(story: Story, lab: Lab) -> None:
+    from emulator.testing import exactly, expect  # needs numpy, which naming a scenario does not
+
     story.step("An application, what it needs, and a machine that nobody knows; a flow log on the application's subnet")
     vpc = lab.create_vpc("10.3.0.0/16", name="demo")
     inside, others = vpc.create_subnet("10.3.1.0/24"), vpc.create_subnet("10.3.2.0/24")
