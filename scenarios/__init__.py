@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from scenarios import (
+    bandwidth_hog,
+    baseline,
+    broadcast_storm,
+    cross_region,
     host_sweep,
     icmp_accepted_reply_rejected,
     known_threat,
@@ -22,6 +26,10 @@ GROUPS: dict[str, tuple[Scenario, ...]] = {
         icmp_accepted_reply_rejected.SCENARIO,
         ssh_accepted_rdp_rejected.SCENARIO,
         vpc_wide.SCENARIO,
+        cross_region.SCENARIO,
+        bandwidth_hog.SCENARIO,
+        baseline.SCENARIO,
+        broadcast_storm.SCENARIO,
         host_sweep.SCENARIO,
         known_threat.SCENARIO,
         uncommon_protocol.SCENARIO,

@@ -255,6 +255,8 @@ def test_alibabas_log_of_a_cen_tells_what_passes_each_attachment(joined: Joined)
         key=str,
     )
     assert {record["cen-id"] for record in topic.search()} == {cen.id}
+    passed = f"it passed {cen.id} from {near} to {near}; no rule of yours decides there"
+    assert str(lab.explain(topic.search(f"dstaddr:{second}")[0])) == passed
 
 
 @pytest.mark.parametrize("joined", ["alibaba"], indirect=True)
