@@ -58,10 +58,10 @@ def run(story: Story, lab: Lab) -> None:
         f'log-status:OK | select "start", sum(packets) as packets, {bits} as bits_per_s group by "start" order by 1',
     )
     window_s = lab.profile.window_s
-    found = {row["start"]: (row["packets"], row["bits_per_s"]) for row in rows}
+    carried = {row["start"]: (row["packets"], row["bits_per_s"]) for row in rows}
     # A window's mean: 80 packets of 1000 bytes; then 2500 of 40 and 2000 of 1500 more.
     wanted = {first: (80, 80_000 * 8 // window_s), second: (4580, 3_180_000 * 8 // window_s)}
-    story.check("the second carries forty times as many bits", found, wanted)
+    story.check("the second carries forty times as many bits", carried, wanted)
 
     story.step("Who sends most packets, and who most bytes?")
     sent = f"log-status:OK AND start:{second} | select srcaddr, sum(packets) as packets, sum(bytes) as bytes"

@@ -62,8 +62,9 @@ def run(story: Story, lab: Lab) -> None:
 
     story.later("the records of the two ENIs")
     # There: SYN, ACK, 1000 bytes, ten ACKs for ten pieces of 1448, FIN, ACK. Back: SYN-ACK, ACK, the pieces, FIN, ACK.
-    asked = {"srcaddr": app.ip, "dstaddr": db.ip, "protocol": 6, "packets": 15, "bytes": 60 + 14 * 52 + 1000}
-    told = {"srcaddr": db.ip, "dstaddr": app.ip, "protocol": 6, "packets": 14, "bytes": 60 + 13 * 52 + 14480}
+    sent, got = 60 + 14 * 52 + 1000, 60 + 13 * 52 + 14480
+    asked = {"srcaddr": app.ip, "dstaddr": db.ip, "protocol": 6, "packets": 15, "bytes": sent}
+    told = {"srcaddr": db.ip, "dstaddr": app.ip, "protocol": 6, "packets": 14, "bytes": got}
     request = {"srcaddr": app.ip, "dstaddr": db.ip, "protocol": 1, "packets": 3, "bytes": 252}
     answer = {"srcaddr": db.ip, "dstaddr": app.ip, "protocol": 1, "packets": 3, "bytes": 252}
     found = story.search(topic, f"dstaddr:{db.ip} AND protocol:1")
@@ -84,7 +85,7 @@ def run(story: Story, lab: Lab) -> None:
 
     story.step("How many bytes between the regions, each way?")
     rows = story.search(logs[far], f'{app.ip} | select "{source}" as region, sum(bytes) as bytes group by 1 order by 1')
-    ways = {here.region: asked["bytes"] + 252, far: told["bytes"] + 252}
+    ways = {here.region: sent + 252, far: got + 252}
     story.check("by the region that sent them", {row["region"]: row["bytes"] for row in rows}, ways)
     story.learnt(
         "What passes between regions is in the flow log of the CCN, in each of the two regions: read one of them.",
