@@ -10,7 +10,7 @@
     +---------------------------------+     +-----------------------+
 
     first window:   each asks db, 20 datagrams of 1000 bytes
-    second window:  the same, and web2 asks dns 2500 times, web3 copies 3 MB to store
+    second window:  the same; web2 asks dns 2500 times, web3 copies 3 MB
 
 Look at: two rankings of the same records. By packets web2 leads, by bytes web3 does, and it is bytes that fill a link.
 The flow log is on the senders' subnet alone, so no packet is counted twice.
