@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from scenarios import (
+    beacon,
+    exfiltration,
     icmp_accepted_reply_rejected,
     ping,
     port_scan,
     ssh_accepted_rdp_rejected,
+    ssh_brute_force,
     vpc_wide,
 )
 from scenarios.story import Outcome, Scenario, Story, Teller, tell
@@ -20,7 +23,7 @@ GROUPS: dict[str, tuple[Scenario, ...]] = {
         ssh_accepted_rdp_rejected.SCENARIO,
         vpc_wide.SCENARIO,
     ),
-    "attacks": (port_scan.SCENARIO,),
+    "attacks": (port_scan.SCENARIO, ssh_brute_force.SCENARIO, beacon.SCENARIO, exfiltration.SCENARIO),
 }
 """Every scenario, in the order in which a newcomer should meet them."""
 

@@ -62,7 +62,7 @@ class Truth:
 
     def recorded(self, topic: Topic) -> dict[Suspect, int]:
         """The same as the records of a topic tell it."""
-        names = ", ".join(self.fields)
+        names = ", ".join(f'"{name}"' for name in self.fields)
         rows = topic.search(f"log-status:OK | SELECT {names}, sum(packets) AS packets GROUP BY {names}")
         told = {self._suspect(row): row["packets"] for row in rows}
         return {suspect: told.get(suspect, 0) for suspect in self.packets}
@@ -130,7 +130,7 @@ def check_recorded(story: Story, watched: Iterable[Watched]) -> None:
         story.check(fact, one.truth.recorded(one.topic), one.truth.packets)
 
 
-def hidden_in(story: Story, windows_s: Iterable[int]) -> None:
-    """Say in which windows an attack is invisible."""
+def hidden_in(story: Story, which: str, windows_s: Iterable[int]) -> None:
+    """Say in ``which`` windows an attack is invisible, and that it was in these."""
     told = " and ".join(f"{window_s} s" for window_s in windows_s)
-    story.note(f"it is invisible in windows of {told}" if told else "it can be seen in every window on offer")
+    story.note(f"it is invisible in windows {which}: {f'those of {told}' if told else 'none that is on offer here'}")
