@@ -5,11 +5,14 @@ from __future__ import annotations
 from scenarios import (
     beacon,
     exfiltration,
+    host_sweep,
     icmp_accepted_reply_rejected,
+    known_threat,
     ping,
     port_scan,
     ssh_accepted_rdp_rejected,
     ssh_brute_force,
+    uncommon_protocol,
     vpc_wide,
 )
 from scenarios.story import Outcome, Scenario, Story, Teller, tell
@@ -22,6 +25,9 @@ GROUPS: dict[str, tuple[Scenario, ...]] = {
         icmp_accepted_reply_rejected.SCENARIO,
         ssh_accepted_rdp_rejected.SCENARIO,
         vpc_wide.SCENARIO,
+        host_sweep.SCENARIO,
+        known_threat.SCENARIO,
+        uncommon_protocol.SCENARIO,
     ),
     "attacks": (port_scan.SCENARIO, ssh_brute_force.SCENARIO, beacon.SCENARIO, exfiltration.SCENARIO),
 }

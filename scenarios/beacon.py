@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scenarios.story import BOTH_CLOUDS, Scenario, Story
-from scenarios.truth import Score, check_recorded, hidden_in, judge, watch
+from scenarios.truth import Score, check_recorded, hidden_in, judge, tallies, watch
 
 if TYPE_CHECKING:
     from emulator import Lab
@@ -57,17 +57,18 @@ def run(story: Story, lab: Lab) -> None:
         lab.clock.advance(seconds=began + number * PERIOD_S + BEACON_S - lab.clock.now)
         for one in watched:
             call = one.cvm.tcp(home, 443, bytes=300, answer=100)
-            one.truth.bad(call.sent.packets, home.ip)
+            one.truth.bad(call, home.ip)
         lab.clock.advance(seconds=delay_s - BEACON_S)
         for one in watched:
             fetch = one.cvm.tcp(updates, 443, bytes=300, answer=4000)
-            one.truth.good(fetch.sent.packets, updates.ip)
+            one.truth.good(fetch, updates.ip)
     lab.clock.advance(seconds=PERIOD_S + max(lab.profile.windows_s) + lab.profile.delay_s)
     check_recorded(story, watched)
 
     times, windows_s = len(DELAYS_S), [one.window_s for one in watched]
-    both = Score(found=times * call.sent.packets, missed=0, false_alarms=times * fetch.sent.packets)
-    right = Score(found=both.found, missed=0, false_alarms=0)
+    bad, good = (tallies(each)[0].packets * times for each in (call, fetch))
+    both = Score(found=bad, missed=0, false_alarms=good)
+    right = Score(found=bad, missed=0, false_alarms=0)
     story.step("Who is talked to again and again?")
     story.check("cron's server is accused as well", judge(story, watched, OFTEN), dict.fromkeys(windows_s, both))
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scenarios.story import BOTH_CLOUDS, Scenario, Story
-from scenarios.truth import Score, check_recorded, hidden_in, judge, watch
+from scenarios.truth import Score, check_recorded, hidden_in, judge, tallies, watch
 
 if TYPE_CHECKING:
     from emulator import Lab
@@ -60,35 +60,34 @@ def run(story: Story, lab: Lab) -> None:
         for one in watched:
             start = now - now % one.window_s
             fetched = one.cvm.tcp(storage, 443, bytes=500, answer=60_000)
-            one.truth.good(fetched.sent.packets, storage.ip, start)
+            one.truth.good(fetched, storage.ip, start)
             told = one.cvm.tcp(telemetry, 443, bytes=2_000)
-            one.truth.good(told.sent.packets, telemetry.ip, start)
+            one.truth.good(told, telemetry.ip, start)
             if minute == THEFT:
                 stolen = one.cvm.tcp(storage, 443, bytes=400_000)
-                one.truth.bad(stolen.sent.packets, storage.ip, start)
+                one.truth.bad(stolen, storage.ip, start)
                 saved = one.cvm.tcp(backup, 873, bytes=400_000)
-                one.truth.good(saved.sent.packets, backup.ip, start)
+                one.truth.good(saved, backup.ip, start)
         lab.clock.advance(seconds=60)
     lab.clock.advance(seconds=max(lab.profile.windows_s) + lab.profile.delay_s)
     check_recorded(story, watched)
     windows_s = [one.window_s for one in watched]
     work = {window_s: min(MINUTES, window_s // 60) for window_s in windows_s}
-    mixed = {window_s: fetched.sent.packets * minutes for window_s, minutes in work.items()}
+    (up, down), (theft, acknowledged), (copy, _) = map(tallies, (fetched, stolen, saved))
+    mixed = {window_s: up.packets * minutes for window_s, minutes in work.items()}
     story.step("Who was sent much in one window?")
-    wanted = {window_s: Score(stolen.sent.packets, 0, mixed[window_s] + saved.sent.packets) for window_s in windows_s}
+    wanted = {window_s: Score(theft.packets, 0, mixed[window_s] + copy.packets) for window_s in windows_s}
     story.check("the storage, and the backup server as well", judge(story, watched, SENT), wanted)
 
     story.step("To whom outside did more go than came from there?")
-    down_up = (fetched.received.bytes - fetched.sent.bytes, stolen.sent.bytes - stolen.received.bytes)
-    hidden = [window_s for window_s in windows_s if down_up[1] - work[window_s] * down_up[0] < MUCH]
+    surplus, deficit = theft.bytes - acknowledged.bytes, down.bytes - up.bytes
+    hidden = [window_s for window_s in windows_s if surplus - work[window_s] * deficit < MUCH]
     wanted = {
-        window_s: Score(0, stolen.sent.packets, 0)
-        if window_s in hidden
-        else Score(stolen.sent.packets, 0, mixed[window_s])
+        window_s: Score(0, theft.packets, 0) if window_s in hidden else Score(theft.packets, 0, mixed[window_s])
         for window_s in windows_s
     }
     story.check("the theft, and what its window has mixed with it", judge(story, watched, SURPLUS), wanted)
-    hidden_in(story, f"of {(down_up[1] - MUCH) // down_up[0] + 1} minutes or longer", hidden)
+    hidden_in(story, f"of {(surplus - MUCH) // deficit + 1} minutes or longer", hidden)
 
     story.learnt(
         "Honest and stolen bytes to one address are one sum: the longer the window, the less it says.",

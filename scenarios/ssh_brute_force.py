@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scenarios.story import BOTH_CLOUDS, Scenario, Story
-from scenarios.truth import Score, check_recorded, hidden_in, judge, watch
+from scenarios.truth import Score, check_recorded, hidden_in, judge, tallies, watch
 
 if TYPE_CHECKING:
     from emulator import Lab
@@ -58,11 +58,12 @@ def run(story: Story, lab: Lab) -> None:
         for one, session in zip(watched, sessions, strict=True):
             session.say(200, answer=1200)
             if minute == ATTACK:
-                tries = [guesser.tcp(one.eip, 22, bytes=1500, answer=900) for _ in range(TRIES)]
-                one.truth.bad(sum(each.sent.packets for each in tries), guesser.ip)
+                for _ in range(TRIES):
+                    guess = guesser.tcp(one.eip, 22, bytes=1500, answer=900)
+                    one.truth.bad(guess, guesser.ip)
             if minute == DEPLOYMENT:
-                files = [deploy.tcp(one.eip, 22, bytes=20_000) for _ in range(FILES)]
-                one.truth.good(sum(each.sent.packets for each in files), deploy.ip)
+                for _ in range(FILES):
+                    one.truth.good(deploy.tcp(one.eip, 22, bytes=20_000), deploy.ip)
         if minute < MINUTES - 1:
             lab.clock.advance(seconds=60)
     for one, session in zip(watched, sessions, strict=True):
@@ -71,7 +72,7 @@ def run(story: Story, lab: Lab) -> None:
     lab.clock.advance(seconds=60 + max(lab.profile.windows_s) + lab.profile.delay_s)
     check_recorded(story, watched)
 
-    bad, typed = TRIES * tries[0].sent.packets, sessions[0].sent.packets
+    bad, typed = TRIES * tallies(guess)[0].packets, sessions[0].sent.packets
     windows_s = [one.window_s for one in watched]
     right = Score(found=bad, missed=0, false_alarms=0)
     story.step(f"Who left {MANY} short records?")

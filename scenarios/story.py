@@ -113,6 +113,14 @@ class Story:
         if self.teller:
             self.teller.step(len(self.steps), text)
 
+    def later(self, text: str) -> int:
+        """A step: time passes until the records of what happened so far can be found. Lab time before it, in unix
+        seconds: a search from there on finds these and none of earlier windows."""
+        now, wait_s = self.lab.clock.now, self.lab.profile.window_s + self.lab.profile.delay_s
+        self.step(f"{wait_s // 60} minutes later: {text}")
+        self.lab.clock.advance(seconds=wait_s)
+        return int(now)
+
     def note(self, text: str) -> None:
         """Something to look at."""
         self._event("note", text=text)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from emulator import Lab
     from emulator.logs.topic import Topic
     from emulator.resources import Cvm, Eip, Subnet
+    from emulator.traffic.outcome import Exchange, Tally
     from scenarios.story import Json, Story
 
 Suspect = tuple[Any, ...]
@@ -41,6 +42,13 @@ class Score:
         return self.found / (self.found + self.missed)
 
 
+def tallies(exchange: Exchange) -> tuple[Tally, Tally]:
+    """What was sent and received, of an exchange of which both are known."""
+    if exchange.sent is None or exchange.received is None:
+        raise AssertionError(f"how many packets that was is not known: it was {exchange.outcome}")
+    return exchange.sent, exchange.received
+
+
 class Truth:
     """Who sent how many packets, bad and good; a suspect is told by its values of ``fields``."""
 
@@ -49,11 +57,12 @@ class Truth:
         self._bad: Counter[Suspect] = Counter()
         self._good: Counter[Suspect] = Counter()
 
-    def bad(self, packets: int, *suspect: Any) -> None:
-        self._bad[suspect] += packets
+    def bad(self, sent: int | Exchange, *suspect: Any) -> None:
+        """So many packets, or those of an exchange."""
+        self._bad[suspect] += sent if isinstance(sent, int) else tallies(sent)[0].packets
 
-    def good(self, packets: int, *suspect: Any) -> None:
-        self._good[suspect] += packets
+    def good(self, sent: int | Exchange, *suspect: Any) -> None:
+        self._good[suspect] += sent if isinstance(sent, int) else tallies(sent)[0].packets
 
     @property
     def packets(self) -> dict[Suspect, int]:
