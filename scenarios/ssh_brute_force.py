@@ -3,13 +3,13 @@
 ::
 
     internet                                  VPC 10.0.0.0/16
-    guesser  198.51.100.66                    +- subnet 10.0.1.0/24 --------------+
-      40 connections, all in one minute --+   |  servers that everybody may reach |
-    admin    198.51.100.7                 |   |  by SSH                           |
-      1 connection, 10 minutes            +-->|  one for each window length that  |
-    deploy   198.51.100.8                 |   |  the provider offers [flow logs]  |
-      12 connections, much content      --+   |                                   |
-                                              +-----------------------------------+
+    guesser  198.51.100.66                    +- subnet 10.0.1.0/24 --------+
+      40 connections, all in one minute --+   |  servers that everybody     |
+    admin    198.51.100.7                 |   |  may reach by SSH, one for  |
+      1 connection, 10 minutes            +-->|  each window length that    |
+    deploy   198.51.100.8                 |   |  the provider offers        |
+      12 connections, much content      --+   |  [flow logs]                |
+                                              +-----------------------------+
 
 A failed login is a short connection with a few kilobytes. A record is no connection, though: it is what one connection
 did in one window. An administrator who types now and then leaves a short record in each.
