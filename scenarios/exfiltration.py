@@ -2,15 +2,15 @@
 
 ::
 
-    VPC 10.0.0.0/16                                    internet
-    +- subnet 10.0.1.0/24 --------------------+
-    |  hosts, one for each window length      |        storage    198.51.100.66
-    |  that the provider offers  [flow logs]  |--+-->  60 kB fetched each minute,
-    |      |                                  |  |     400 kB sent in minute 3
-    |      | 400 kB in minute 3               |  |
-    |      v                                  |  +-->  telemetry  198.51.100.7
-    |  backup 10.0.2.10                       |        2 kB sent each minute
-    +-----------------------------------------+
+    VPC 10.0.0.0/16                                  internet
+    +- subnet 10.0.1.0/24 ------------------+
+    |  hosts, one for each window length    |       storage    198.51.100.66
+    |  that the provider offers [flow logs] |--+--> 60 kB fetched each minute,
+    |      |                                |  |    400 kB sent in minute 3
+    |      | 400 kB in minute 3             |  |
+    |      v                                |  +--> telemetry  198.51.100.7
+    |  backup 10.0.2.10                     |       2 kB sent each minute
+    +---------------------------------------+
 
 No list of bad addresses helps: the thief uses what the hosts use anyway. What gives him away is the direction: for
 once more goes up than comes down.
