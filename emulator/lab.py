@@ -111,8 +111,9 @@ class Lab(AccountWide):
             self.fabric.vacated = self._leave
             with self._lock:  # a running clock's thread waits until there is a lab
                 self.clock = Clock(
-                    start_s, speed=speed, settle=self._settle, next_event=self._collector.next_event, lock=self._lock
+                    start_s, speed=speed, settle=self._settle, next_event=self._next_event, lock=self._lock
                 )
+                self.logs.wake = self._wake
                 self._settle(start_s)
         except BaseException:
             self.logs.close()
@@ -455,9 +456,21 @@ class Lab(AccountWide):
         """Close the windows that end by ``now_s``, publish what is due; the lock is held by the clock."""
         self._collector.close_windows(now_s)
         self._collector.publish(now_s, self._append)
+        self.logs.deliver(now_s)
         self.logs.expire(now_s)
 
-    def _append(self, topic_id: str, form: str, table: pa.Table, key: str) -> None:
+    def _next_event(self) -> float | None:
+        moments = (self._collector.next_event(), self.logs.deliveries.next_moment())
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _wake(self) -> None:
+        """What a running clock waits for may come sooner."""
+        if self.clock.speed is not None:
+            with self._lock:
+                self.clock.wake()
+
+    def _append(self, topic_id: str, form: str, table: pa.Table, key: str, due_s: int) -> None:
         from emulator.capture import forms
 
+        self.logs.deliver(due_s)  # what falls due before comes before
         self.logs.get(topic_id).append(forms.stored(form, table), key=key)
