@@ -16,21 +16,20 @@ proposal is tried: a second shop in the region that has most visitors, and the s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scenarios.story import BOTH_CLOUDS, Scenario, Story
 
 if TYPE_CHECKING:
     from emulator import Lab
-    from emulator.resources import Eip
 
 REGIONS = {"tencent": ("eu-frankfurt", "na-siliconvalley"), "alibaba": ("eu-central-1", "us-west-1")}
 PAGE, FILM = 1448, 28960
 """Bytes of an answer: one segment, and twenty."""
 
 
-def site(lab: Lab, region: str, number: int) -> Eip:
-    """A VPC in a region with a shop that the internet reaches; everything that its ENI sees goes into topic "shops"."""
+def site(lab: Lab, region: str, number: int) -> Any:
+    """A VPC in a region with a shop that the internet reaches; everything that its ENI sees goes into topic "shops". Its EIP."""
     vpc = lab.create_vpc(f"10.{number}.0.0/16", name=f"shop-{region}", region=region)
     group = vpc.create_security_group("shop")
     group.allow("ingress", protocol="tcp", port=443)
