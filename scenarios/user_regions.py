@@ -29,7 +29,7 @@ PAGE, FILM = 1448, 28960
 
 
 def site(lab: Lab, region: str, number: int) -> Any:
-    """A VPC in a region with a shop that the internet reaches; everything that its ENI sees goes into topic "shops". Its EIP."""
+    """A shop in a region that the internet reaches by the EIP returned; its ENI is logged into topic "shops"."""
     vpc = lab.create_vpc(f"10.{number}.0.0/16", name=f"shop-{region}", region=region)
     group = vpc.create_security_group("shop")
     group.allow("ingress", protocol="tcp", port=443)
