@@ -25,19 +25,27 @@ nothing hidden. Everything else, triggers, order, retries, kills, states, is the
 """
 
 from emulator.logs.delivery.buckets import S3, Cos, Oss
+from emulator.logs.checkpoints import DeadLetter
 from emulator.logs.delivery.delivery import Delivery
+from emulator.logs.delivery.elasticsearch import Elasticsearch
 from emulator.logs.delivery.folder import Folder
+from emulator.logs.delivery.kafka import Kafka
+from emulator.logs.delivery.splunk import Splunk
 from emulator.logs.delivery.target import Sender, Sent, Shipment, Target, TargetDown, TargetRefuses
 
 __all__ = [
-    "S3",
     "Cos",
+    "DeadLetter",
     "Delivery",
+    "Elasticsearch",
     "Folder",
+    "Kafka",
     "Oss",
+    "S3",
     "Sender",
     "Sent",
     "Shipment",
+    "Splunk",
     "Target",
     "TargetDown",
     "TargetRefuses",
