@@ -121,6 +121,39 @@ class Lab(AccountWide):
         self._closed = False
         LABS.add(self)
 
+    @classmethod
+    def from_file(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        profile: str | None = None,
+        start: float | None = None,
+        speed: float | None = None,
+        data: str | os.PathLike[str] | None = None,
+    ) -> Lab:
+        """The lab that a TOML file describes (docs/lab-files.md), open; what is given here counts in place of what the
+        file says.
+
+        Under another profile than the file's its ids are left out, which have the form of that one.
+
+        :raises LabFileError: with file and line of each thing that is wrong; nothing was opened
+        """
+        from emulator.labfiles.opening import open_lab
+
+        return open_lab(cls, path, profile=profile, start=start, speed=speed, data=data)
+
+    def save(self, path: str | os.PathLike[str], *, data: str | os.PathLike[str] | None = None) -> None:
+        """Write a lab file that opens to an equal lab: objects with their ids, rules, topics, lab time.
+
+        With ``data``, a new folder beside the file or below, the records that are published go there and are in the lab
+        that is opened. Not in it: what guests are doing, and windows that are open.
+        """
+        from emulator.labfiles.opening import save_lab
+
+        self._check_open()
+        with self._lock:
+            save_lab(self, Path(path), None if data is None else Path(data))
+
     @property
     def faults(self) -> resources.Faults:
         """What goes wrong on order: ``lab.faults.late()``, ``.duplicated()``, ``.skipdata(eni)``."""
@@ -380,12 +413,19 @@ class Lab(AccountWide):
             touched=self._covered,
         )
         if report and found.index is None:
-            from emulator.capture.forms import index_keys
-
-            of_ccn = log.resource_type == "ccn"
-            form = self.profile.ccn_form if of_ccn else self.profile.record_form
-            found.enable_index(index_keys(form), report=True)
+            self._enable_report(found, of_ccn=log.resource_type == "ccn")
         return resources.FlowLog(self, log.id)
+
+    def _enable_report(self, topic: Topic, *, of_ccn: bool) -> None:
+        """The provider's flow-log index and report of a topic that has none."""
+        from emulator.capture.forms import index_keys
+
+        form = self.profile.ccn_form if of_ccn else self.profile.record_form
+        topic.enable_index(index_keys(form), report=True)
+
+    def _furnish(self, build: Callable[[Cloud], object]) -> None:
+        """Let ``build`` fill the cloud of a lab that has nothing yet, then the kernel follow, all or nothing."""
+        self._change(build, then=lambda _: self.fabric.furnish(), touched=lambda _: list(self.cloud.enis))
 
     def _topic(self, resource_id: str, topic: Topic | str) -> Topic:
         """The topic of this lab that a flow log is to write to."""
