@@ -34,6 +34,7 @@ from emulator.explain import Explanation, explain, explain_packet, packet_in, pa
 from emulator.options import check_quotas, check_start, data_folder
 from emulator.providers import profile as find_profile
 from emulator.traffic.ears import Ears
+from emulator.watching import WATCHERS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,7 +98,8 @@ class Lab(AccountWide):
         self._folder = folder = None if data is None else data_folder(Path(data))
         self.logs = LogService(profile=self.profile, now=lambda: self.clock.now, folder=folder)
         try:
-            self.fabric = Fabric(keeper(), self.cloud, self._tag)
+            tally = any(watcher.tally for watcher in WATCHERS)
+            self.fabric = Fabric(keeper(), self.cloud, self._tag, tally=tally)
             spool = Spool(None if folder is None else folder / "spool")
             if folder is not None:
                 recovery.recover(folder, spool, self.profile)
@@ -106,11 +108,12 @@ class Lab(AccountWide):
             self.fabric.admitted = lambda eni_ids: self._collector.follow(self.clock.now, eni_ids)
             self.fabric.withdrawn = self._collector.forget
             self._desk = Desk(self.cloud, lambda: self.clock.now, self.fabric.open_doors)
-            self.fabric.vacated = self._desk.leave
+            self.fabric.vacated = self._leave
             with self._lock:  # a running clock's thread waits until there is a lab
                 self.clock = Clock(
-                    start_s, speed=speed, settle=self._settle, next_event=self._collector.next_event, lock=self._lock
+                    start_s, speed=speed, settle=self._settle, next_event=self._next_event, lock=self._lock
                 )
+                self.logs.wake = self._wake
                 self._settle(start_s)
         except BaseException:
             self.logs.close()
@@ -182,13 +185,30 @@ class Lab(AccountWide):
         self._entered = True
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._close(error)
 
     def close(self) -> None:
         """End all guests, drop all namespaces, close the log store. Closing twice is no error."""
+        self._close(None)
+
+    def _close(self, error: BaseException | None) -> None:
         if self._closed:
             return
+        try:
+            for watcher in WATCHERS:
+                watcher.closing(self, error)
+                for vpc_id in self.fabric.vpcs:
+                    watcher.leaving(self, vpc_id)
+        finally:
+            self._take_down()
+
+    def _leave(self, vpc_id: str) -> None:
+        for watcher in WATCHERS:
+            watcher.leaving(self, vpc_id)
+        self._desk.leave(vpc_id)
+
+    def _take_down(self) -> None:
         self._closed = True
         try:
             self.clock.close()
@@ -328,6 +348,8 @@ class Lab(AccountWide):
                     self._take_back(saved, error)
                 raise
             self.clock.wake()
+            for watcher in WATCHERS:
+                watcher.changed(self)
             return result
 
     def _take_back(self, saved: Snapshot, error: BaseException) -> None:
@@ -472,9 +494,21 @@ class Lab(AccountWide):
         """Close the windows that end by ``now_s``, publish what is due; the lock is held by the clock."""
         self._collector.close_windows(now_s)
         self._collector.publish(now_s, self._append)
+        self.logs.deliver(now_s)
         self.logs.expire(now_s)
 
-    def _append(self, topic_id: str, form: str, table: pa.Table, key: str) -> None:
+    def _next_event(self) -> float | None:
+        moments = (self._collector.next_event(), self.logs.deliveries.next_moment())
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _wake(self) -> None:
+        """What a running clock waits for may come sooner."""
+        if self.clock.speed is not None:
+            with self._lock:
+                self.clock.wake()
+
+    def _append(self, topic_id: str, form: str, table: pa.Table, key: str, due_s: int) -> None:
         from emulator.capture import forms
 
+        self.logs.deliver(due_s)  # what falls due before comes before
         self.logs.get(topic_id).append(forms.stored(form, table), key=key)

@@ -8,6 +8,7 @@ test uses one.
 ``lab_module``     fixture: one such lab for all tests of a module
 --vpclab-profile   the cloud of both: tencent (default), tencent-2020, alibaba, alibaba-2019
 --vpclab-no-audit  leaves out ``lab.audit()`` at the end of both; also as ``vpclab_audit = false`` in pytest's ini file
+--vpclab-cov       tells which rules of all labs decided a packet (suites/covering.py)
 ================== ==================================================================================
 
 Where the machine cannot give a lab what it needs the fixtures skip, naming cause and way out; with
@@ -52,10 +53,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--vpclab-profile", metavar="NAME", help="the cloud of the fixtures lab and lab_module (default: tencent)"
     )
     group.addoption("--vpclab-no-audit", action="store_true", help="do not audit the fixtures' labs at their end")
+    group.addoption("--vpclab-cov", action="store_true", help="tell which rules of all labs decided a packet")
+    group.addoption("--vpclab-cov-json", metavar="FILE", help="the same as JSON (implies --vpclab-cov)")
+    group.addoption(
+        "--vpclab-cov-fail-under",
+        metavar="PERCENT",
+        type=float,
+        help="fail where fewer of the rules decided a packet (implies --vpclab-cov)",
+    )
     parser.addini("vpclab_audit", "audit the labs of the fixtures at their end", type="bool", default=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if any(config.getoption(f"vpclab_cov{more}") not in (None, False) for more in ("", "_json", "_fail_under")):
+        from emulator.suites.covering import Covering
+
+        config.pluginmanager.register(Covering(config), "vpclab-cov")
     name = config.getoption("vpclab_profile")
     if name is None:
         return

@@ -25,10 +25,11 @@ from emulator.fabric.vpc import ROUTER, Plug, VpcFabric
 
 
 class Fabric:
-    """Holds the kernel side of one lab; ``tag`` names the lab at the keeper."""
+    """Holds the kernel side of one lab; ``tag`` names the lab at the keeper. ``tally``: its VPCs count how often each
+    rule decides."""
 
-    def __init__(self, keeper: KeeperClient, cloud: Cloud, tag: str) -> None:
-        self.keeper, self.cloud, self.tag = keeper, cloud, tag
+    def __init__(self, keeper: KeeperClient, cloud: Cloud, tag: str, *, tally: bool = False) -> None:
+        self.keeper, self.cloud, self.tag, self._tally = keeper, cloud, tag, tally
         self.net = CloudNet()
         self.vpcs: dict[str, VpcFabric] = {}
         self.beyond = Beyond(keeper, cloud, tag, self.vpcs, Visitors(keeper, self.net, tag))
@@ -55,7 +56,7 @@ class Fabric:
 
     def add_vpc(self, vpc: Vpc) -> None:
         (ns,) = self.keeper.make_namespaces(1, self.tag, ROUTER)
-        fabric = VpcFabric(self.keeper, self.cloud, vpc, ns)
+        fabric = VpcFabric(self.keeper, self.cloud, vpc, ns, tally=self._tally)
         try:
             fabric.build()
         except BaseException:
@@ -65,8 +66,8 @@ class Fabric:
         self.net.addSwitch(vpc.name, id=vpc.id, **self._node(ns, vpc.id, vpc.name))
 
     def remove_vpc(self, vpc_id: str) -> None:
-        fabric = self.vpcs.pop(vpc_id)
         self.vacated(vpc_id)
+        fabric = self.vpcs.pop(vpc_id)
         self.net.forget(self.net[vpc_id])
         self._drop(fabric.ns)
 

@@ -97,7 +97,7 @@ def assert_all_recorded(site: Any, found: Counter[int], stream: Stream) -> None:
     name = interface_name(site.a.eni.id)
     line = next(line for line in site.lab.net.get("demo").cmd("cat /proc/net/dev").splitlines() if name in line)
     lost = int(line.partition(":")[2].split()[3])
-    assert sum(found.values()) == sum(stream.sent.values()) - lost
+    assert sum(found.values()) == sum(stream.sent.values()) - lost, str(site.lab.audit())
     assert found == stream.sent or (lost and found < stream.sent)
 
 
