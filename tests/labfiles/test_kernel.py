@@ -170,5 +170,5 @@ def test_what_is_wrong_opens_nothing(tmp_path):
     with pytest.raises(LabFileError, match=r"lab\.toml:1: \.\./records is not in the folder of the file"):
         Lab.from_file(path)
     assert [one.name for one in tmp_path.iterdir()] == ["lab.toml"]
-    with Lab() as lab, pytest.raises(LabError, match="save to /nowhere/lab.toml: No such file"):
+    with Lab() as lab, pytest.raises(LabError, match=r"save to /nowhere/lab\.toml: No such file"):
         lab.save("/nowhere/lab.toml")
