@@ -31,6 +31,7 @@ from emulator.cloud.account import Cloud
 from emulator.cloud.state import Snapshot
 from emulator.errors import InvalidValue, LabClosed, LabError, NotFound, RequestRefused
 from emulator.explain import Explanation, explain, explain_packet, packet_in, packet_of
+from emulator.filed import Filed
 from emulator.options import check_quotas, check_start, data_folder
 from emulator.providers import profile as find_profile
 from emulator.traffic.ears import Ears
@@ -49,7 +50,7 @@ LABS: weakref.WeakSet[Lab] = weakref.WeakSet()
 """The labs of this process that someone still holds, closed ones included: failing assertions ask them why."""
 
 
-class Lab(AccountWide):
+class Lab(AccountWide, Filed):
     """One emulated cloud account in a private sandbox, open from here until :meth:`close` or the end of its ``with``
     block.
 
@@ -123,39 +124,6 @@ class Lab(AccountWide):
         self.ears = Ears()
         self._closed = False
         LABS.add(self)
-
-    @classmethod
-    def from_file(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        profile: str | None = None,
-        start: float | None = None,
-        speed: float | None = None,
-        data: str | os.PathLike[str] | None = None,
-    ) -> Lab:
-        """The lab that a TOML file describes (docs/lab-files.md), open; what is given here counts in place of what the
-        file says.
-
-        Under another profile than the file's its ids are left out, which have the form of that one.
-
-        :raises LabFileError: with file and line of each thing that is wrong; nothing was opened
-        """
-        from emulator.labfiles.opening import open_lab
-
-        return open_lab(cls, path, profile=profile, start=start, speed=speed, data=data)
-
-    def save(self, path: str | os.PathLike[str], *, data: str | os.PathLike[str] | None = None) -> None:
-        """Write a lab file that opens to an equal lab: objects with their ids, rules, topics, lab time.
-
-        With ``data``, a new folder beside the file or below, the records that are published go there and are in the lab
-        that is opened. Not in it: what guests are doing, and windows that are open.
-        """
-        from emulator.labfiles.opening import save_lab
-
-        self._check_open()
-        with self._lock:
-            save_lab(self, Path(path), None if data is None else Path(data))
 
     @property
     def faults(self) -> resources.Faults:

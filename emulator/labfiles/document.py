@@ -75,6 +75,8 @@ def read(path: str | os.PathLike[str]) -> Document:
 
     :raises LabFileError: it cannot be read, is no TOML, or is not of the shape that the schema says
     """
+    if not isinstance(path, str | os.PathLike):
+        raise LabFileError(f"a lab file is named by its path, not by {path!r}")
     place = Path(path)
     document = Document(Path(os.path.realpath(place)).parent)
     found: list[Problem] = []
@@ -119,12 +121,11 @@ def _text(path: Path, name: str) -> str:
         if path.stat().st_size > LONGEST:
             raise LabFileError(f"{name} has {path.stat().st_size} bytes; a lab file has at most {LONGEST}")
         return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise LabFileError(f"{name} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise LabFileError(
-            f"{name} is no text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
-        ) from None
+        wrong = f"byte {error.start} is {error.object[error.start]:#04x}"
+        raise LabFileError(f"{name} is no text in UTF-8: {wrong}") from None
+    except (OSError, ValueError) as error:  # a name with a null byte in it
+        raise LabFileError(f"{name} cannot be read: {getattr(error, 'strerror', error)}") from error
 
 
 def _take(document: Document, source: Source, found: list[Problem]) -> list[str]:

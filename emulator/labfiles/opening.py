@@ -27,8 +27,8 @@ DEFAULT_PROFILE = "tencent"
 def open_lab(
     kind: type[Lab],
     path: str | os.PathLike[str],
-    *,
     profile: str | None = None,
+    *,
     start: float | None = None,
     speed: float | None = None,
     data: str | os.PathLike[str] | None = None,
@@ -99,8 +99,9 @@ def _data_folder(document: Document) -> Path | None:
     return folder
 
 
-def save_lab(lab: Lab, path: Path, data: Path | None) -> None:
+def save_lab(lab: Lab, to: str | os.PathLike[str], records: str | os.PathLike[str] | None) -> None:
     """As ``Lab.save``; the file is replaced at once, and only when all else is done."""
+    path, data = _path(to, "save to"), None if records is None else _path(records, "save records to")
     text = tomli_w.dumps(describe(lab, None if data is None else _beside(path, data)))
     if data is not None:
         from emulator.labfiles.topics import copy_records
@@ -138,6 +139,12 @@ def describe(lab: Lab, data: str | None = None) -> dict[str, Any]:
     flow_logs = objects.pop("flow_log", {})
     kinds = {**objects, "topic": told, "flow_log": flow_logs}
     return {key: one for key, one in {**options, **kinds}.items() if one not in (None, {})}
+
+
+def _path(given: object, what: str) -> Path:
+    if not isinstance(given, str | os.PathLike):
+        raise LabError(f"{what} {given!r}: give the path of a file")
+    return Path(given)
 
 
 def _beside(path: Path, data: Path) -> str:
