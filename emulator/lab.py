@@ -20,7 +20,6 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulator import audit, resources
@@ -96,7 +95,7 @@ class Lab(AccountWide, Filed):
         self._lock = threading.RLock()
         self.cloud = Cloud(self.profile, region=region)
         self.cloud.quotas.update(more)
-        self._folder = folder = None if data is None else data_folder(Path(data))
+        self._folder = folder = None if data is None else data_folder(data)
         self.logs = LogService(profile=self.profile, now=lambda: self.clock.now, folder=folder)
         try:
             tally = any(watcher.tally for watcher in WATCHERS)

@@ -142,9 +142,10 @@ def describe(lab: Lab, data: str | None = None) -> dict[str, Any]:
 
 
 def _path(given: object, what: str) -> Path:
-    if not isinstance(given, str | os.PathLike):
-        raise LabError(f"{what} {given!r}: give the path of a file")
-    return Path(given)
+    path = Path(given) if isinstance(given, str | os.PathLike) else Path()
+    if not path.name or "\0" in path.name:
+        raise LabError(f"{what} {given!r}: give the path of a file or a new folder")
+    return path
 
 
 def _beside(path: Path, data: Path) -> str:
