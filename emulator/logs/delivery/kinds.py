@@ -12,7 +12,9 @@ from emulator.logs.delivery.kafka import Kafka
 from emulator.logs.delivery.splunk import Splunk
 from emulator.logs.delivery.target import Target
 
-KINDS: dict[str, type[Target]] = {target.kind: target for target in (Folder, Cos, Oss, S3, Elasticsearch, Splunk, Kafka)}
+KINDS: dict[str, type[Target]] = {
+    target.kind: target for target in (Folder, Cos, Oss, S3, Elasticsearch, Splunk, Kafka)
+}
 
 
 def definition_of(target: Target, flow_logs: Sequence[str]) -> str:
