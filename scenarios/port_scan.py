@@ -85,7 +85,7 @@ def run(story: Story, lab: Lab) -> None:
     hidden = [window_s for window_s in windows_s if window_s // EVERY_S * NEW_PORTS < MANY]
     wanted = {window_s: Score(0, bad, 0) if window_s in hidden else right for window_s in windows_s}
     story.check(f"a window needs {MANY} of its knocks", judge(story, watched, PORTS_IN_A_WINDOW), wanted)
-    hidden_in(story, hidden)
+    hidden_in(story, f"shorter than {MANY * EVERY_S // NEW_PORTS} s", hidden)
 
     story.learnt(
         "Count what differs (ports), not what is common (refusals): the benign ones knock as well.",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from emulator import Lab
     from emulator.logs.topic import Topic
     from emulator.resources import Cvm, Eip, Subnet
+    from emulator.traffic.outcome import Exchange, Tally
     from scenarios.story import Json, Story
 
 Suspect = tuple[Any, ...]
@@ -41,6 +42,13 @@ class Score:
         return self.found / (self.found + self.missed)
 
 
+def tallies(exchange: Exchange) -> tuple[Tally, Tally]:
+    """What was sent and received, of an exchange of which both are known."""
+    if exchange.sent is None or exchange.received is None:
+        raise AssertionError(f"how many packets that was is not known: it was {exchange.outcome}")
+    return exchange.sent, exchange.received
+
+
 class Truth:
     """Who sent how many packets, bad and good; a suspect is told by its values of ``fields``."""
 
@@ -49,11 +57,12 @@ class Truth:
         self._bad: Counter[Suspect] = Counter()
         self._good: Counter[Suspect] = Counter()
 
-    def bad(self, packets: int, *suspect: Any) -> None:
-        self._bad[suspect] += packets
+    def bad(self, sent: int | Exchange, *suspect: Any) -> None:
+        """So many packets, or those of an exchange."""
+        self._bad[suspect] += sent if isinstance(sent, int) else tallies(sent)[0].packets
 
-    def good(self, packets: int, *suspect: Any) -> None:
-        self._good[suspect] += packets
+    def good(self, sent: int | Exchange, *suspect: Any) -> None:
+        self._good[suspect] += sent if isinstance(sent, int) else tallies(sent)[0].packets
 
     @property
     def packets(self) -> dict[Suspect, int]:
@@ -62,7 +71,7 @@ class Truth:
 
     def recorded(self, topic: Topic) -> dict[Suspect, int]:
         """The same as the records of a topic tell it."""
-        names = ", ".join(self.fields)
+        names = ", ".join(f'"{name}"' for name in self.fields)
         rows = topic.search(f"log-status:OK | SELECT {names}, sum(packets) AS packets GROUP BY {names}")
         told = {self._suspect(row): row["packets"] for row in rows}
         return {suspect: told.get(suspect, 0) for suspect in self.packets}
@@ -130,7 +139,7 @@ def check_recorded(story: Story, watched: Iterable[Watched]) -> None:
         story.check(fact, one.truth.recorded(one.topic), one.truth.packets)
 
 
-def hidden_in(story: Story, windows_s: Iterable[int]) -> None:
-    """Say in which windows an attack is invisible."""
+def hidden_in(story: Story, which: str, windows_s: Iterable[int]) -> None:
+    """Say in ``which`` windows an attack is invisible, and that it was in these."""
     told = " and ".join(f"{window_s} s" for window_s in windows_s)
-    story.note(f"it is invisible in windows of {told}" if told else "it can be seen in every window on offer")
+    story.note(f"it is invisible in windows {which}: {f'those of {told}' if told else 'none that is on offer here'}")

@@ -303,6 +303,14 @@ _CODES = {
     "write.key": "InvalidKey",
     "write.value": "PostBodyInvalid",
     "write.time": "InvalidTimestamp",
+    "delivery.setting": "ParameterInvalid",
+    "delivery.name": "ParameterInvalid",
+    "delivery.duplicate": "JobAlreadyExist",
+    "delivery.missing": "NoSuchBucket",
+    "delivery.denied": "AccessDenied",
+    "delivery.internal": "InternalServerError",
+    "delivery.gone": "JobNotExist",
+    "delivery.kind": "ParameterInvalid",
     "write.rows": "PostBodyTooLarge",
 }
 

@@ -287,6 +287,14 @@ _CODES = {
     "write.key": "InvalidContent",
     "write.value": "InvalidContent",
     "write.time": "InvalidContent",
+    "delivery.setting": "InvalidParameter",
+    "delivery.name": "InvalidParameter",
+    "delivery.duplicate": "InvalidParameter.ShipperConflict",
+    "delivery.missing": "10001",
+    "delivery.denied": "10002",
+    "delivery.internal": "10003",
+    "delivery.gone": "ResourceNotFound.ShipperNotExist",
+    "delivery.kind": "UnsupportedOperation",
     "write.rows": "LogSizeExceed",
 }
 """Our reasons → codes of the Go SDK's ``errors.go`` for vpc and cls (``write.*``: the upload path's own table)."""
