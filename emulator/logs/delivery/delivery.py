@@ -243,7 +243,7 @@ class Delivery:
             return
         if self._sender is None:
             self._sender = self.target.opened()
-        sent = self._sender.send(shipment)
+        sent = self._service.deliveries.faults.send(self.number, self._sender, shipment)
         records = shipment.stored.num_rows - len(sent.dead)
         checkpoints.move(self.number, plan.until, records, sent.size, sent.objects, sent.dead)
         self._reload()
