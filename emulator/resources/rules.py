@@ -94,7 +94,8 @@ class RuleOwner(Resource[_O]):
                 value=other.id,
             )
         with self._lab._lock:
-            told = [(record, self._lab._meta_of(record)) for record in records]
+            given = records if isinstance(records, Iterable) else [records]
+            told = [(record, self._lab._meta_of(record)) for record in given]
             judged = [one for one, meta in told if meta["rule"] is not None and meta["lab"] == self._lab._tag]
             return replay(self._lab.cloud, judged, self.model, other.model)
 
