@@ -20,6 +20,8 @@ from scenarios import (
     ssh_brute_force,
     traffic_cost,
     uncommon_protocol,
+    unreachable_acl,
+    unreachable_security_group,
     user_regions,
     vpc_wide,
 )
@@ -33,6 +35,8 @@ GROUPS: dict[str, tuple[Scenario, ...]] = {
         icmp_accepted_reply_rejected.SCENARIO,
         ssh_accepted_rdp_rejected.SCENARIO,
         vpc_wide.SCENARIO,
+        unreachable_security_group.SCENARIO,
+        unreachable_acl.SCENARIO,
         cross_region.SCENARIO,
         bandwidth_hog.SCENARIO,
         baseline.SCENARIO,

@@ -3,13 +3,13 @@
 ::
 
     VPC 10.8.0.0/16
-    +- subnet 10.8.1.0/24 ------+        +- subnet 10.8.2.0/24 ------------------+
-    |  client1 .11  client2 .12 | -- 443 |  web 10.8.2.10  [flow log]            |
-    |  bastion .20              | --- 22 |  group "grown", all from anywhere:    |
-    |  balancer .30             | - 8080 |  443   22   8000-8999   21   udp 161  |
-    |  stranger .66             | - 22 ! |  group "proposed":                    |
-    |                           | 8443 ! |  443   22 from .20   8080 from .30    |
-    +---------------------------+        +---------------------------------------+
+    +- subnet 10.8.1.0/24 -------+       +- subnet 10.8.2.0/24 ---------------+
+    |  client1 .11, client2 .12  |   443 |  web 10.8.2.10  [flow log]         |
+    |  bastion .20               |    22 |  group "grown", all from anywhere: |
+    |  balancer .30              |  8080 |  443, 22, 8000-8999, 21, udp 161   |
+    |  stranger .66              |  22 ! |  group "proposed":                 |
+    |                            |8443 ! |  443, 22 from .20, 8080 from .30   |
+    +----------------------------+       +------------------------------------+
 
 Look at: each record knows the rule that decided, so rules without a record are those that nobody hits, and the sources
 and ports behind a rule say how wide it has to be. What is proposed is judged on the history before it meets a user:
