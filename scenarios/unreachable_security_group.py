@@ -3,11 +3,11 @@
 ::
 
     VPC 10.9.0.0/16
-    +- subnet 10.9.1.0/24 -+          +- subnet 10.9.2.0/24 -----------------------+
-    |  app1 10.9.1.10      | -- ok -> |  db 10.9.2.10                              |
-    |  app2 10.9.1.20      | --X      |  group "db": in TCP 3306 from 10.9.1.0/28  |
-    |  [flow log]          |          |  [flow log]          was: from 10.9.1.0/24 |
-    +----------------------+          +--------------------------------------------+
+    +- subnet 10.9.1.0/24 -+        +- subnet 10.9.2.0/24 ---------------------+
+    |  app1 10.9.1.10      | -- ok  |  db 10.9.2.10                            |
+    |  app2 10.9.1.20      | --X    |  group "db": TCP 3306 from 10.9.1.0/28   |
+    |  [flow log]          |        |  [flow log]          was from /24        |
+    +----------------------+        +------------------------------------------+
 
 Look at: app2's own record says ACCEPT, for nothing stopped the packet there; the database's says REJECT, and which
 rule did not let it. Topology, rules and records go into a file at the moment of the failure. Whoever opens it has the
