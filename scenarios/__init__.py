@@ -10,6 +10,7 @@ from scenarios import (
     known_threat,
     ping,
     port_scan,
+    spoofing,
     ssh_accepted_rdp_rejected,
     ssh_brute_force,
     uncommon_protocol,
@@ -29,7 +30,13 @@ GROUPS: dict[str, tuple[Scenario, ...]] = {
         known_threat.SCENARIO,
         uncommon_protocol.SCENARIO,
     ),
-    "attacks": (port_scan.SCENARIO, ssh_brute_force.SCENARIO, beacon.SCENARIO, exfiltration.SCENARIO),
+    "attacks": (
+        port_scan.SCENARIO,
+        ssh_brute_force.SCENARIO,
+        beacon.SCENARIO,
+        exfiltration.SCENARIO,
+        spoofing.SCENARIO,
+    ),
 }
 """Every scenario, in the order in which a newcomer should meet them."""
 
