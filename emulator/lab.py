@@ -260,7 +260,9 @@ class Lab(AccountWide):
             )
         known = self.cloud if meta["lab"] == self._tag else None
         with self._lock:
-            return explain(known, meta, record.get("action"), record["log-status"], packet_in(record))
+            # A CEN's records have neither action nor status: what passed, passed.
+            status = record.get("log-status", "OK")
+            return explain(known, meta, record.get("action"), status, packet_in(record))
 
     def audit(self) -> audit.Audit:
         """Double entry over all that was counted so far: each ENI's records against its link's own counters, and what

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from scenarios import (
+    bandwidth_hog,
+    baseline,
     beacon,
+    bottleneck,
+    broadcast_storm,
+    cross_region,
     exfiltration,
     host_sweep,
     icmp_accepted_reply_rejected,
@@ -13,7 +18,9 @@ from scenarios import (
     spoofing,
     ssh_accepted_rdp_rejected,
     ssh_brute_force,
+    traffic_cost,
     uncommon_protocol,
+    user_regions,
     vpc_wide,
 )
 from scenarios.story import Outcome, Scenario, Story, Teller, tell
@@ -26,6 +33,13 @@ GROUPS: dict[str, tuple[Scenario, ...]] = {
         icmp_accepted_reply_rejected.SCENARIO,
         ssh_accepted_rdp_rejected.SCENARIO,
         vpc_wide.SCENARIO,
+        cross_region.SCENARIO,
+        bandwidth_hog.SCENARIO,
+        baseline.SCENARIO,
+        bottleneck.SCENARIO,
+        user_regions.SCENARIO,
+        traffic_cost.SCENARIO,
+        broadcast_storm.SCENARIO,
         host_sweep.SCENARIO,
         known_threat.SCENARIO,
         uncommon_protocol.SCENARIO,

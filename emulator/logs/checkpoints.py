@@ -2,11 +2,12 @@
 
 A delivery's position is the first row that it has not delivered. What it is about to deliver is planned before: a plan
 ends at a row, so whoever finishes it after a kill delivers the very same rows. A position is moved in one transaction
-with what was noted of the objects that hold the rows before it.
+with what was noted of the objects that hold the rows before it, and of the rows that the target will never take.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -43,6 +44,20 @@ class Shipped:
 
 
 @dataclass(frozen=True)
+class DeadLetter:
+    """A record that a target will never take, and why.
+
+    ``id``      as ``Record.id`` has it
+    ``record``  ``__time__`` and the fields, as they were to be delivered
+    """
+
+    id: str
+    at_s: float
+    message: str
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class StoredDelivery:
     """``definition`` is what was asked for, in JSON; ``records`` and ``size`` are what was delivered so far."""
 
@@ -70,8 +85,16 @@ class Checkpoints(Protocol):
 
     def plan(self, delivery: int, plan: Plan) -> None: ...
 
-    def move(self, delivery: int, to: Position, records: int, size: int, shipped: Sequence[Shipped]) -> None:
-        """Everything before ``to`` is delivered; there is no plan any more."""
+    def move(
+        self,
+        delivery: int,
+        to: Position,
+        records: int,
+        size: int,
+        shipped: Sequence[Shipped],
+        dead: Sequence[DeadLetter] = (),
+    ) -> None:
+        """Everything before ``to`` is delivered, or among the dead letters; there is no plan any more."""
 
     def remove(self, delivery: int) -> None: ...
 
@@ -82,6 +105,9 @@ class Checkpoints(Protocol):
         """Objects that were delivered and have not been forgotten, oldest first."""
 
     def forget(self, delivery: int, shipped: Sequence[Shipped]) -> None: ...
+
+    def dead_letters(self, delivery: int) -> list[DeadLetter]:
+        """In the order in which they were to be delivered."""
 
 
 _COLUMNS = "number, topic, name, definition, batch, row, plan_batch, plan_row, plan_s, paused, records, size"
@@ -120,7 +146,15 @@ class FolderCheckpoints:
         values = (plan.until.batch, plan.until.row, plan.at_s)
         self._set(delivery, "plan_batch = ?, plan_row = ?, plan_s = ?", *values)
 
-    def move(self, delivery: int, to: Position, records: int, size: int, shipped: Sequence[Shipped]) -> None:
+    def move(
+        self,
+        delivery: int,
+        to: Position,
+        records: int,
+        size: int,
+        shipped: Sequence[Shipped],
+        dead: Sequence[DeadLetter] = (),
+    ) -> None:
         with self._changed() as changed:
             changed.execute(
                 "UPDATE deliveries SET batch = ?, row = ?, plan_batch = NULL, plan_row = NULL, plan_s = NULL,"
@@ -131,10 +165,15 @@ class FolderCheckpoints:
                 "INSERT OR REPLACE INTO shipped VALUES (?, ?, ?, ?, ?)",
                 [(delivery, one.name, one.at_s, one.records, one.size) for one in shipped],
             )
+            changed.executemany(
+                "INSERT INTO dead_letters (delivery, id, at_s, message, record) VALUES (?, ?, ?, ?, ?)",
+                [(delivery, one.id, one.at_s, one.message, json.dumps(one.record)) for one in dead],
+            )
 
     def remove(self, delivery: int) -> None:
         with self._changed() as changed:
             changed.execute("DELETE FROM shipped WHERE delivery = ?", (delivery,))
+            changed.execute("DELETE FROM dead_letters WHERE delivery = ?", (delivery,))
             changed.execute("DELETE FROM deliveries WHERE number = ?", (delivery,))
 
     def held(self, topic: int) -> Position | None:
@@ -151,6 +190,12 @@ class FolderCheckpoints:
         with self._changed() as changed:
             names = [(delivery, one.name) for one in shipped]
             changed.executemany("DELETE FROM shipped WHERE delivery = ? AND name = ?", names)
+
+    def dead_letters(self, delivery: int) -> list[DeadLetter]:
+        rows = self._read(
+            "SELECT id, at_s, message, record FROM dead_letters WHERE delivery = ? ORDER BY number", delivery
+        )
+        return [DeadLetter(identity, at_s, message, json.loads(record)) for identity, at_s, message, record in rows]
 
     def _set(self, delivery: int, what: str, *values: object) -> None:
         with self._changed() as changed:
@@ -174,6 +219,7 @@ class MemoryCheckpoints:
         self._lock = threading.RLock()
         self._stored: dict[int, StoredDelivery] = {}
         self._shipped: dict[int, dict[str, Shipped]] = {}
+        self._dead: dict[int, list[DeadLetter]] = {}
         self._numbers = count(1)
 
     def all(self) -> list[StoredDelivery]:
@@ -183,7 +229,7 @@ class MemoryCheckpoints:
     def add(self, topic: int, name: str, definition: str, position: Position) -> StoredDelivery:
         with self._lock:
             stored = StoredDelivery(next(self._numbers), topic, name, definition, position)
-            self._stored[stored.number], self._shipped[stored.number] = stored, {}
+            self._stored[stored.number], self._shipped[stored.number], self._dead[stored.number] = stored, {}, []
             return stored
 
     def define(self, delivery: int, definition: str) -> None:
@@ -195,15 +241,24 @@ class MemoryCheckpoints:
     def plan(self, delivery: int, plan: Plan) -> None:
         self._set(delivery, plan=plan)
 
-    def move(self, delivery: int, to: Position, records: int, size: int, shipped: Sequence[Shipped]) -> None:
+    def move(
+        self,
+        delivery: int,
+        to: Position,
+        records: int,
+        size: int,
+        shipped: Sequence[Shipped],
+        dead: Sequence[DeadLetter] = (),
+    ) -> None:
         with self._lock:
             now = self._stored[delivery]
             self._set(delivery, position=to, plan=None, records=now.records + records, size=now.size + size)
             self._shipped[delivery].update({one.name: one for one in shipped})
+            self._dead[delivery] += dead
 
     def remove(self, delivery: int) -> None:
         with self._lock:
-            del self._stored[delivery], self._shipped[delivery]
+            del self._stored[delivery], self._shipped[delivery], self._dead[delivery]
 
     def held(self, topic: int) -> Position | None:
         with self._lock:
@@ -217,6 +272,10 @@ class MemoryCheckpoints:
         with self._lock:
             for one in shipped:
                 self._shipped[delivery].pop(one.name, None)
+
+    def dead_letters(self, delivery: int) -> list[DeadLetter]:
+        with self._lock:
+            return list(self._dead[delivery])
 
     def _set(self, delivery: int, **values: Any) -> None:
         with self._lock:

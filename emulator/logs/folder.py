@@ -106,7 +106,8 @@ class FolderStore(FolderReader):
         with self._transaction() as changed:
             numbers = changed.execute("SELECT number FROM segments WHERE topic = ?", (topic,)).fetchall()
             theirs = "delivery IN (SELECT number FROM deliveries WHERE topic = ?)"
-            changed.execute(f"DELETE FROM shipped WHERE {theirs}", (topic,))
+            for table in ("shipped", "dead_letters"):
+                changed.execute(f"DELETE FROM {table} WHERE {theirs}", (topic,))
             for table in ("deliveries", "keys", "segments", "indexes", "usage"):
                 changed.execute(f"DELETE FROM {table} WHERE topic = ?", (topic,))
             changed.execute("DELETE FROM topics WHERE number = ?", (topic,))

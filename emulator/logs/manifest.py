@@ -6,7 +6,8 @@
                       ├─< segments    the Parquet files, with their sha256, times and batches
                       ├─< keys        of batches that were acknowledged
                       ├─< deliveries  how far each has come
-                      │     └─< shipped  the objects that it wrote
+                      │     ├─< shipped  the objects that it wrote
+                      │     └─< dead_letters  records that its target will never take
                       └── usage       what the meter counted
     batches                           the number of the last batch
     shapes                            the keys of a batch, in order, with their types
@@ -36,6 +37,9 @@ CREATE TABLE deliveries (
 CREATE TABLE shipped (
     delivery INTEGER NOT NULL REFERENCES deliveries, name TEXT NOT NULL, at_s REAL NOT NULL, records INTEGER NOT NULL,
     size INTEGER NOT NULL, PRIMARY KEY (delivery, name)) WITHOUT ROWID;
+CREATE TABLE dead_letters (
+    number INTEGER PRIMARY KEY, delivery INTEGER NOT NULL REFERENCES deliveries, id TEXT NOT NULL, at_s REAL NOT NULL,
+    message TEXT NOT NULL, record TEXT NOT NULL);
 """
 """What layout 3 has that layout 2 had not."""
 

@@ -24,8 +24,25 @@ A ``Shipment`` has the records as one Arrow table, in the order in which they we
 nothing hidden. Everything else, triggers, order, retries, kills, states, is the loop's.
 """
 
+from emulator.logs.checkpoints import DeadLetter
 from emulator.logs.delivery.delivery import Delivery
+from emulator.logs.delivery.elasticsearch import Elasticsearch
 from emulator.logs.delivery.folder import Folder
+from emulator.logs.delivery.kafka import Kafka
+from emulator.logs.delivery.splunk import Splunk
 from emulator.logs.delivery.target import Sender, Sent, Shipment, Target, TargetDown, TargetRefuses
 
-__all__ = ["Delivery", "Folder", "Sender", "Sent", "Shipment", "Target", "TargetDown", "TargetRefuses"]
+__all__ = [
+    "DeadLetter",
+    "Delivery",
+    "Elasticsearch",
+    "Folder",
+    "Kafka",
+    "Sender",
+    "Sent",
+    "Shipment",
+    "Splunk",
+    "Target",
+    "TargetDown",
+    "TargetRefuses",
+]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 
 from emulator.errors import InvalidValue, LabError, NotFound
-from emulator.logs.checkpoints import Plan, Position, Shipped, StoredDelivery
+from emulator.logs.checkpoints import DeadLetter, Plan, Position, Shipped, StoredDelivery
 from emulator.logs.delivery import pending
 from emulator.logs.delivery.kinds import definition_of
 from emulator.logs.delivery.target import Sender, Shipment, Target, TargetDown, TargetRefuses, visible
@@ -138,6 +138,11 @@ class Delivery:
         """The objects that hold what was delivered, as long as their lifetime is not over; files and buckets only."""
         return self._service.store.checkpoints.shipped(self.number)
 
+    @property
+    def dead_letters(self) -> list[DeadLetter]:
+        """Records that the target will never take, each with what it said; they are kept as long as the delivery."""
+        return self._service.store.checkpoints.dead_letters(self.number)
+
     def stop(self) -> None:
         """Deliver nothing until :meth:`restart`; what is written meanwhile waits, whatever the topic's retention."""
         self._service.writable().checkpoints.pause(self.number, True)
@@ -217,7 +222,7 @@ class Delivery:
         try:
             self._ship(moment)
         except TargetDown as down:
-            self._put_off(moment, str(down))
+            self._put_off(moment, str(down), down.retry_after_s)
         except LabError as broken:  # the store's own disk
             self._put_off(moment, str(broken))
         except TargetRefuses as refusal:
@@ -239,7 +244,8 @@ class Delivery:
         if self._sender is None:
             self._sender = self.target.opened()
         sent = self._sender.send(shipment)
-        checkpoints.move(self.number, plan.until, shipment.stored.num_rows, sent.size, sent.objects)
+        records = shipment.stored.num_rows - len(sent.dead)
+        checkpoints.move(self.number, plan.until, records, sent.size, sent.objects, sent.dead)
         self._reload()
         self._shipment = None
 
@@ -291,10 +297,10 @@ class Delivery:
             if self._waiting_s is None:
                 self._waiting_s = at_s
 
-    def _put_off(self, moment: float, error: str) -> None:
+    def _put_off(self, moment: float, error: str, least_s: float = 0) -> None:
         self.error, self.code = error, self.topic.profile.code("delivery.internal")
         self._tries += 1
-        self._state, self._retry_s = "retrying", moment + self._backoff_s()
+        self._state, self._retry_s = "retrying", moment + max(least_s, self._backoff_s())
 
     def _backoff_s(self) -> float:
         return RETRIES_S[min(self._tries, len(RETRIES_S)) - 1]

@@ -44,14 +44,14 @@ def encoded(records: pa.Table, form: Format, compression: Compression) -> bytes:
         pyarrow.csv.write_csv(records, sink, pyarrow.csv.WriteOptions(quoting_style="needed"))
         text = sink.getvalue()
     else:
-        text = _text(_json_lines(records) if form == "json" else _lines(records))
+        text = joined(json_lines(records) if form == "json" else _lines(records))
     if compression == "none":
         return bytes(memoryview(text))
     # Snappy without frames, as both providers write it; the others as files of their tools.
     return bytes(memoryview(pa.Codec(compression).compress(text)))
 
 
-def _json_lines(records: pa.Table) -> pa.ChunkedArray:
+def json_lines(records: pa.Table) -> pa.ChunkedArray:
     """An object a record; what has no value is null."""
     row = ", ".join(f"{quoted(name)} := {quoted(name)}" for name in records.column_names)
     return ENGINE.table(records, f'SELECT CAST(to_json(struct_pack({row})) AS VARCHAR) AS line FROM "{ROWS}"', [])[
@@ -66,8 +66,8 @@ def _lines(records: pa.Table) -> pa.ChunkedArray:
     return pc.binary_join_element_wise(*texts, " ")
 
 
-def _text(lines: pa.ChunkedArray) -> pa.Buffer:
-    """Each with a newline behind it, as one piece."""
+def joined(lines: pa.ChunkedArray) -> pa.Buffer:
+    """Lines as one text, a newline behind each."""
     nothing, newline = (pa.scalar(text, pa.large_string()) for text in ("", "\n"))
     whole = pc.binary_join_element_wise(pc.cast(lines, pa.large_string()), nothing, newline)
     array = pa.concat_arrays(whole.chunks)

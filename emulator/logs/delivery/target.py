@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from emulator.cloud.profile import Profile
 from emulator.errors import InvalidValue
-from emulator.logs.checkpoints import Position, Shipped
+from emulator.logs.checkpoints import DeadLetter, Position, Shipped
 from emulator.logs.records import HIDDEN, ROW, SEGMENT
 from emulator.logs.refusal import refuse
 
@@ -21,7 +21,11 @@ LONGEST_S = 86_400
 
 
 class TargetDown(Exception):
-    """The target cannot take it now; it is tried again."""
+    """The target cannot take it now; it is tried again, not before ``retry_after_s`` where the target says so."""
+
+    def __init__(self, message: str, retry_after_s: float = 0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class TargetRefuses(Exception):
@@ -64,6 +68,11 @@ class Shipment:
         batch, row = (pc.cast(self.stored[name], pa.string()) for name in (SEGMENT, ROW))
         return pc.binary_join_element_wise(batch, row, "-").combine_chunks()
 
+    def dead_letter(self, at: int, message: str) -> DeadLetter:
+        """The record at this place, which the target will never take."""
+        (record,) = self.records.slice(at, 1).to_pylist()
+        return DeadLetter(self.ids[at].as_py(), self.at_s, message, record)
+
 
 def visible(stored: pa.Table) -> pa.Table:
     return stored.select([name for name in stored.column_names if not name.startswith(HIDDEN)])
@@ -71,10 +80,12 @@ def visible(stored: pa.Table) -> pa.Table:
 
 @dataclass(frozen=True)
 class Sent:
-    """What a shipment became: bytes that went out, and the objects that hold it, where a target has such."""
+    """What a shipment became: bytes that went out, the objects that hold it, where a target has such, and the records
+    that it will never take."""
 
     size: int
     objects: Sequence[Shipped] = ()
+    dead: Sequence[DeadLetter] = ()
 
 
 class Sender(ABC):
@@ -82,7 +93,7 @@ class Sender(ABC):
 
     @abstractmethod
     def send(self, shipment: Shipment) -> Sent:
-        """Deliver all of it, and return when it is there for good.
+        """Deliver all of it, and return when it is there for good, but for what it will never take (``Sent.dead``).
 
         :raises TargetDown: it did not arrive as a whole, for now
         :raises TargetRefuses: it never will as things are

@@ -14,6 +14,7 @@ from emulator.logs import LogService, Topic
 from emulator.logs.delivery import Sender, Sent, Shipment, Target, TargetDown, TargetRefuses
 from emulator.logs.delivery.kinds import KINDS
 from emulator.providers import profile as profile_named
+from tests.logs.delivery.stores import Broker, ScriptedElasticsearch, ScriptedSplunk
 
 START = 1_700_000_000.0
 
@@ -101,6 +102,35 @@ def numbered(*numbers: int) -> list[dict[str, Any]]:
 def numbers_in(folder: Path) -> list[int]:
     """Of all Parquet files there, by their names' order."""
     return [n for path in sorted(folder.rglob("*.parquet")) for n in pq.read_table(path)["n"].to_pylist()]
+
+
+@pytest.fixture
+def elastic() -> Iterator[Callable[..., ScriptedElasticsearch]]:
+    yield from _made(ScriptedElasticsearch)
+
+
+@pytest.fixture
+def splunk() -> Iterator[Callable[..., ScriptedSplunk]]:
+    yield from _made(ScriptedSplunk)
+
+
+def _made(kind: type[Any]) -> Iterator[Callable[..., Any]]:
+    made = []
+
+    def make(**options: Any) -> Any:
+        made.append(kind(**options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    made = Broker()
+    yield made
+    made.stop()
 
 
 __all__ = ["START", "Bench", "TargetDown", "TargetRefuses", "Told", "numbered", "numbers_in"]
