@@ -113,4 +113,4 @@ def run(story: Story, lab: Lab) -> None:
     )
 
 
-SCENARIO = Scenario("spoofing", "Forged sources: from a CVM, and from the internet", run, BOTH_CLOUDS)
+SCENARIO = Scenario("spoofing", "Forged sources: by a CVM, from the internet", run, BOTH_CLOUDS)
