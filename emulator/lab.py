@@ -20,7 +20,6 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulator import audit, resources
@@ -31,6 +30,7 @@ from emulator.cloud.account import Cloud
 from emulator.cloud.state import Snapshot
 from emulator.errors import InvalidValue, LabClosed, LabError, NotFound, RequestRefused
 from emulator.explain import Explanation, explain, explain_packet, packet_in, packet_of
+from emulator.filed import Filed
 from emulator.options import check_quotas, check_start, data_folder
 from emulator.providers import profile as find_profile
 from emulator.traffic.ears import Ears
@@ -49,7 +49,7 @@ LABS: weakref.WeakSet[Lab] = weakref.WeakSet()
 """The labs of this process that someone still holds, closed ones included: failing assertions ask them why."""
 
 
-class Lab(AccountWide):
+class Lab(AccountWide, Filed):
     """One emulated cloud account in a private sandbox, open from here until :meth:`close` or the end of its ``with``
     block.
 
@@ -95,7 +95,7 @@ class Lab(AccountWide):
         self._lock = threading.RLock()
         self.cloud = Cloud(self.profile, region=region)
         self.cloud.quotas.update(more)
-        self._folder = folder = None if data is None else data_folder(Path(data))
+        self._folder = folder = None if data is None else data_folder(data)
         self.logs = LogService(profile=self.profile, now=lambda: self.clock.now, folder=folder)
         try:
             tally = any(watcher.tally for watcher in WATCHERS)
@@ -404,12 +404,19 @@ class Lab(AccountWide):
             touched=self._covered,
         )
         if report and found.index is None:
-            from emulator.capture.forms import index_keys
-
-            of_ccn = log.resource_type == "ccn"
-            form = self.profile.ccn_form if of_ccn else self.profile.record_form
-            found.enable_index(index_keys(form), report=True)
+            self._enable_report(found, of_ccn=log.resource_type == "ccn")
         return resources.FlowLog(self, log.id)
+
+    def _enable_report(self, topic: Topic, *, of_ccn: bool) -> None:
+        """The provider's flow-log index and report of a topic that has none."""
+        from emulator.capture.forms import index_keys
+
+        form = self.profile.ccn_form if of_ccn else self.profile.record_form
+        topic.enable_index(index_keys(form), report=True)
+
+    def _furnish(self, build: Callable[[Cloud], object]) -> None:
+        """Let ``build`` fill the cloud of a lab that has nothing yet, then the kernel follow, all or nothing."""
+        self._change(build, then=lambda _: self.fabric.furnish(), touched=lambda _: list(self.cloud.enis))
 
     def _topic(self, resource_id: str, topic: Topic | str) -> Topic:
         """The topic of this lab that a flow log is to write to."""

@@ -77,6 +77,18 @@ class Fabric:
         fabric.open_doors()
         return lambda family, kind: self.keeper.socket(fabric.ns, family, kind)
 
+    def furnish(self) -> None:
+        """Everything that the cloud has, in a fabric that has nothing yet."""
+        for vpc in self.cloud.vpcs.values():
+            self.add_vpc(vpc)
+            here = [eni for eni in self.cloud.enis.values() if eni.vpc_id == vpc.id and eni.cvm_id is not None]
+            made = [(self.cloud.cvms[str(eni.cvm_id)], eni) for eni in here if eni.primary]
+            more = [eni for eni in here if not eni.primary]
+            if made:
+                self.add_cvms(made)
+            if more:
+                self.attach(more)
+
     # CVMs and ENIs -----------------------------------------------------------------------------------
 
     def add_cvms(self, made: Sequence[tuple[Cvm, Eni]]) -> None:
