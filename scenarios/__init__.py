@@ -13,8 +13,11 @@ from scenarios import (
     host_sweep,
     icmp_accepted_reply_rejected,
     known_threat,
+    late_delivery,
+    nodata,
     ping,
     port_scan,
+    skipdata,
     spoofing,
     ssh_accepted_rdp_rejected,
     ssh_brute_force,
@@ -51,6 +54,7 @@ GROUPS: dict[str, tuple[Scenario, ...]] = {
         exfiltration.SCENARIO,
         spoofing.SCENARIO,
     ),
+    "traps": (nodata.SCENARIO, skipdata.SCENARIO, late_delivery.SCENARIO),
 }
 """Every scenario, in the order in which a newcomer should meet them."""
 
