@@ -12,11 +12,15 @@ from scenarios import (
     exfiltration,
     host_sweep,
     icmp_accepted_reply_rejected,
+    internet_and_nat,
+    ipv6,
     known_threat,
     late_delivery,
+    multi_eni,
     nodata,
     ping,
     port_scan,
+    rule_change_mid_window,
     skipdata,
     spoofing,
     ssh_accepted_rdp_rejected,
@@ -54,7 +58,15 @@ GROUPS: dict[str, tuple[Scenario, ...]] = {
         exfiltration.SCENARIO,
         spoofing.SCENARIO,
     ),
-    "traps": (nodata.SCENARIO, skipdata.SCENARIO, late_delivery.SCENARIO),
+    "traps": (
+        nodata.SCENARIO,
+        skipdata.SCENARIO,
+        late_delivery.SCENARIO,
+        rule_change_mid_window.SCENARIO,
+        internet_and_nat.SCENARIO,
+        multi_eni.SCENARIO,
+        ipv6.SCENARIO,
+    ),
 }
 """Every scenario, in the order in which a newcomer should meet them."""
 

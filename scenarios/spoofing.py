@@ -26,7 +26,6 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
-from emulator.testing import exactly, expect
 from scenarios.story import BOTH_CLOUDS, Scenario, Story
 from scenarios.truth import Score, hidden_in, judge, watch
 
@@ -52,6 +51,8 @@ def datagram(source: str, destination: str) -> bytes:
 
 
 def run(story: Story, lab: Lab) -> None:
+    from emulator.testing import exactly, expect
+
     story.step("Log collectors that take what comes from the shops' public addresses")
     vpc, other = (lab.create_vpc(f"10.{number}.0.0/16", name=name) for number, name in ((0, "logs"), (1, "shops")))
     group = vpc.create_security_group("collector")
