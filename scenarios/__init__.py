@@ -9,6 +9,7 @@ from scenarios import (
     bottleneck,
     broadcast_storm,
     cross_region,
+    elk_and_splunk,
     exfiltration,
     host_sweep,
     icmp_accepted_reply_rejected,
@@ -50,6 +51,7 @@ GROUPS: dict[str, tuple[Scenario, ...]] = {
         host_sweep.SCENARIO,
         known_threat.SCENARIO,
         uncommon_protocol.SCENARIO,
+        elk_and_splunk.SCENARIO,
     ),
     "attacks": (
         port_scan.SCENARIO,
