@@ -1,7 +1,8 @@
 """A program that kills writers of a folder at random instants, and looks what is left: ``kills.py FOLDER KILLS SEED``.
 
-Each writer is forked from here, opens the store, writes batches of odd sizes and compacts in the background; it says so
-when one is acknowledged. What it said must be there, once, and nothing else but what it was just writing.
+Each writer is forked from here, opens the store, writes batches of odd sizes, delivers them to a folder and compacts in
+the background; it says so when one is acknowledged. What it said must be there, once, and nothing else but what it was
+just writing; and so it must be in the folder, in the end.
 """
 
 from __future__ import annotations
@@ -11,8 +12,13 @@ import random
 import signal
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 
+import duckdb  # noqa: F401 - here, not in every writer
+import pyarrow.parquet
+
+from emulator.delivery import Folder
 from emulator.logs import LogService
 from emulator.providers import profile
 
@@ -29,10 +35,13 @@ def rows(batch: int) -> list[dict[str, object]]:
 
 
 def write(folder: Path, first: int, told: int) -> None:
-    topic = opened(folder).topic("app")
+    service = opened(folder)
+    topic = service.topic("app")
     for batch in range(first, first + 10_000):
         topic.write(rows(batch), key=str(batch))
         os.write(told, b"%d\n" % batch)
+        if batch % 4 == 3:
+            service.deliver()
 
 
 def killed(folder: Path, first: int, after_s: float) -> int:
@@ -55,11 +64,18 @@ def killed(folder: Path, first: int, after_s: float) -> int:
     return int(said.split()[-1])
 
 
+def delivered(folder: Path) -> Counter[int]:
+    """How many rows of each batch are in the files."""
+    tables = [pyarrow.parquet.read_table(path) for path in folder.glob("[!.]*.parquet")]
+    return Counter(batch for table in tables for batch in table["batch"].to_pylist())
+
+
 def main() -> None:
     folder, kills, chance = Path(sys.argv[1]), int(sys.argv[2]), random.Random(sys.argv[3])
     warnings.simplefilter("error")
     with opened(folder) as service:
-        service.create_topic("app", index={"batch": "long", "text": "text"})
+        topic = service.create_topic("app", index={"batch": "long", "text": "text"})
+        topic.deliver(Folder(folder.parent / "delivered", format="parquet", prefix="", interval_s=0))
     last, compacted = -1, 0
     for _ in range(kills):
         acknowledged = killed(folder, last + 1, chance.random() * LONGEST_S)
@@ -72,6 +88,9 @@ def main() -> None:
         last = max(there)
         assert acknowledged <= last <= acknowledged + 1, (acknowledged, last)
         assert there == {batch: len(rows(batch)) for batch in range(last + 1)}
+    with opened(folder) as service:
+        service.deliver()
+    assert delivered(folder.parent / "delivered") == there
     named = {f"{one.number:08}.parquet" for one in segments}
     print(kills, "kills,", last + 1, "batches,", len(named), "segments, the largest of", compacted + 1, "batches")
     assert compacted > 7

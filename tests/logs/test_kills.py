@@ -1,4 +1,4 @@
-"""kill -9 at random instants while batches are written and compacted: nothing is lost, nothing is twice."""
+"""kill -9 at random instants while batches are written, delivered and compacted: nothing is lost, nothing is twice."""
 
 from __future__ import annotations
 

@@ -11,15 +11,18 @@ import pyarrow.compute as pc
 from emulator.logs.checkpoints import Position
 from emulator.logs.engine import ENGINE
 from emulator.logs.records import HIDDEN, ROW, SEGMENT, SHAPE
-from emulator.logs.scan import ROWS, Scan
+from emulator.logs.scan import ROWS, Scan, quoted
 from emulator.logs.store import KEPT, ReadStore
 from emulator.logs.view import int64_values
 
 ROWS_MOST = 1 << 20
 """Rows that are read at once, and so of one shipment."""
 
-FLOW_LOG = HIDDEN + "flow_log_id"
-"""The column that says which flow log wrote a row."""
+FLOW_LOG, LAB = HIDDEN + "flow_log_id", HIDDEN + "lab"
+"""The columns that say which flow log wrote a row, and in which lab."""
+
+_CARRIED = {FLOW_LOG, LAB}
+"""What of the hidden columns is read: the others are half of a flow record's, and nobody delivers them."""
 
 
 def rows(store: ReadStore, topic: int, since: Position, until: Position | None = None) -> pa.Table:
@@ -31,10 +34,12 @@ def rows(store: ReadStore, topic: int, since: Position, until: Position | None =
     scan = _from(store.scan(topic, None, None, expired=True), since)
     where = _after(since) + ("" if until is None else f" AND NOT ({_after(until)})")
     order = f'ORDER BY "{SEGMENT}", "{ROW}" LIMIT {ROWS_MOST}'
-    found = ENGINE.table(scan, f'SELECT * FROM "{ROWS}" WHERE {where} {order}', [])
+    wanted = [name for name in scan.types if not name.startswith(HIDDEN) or name in _CARRIED or name in KEPT.names]
+    columns = ", ".join(quoted(name) for name in wanted)
+    found = ENGINE.table(scan, f'SELECT {columns} FROM "{ROWS}" WHERE {where} {order}', [])
     shapes = sorted(set(pc.unique(found[SHAPE]).to_pylist()))
-    written = store.columns(topic, shapes)
-    types = pa.schema([*KEPT, *(pa.field(name, kind) for name, kind in written.items() if name not in KEPT.names)])
+    written = [(name, kind) for name, kind in store.columns(topic, shapes).items() if name in wanted]
+    types = pa.schema([*KEPT, *(pa.field(name, kind) for name, kind in written if name not in KEPT.names)])
     return found.select(types.names).cast(types).combine_chunks()
 
 

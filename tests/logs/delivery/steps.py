@@ -23,8 +23,8 @@ from emulator.logs.delivery import S3, Folder
 from emulator.providers import profile
 from tests.logs.delivery.seaweed import ACCESS_KEY, SECRET_KEY, Seaweed
 
-SIZES = (1, 7, 300, 40)
-BATCHES = 3
+SIZES = (7, 300, 40)
+BATCHES = 1
 START_S = 1_700_000_000.0
 
 
