@@ -36,6 +36,8 @@ class Deliveries:
         self.faults = TargetFaults()
         topics = {topic.number: topic for topic in service.topics()}
         for stored in service.store.checkpoints.all():
+            if stored.topic not in topics:  # made by another process since
+                continue
             target, secrets, flow_logs = defined(stored.definition)
             delivery = Delivery(service, topics[stored.topic], stored, target, flow_logs, waits=True)
             if secrets:

@@ -26,8 +26,10 @@ class Folder(FileTarget):
     path: str = field(kw_only=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.path, os.PathLike):
-            object.__setattr__(self, "path", os.fspath(self.path))
+        """The path as it is meant here: a process that opens the topic later may stand somewhere else."""
+        path = os.fspath(self.path) if isinstance(self.path, os.PathLike) else self.path
+        if isinstance(path, str) and path:
+            object.__setattr__(self, "path", os.path.abspath(path))
 
     def check(self, profile: Profile) -> None:
         super().check(profile)
@@ -42,7 +44,7 @@ class FolderSender(FileSender):
     target: Folder
 
     def put(self, name: str, data: bytes) -> None:
-        path = Path(self.target.path).absolute() / name
+        path = Path(self.target.path) / name
         beside = path.with_name(f".{path.name}.writing")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +54,7 @@ class FolderSender(FileSender):
                     left = left[file.write(left) :]
                 os.fsync(file.fileno())
             beside.rename(path)
-            _flush(path.parent, Path(self.target.path).absolute())
+            _flush(path.parent, Path(self.target.path))
         except OSError as error:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from emulator.logs import LogService, Topic
 from emulator.logs.delivery import Sender, Sent, Shipment, Target, TargetDown, TargetRefuses
 from emulator.logs.delivery.kinds import KINDS
 from emulator.providers import profile as profile_named
+from tests.logs.delivery import seaweed
 from tests.logs.delivery.stores import Broker, ScriptedElasticsearch, ScriptedSplunk
 
 START = 1_700_000_000.0
@@ -62,6 +62,12 @@ class _Sender(Sender):
         return Sent(shipment.stored.nbytes)
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[seaweed.Seaweed]:
+    with seaweed.running(tmp_path_factory.mktemp("seaweed")) as running:
+        yield running
+
+
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> type[Told]:
     monkeypatch.setitem(KINDS, "told", Told)
@@ -99,11 +105,6 @@ def numbered(*numbers: int) -> list[dict[str, Any]]:
     return [{"n": number, "text": f"row {number}"} for number in numbers]
 
 
-def numbers_in(folder: Path) -> list[int]:
-    """Of all Parquet files there, by their names' order."""
-    return [n for path in sorted(folder.rglob("*.parquet")) for n in pq.read_table(path)["n"].to_pylist()]
-
-
 @pytest.fixture
 def elastic() -> Iterator[Callable[..., ScriptedElasticsearch]]:
     yield from _made(ScriptedElasticsearch)
@@ -133,4 +134,4 @@ def broker() -> Iterator[Broker]:
     made.stop()
 
 
-__all__ = ["START", "Bench", "TargetDown", "TargetRefuses", "Told", "numbered", "numbers_in"]
+__all__ = ["START", "Bench", "TargetDown", "TargetRefuses", "Told", "numbered"]

@@ -29,12 +29,6 @@ from tests.logs.delivery.conftest import START, Bench, numbered
 BUCKET = "audit-1250000000"
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[seaweed.Seaweed]:
-    with seaweed.running(tmp_path_factory.mktemp("seaweed")) as running:
-        yield running
-
-
 @pytest.fixture
 def bucket(server: seaweed.Seaweed) -> Iterator[seaweed.Seaweed]:
     server.make_bucket(BUCKET)

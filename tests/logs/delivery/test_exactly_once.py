@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.logs.delivery.seaweed import Seaweed
+
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -27,3 +29,11 @@ def killed(folder: Path, where: str, kills: int) -> None:
 @pytest.mark.parametrize("kills", [20, pytest.param(200, marks=pytest.mark.long)])
 def test_in_a_folder(kills: int, tmp_path: Path) -> None:
     killed(tmp_path / "data", str(tmp_path / "out"), kills)
+
+
+def test_in_a_bucket(server: Seaweed, tmp_path: Path) -> None:
+    server.make_bucket("killed")
+    try:
+        killed(tmp_path / "data", server.endpoint, 8)
+    finally:
+        server.remove_bucket("killed")

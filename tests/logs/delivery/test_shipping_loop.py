@@ -227,7 +227,7 @@ def test_what_cannot_be_is_refused(
 
 
 def test_a_delivery_goes_on_when_the_folder_is_opened_again(
-    bench_on: Callable[..., Bench], told: type[Told], tmp_path: Path
+    bench_on: Callable[..., Bench], told: type[Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def opened(now_s: float = START) -> tuple[Bench, Topic]:
         bench = bench_on(tmp_path / "data", now_s=now_s)
@@ -236,7 +236,9 @@ def test_a_delivery_goes_on_when_the_folder_is_opened_again(
 
     bench, topic = opened()
     out = tmp_path / "out"
-    topic.deliver(Folder(out, format="parquet", prefix=""), name="audit")
+    monkeypatch.chdir(tmp_path)
+    topic.deliver(Folder("out", format="parquet", prefix=""), name="audit")
+    monkeypatch.undo()
     stopped = topic.deliver(Folder(tmp_path / "none"), name="stopped")
     stopped.stop()
     topic.write(numbered(1))
