@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from scenarios.mistakes import mistake_in
+
 if TYPE_CHECKING:
     from emulator import Lab
     from emulator.logs.records import Record, Records
@@ -205,10 +207,10 @@ class Story:
 def tell(scenario: Scenario, profile: str | None = None, teller: Teller | None = None) -> Outcome:
     """Run a scenario in a lab of its own, by default under the first profile that it supports.
 
-    A fact that does not hold, or books that do not balance (``lab.audit()``), are the outcome's ``failure``; what keeps
-    the lab from working is raised.
+    A fact that does not hold, books that do not balance (``lab.audit()``) or a mistake in the story's own code are the
+    outcome's ``failure``; what keeps the lab from working is raised.
     """
-    from emulator import Lab
+    from emulator import Lab, VpclabError
 
     profile = profile or scenario.profiles[0]
     began = time.perf_counter()
@@ -219,6 +221,10 @@ def tell(scenario: Scenario, profile: str | None = None, teller: Teller | None =
             scenario.run(story, lab)
         except AssertionError as error:
             failure = str(error) or "a fact of the story does not hold"
+        except VpclabError:
+            raise
+        except Exception as error:
+            failure = mistake_in(scenario.run.__code__.co_filename, error)
         else:
             audit = lab.audit()
             failure = None if audit.ok else audit.text
