@@ -116,9 +116,7 @@ def list_scenarios(as_json: AsJson = False) -> None:
 
 @scenario_app.command("run")
 def run_scenarios(
-    names: Annotated[
-        list[str], typer.Argument(metavar="NAME", help="Of `vpclab scenario list`, or your own FILE.py.")
-    ],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Of `vpclab scenario list`, or your own FILE.py.")],
     profile: InProfile = None,
     step: Annotated[bool, typer.Option("--step", help="Wait for a key between steps.")] = False,
     as_json: AsJson = False,
