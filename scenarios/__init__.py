@@ -9,6 +9,7 @@ from scenarios import (
     bottleneck,
     broadcast_storm,
     cross_region,
+    elk_and_splunk,
     exfiltration,
     host_sweep,
     icmp_accepted_reply_rejected,
@@ -42,6 +43,7 @@ GROUPS: dict[str, tuple[Scenario, ...]] = {
         host_sweep.SCENARIO,
         known_threat.SCENARIO,
         uncommon_protocol.SCENARIO,
+        elk_and_splunk.SCENARIO,
     ),
     "attacks": (port_scan.SCENARIO, ssh_brute_force.SCENARIO, beacon.SCENARIO, exfiltration.SCENARIO),
 }

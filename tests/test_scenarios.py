@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(inspect.getfile(Scenario)).parent
 SHARED = {"story", "truth"}
-PUBLIC = {"emulator", "emulator.testing", *(f"scenarios.{name}" for name in SHARED)}
+EXPORTED = {"emulator", "emulator.logs.delivery", "emulator.testing", "scenarios"}
+PUBLIC = EXPORTED | {f"scenarios.{name}" for name in SHARED}
 TITLE_MOST = 48
 """`vpclab scenario list` keeps to 80 columns."""
 RUNS = [(name, profile) for name, scenario in SCENARIOS.items() for profile in scenario.profiles]

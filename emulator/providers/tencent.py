@@ -27,6 +27,7 @@ from emulator.cloud.prices import Price
 from emulator.cloud.profile import Profile
 from emulator.cloud.services import Services
 from emulator.cloud.unrecorded import Unrecorded
+from emulator.providers.shipping import COS
 
 _REGIONS = (
     "ap-guangzhou", "ap-shanghai", "ap-beijing", "ap-nanjing", "ap-chengdu", "ap-chongqing", "ap-hongkong",
@@ -425,6 +426,7 @@ TENCENT = Profile(
     peer_routes_inside=True,
     tag_key_prefixes_refused=("qcs:",),
     prices=_PRICES,
+    shipping={"cos": COS},
     mac_prefix="20:90:6f",
     ipv6_pool="2402:4e00::/32",
 )

@@ -25,6 +25,7 @@ nothing hidden. Everything else, triggers, order, retries, kills, states, is the
 """
 
 from emulator.logs.checkpoints import DeadLetter
+from emulator.logs.delivery.buckets import S3, Cos, Oss
 from emulator.logs.delivery.delivery import Delivery
 from emulator.logs.delivery.elasticsearch import Elasticsearch
 from emulator.logs.delivery.folder import Folder
@@ -33,11 +34,14 @@ from emulator.logs.delivery.splunk import Splunk
 from emulator.logs.delivery.target import Sender, Sent, Shipment, Target, TargetDown, TargetRefuses
 
 __all__ = [
+    "S3",
+    "Cos",
     "DeadLetter",
     "Delivery",
     "Elasticsearch",
     "Folder",
     "Kafka",
+    "Oss",
     "Sender",
     "Sent",
     "Shipment",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from emulator.errors import AlreadyExists, InvalidValue, NotFound
 from emulator.logs.checkpoints import Position
 from emulator.logs.delivery.delivery import Delivery
+from emulator.logs.delivery.faults import TargetFaults
 from emulator.logs.delivery.kinds import KINDS, defined, definition_of
 from emulator.logs.delivery.target import Target
 from emulator.logs.refusal import refuse
@@ -32,6 +33,7 @@ class Deliveries:
         self._lock = threading.RLock()
         self._all: dict[int, Delivery] = {}
         self._now_s = -math.inf
+        self.faults = TargetFaults()
         topics = {topic.number: topic for topic in service.topics()}
         for stored in service.store.checkpoints.all():
             target, secrets, flow_logs = defined(stored.definition)

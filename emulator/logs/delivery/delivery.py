@@ -243,7 +243,7 @@ class Delivery:
             return
         if self._sender is None:
             self._sender = self.target.opened()
-        sent = self._sender.send(shipment)
+        sent = self._service.deliveries.faults.send(self.number, self._sender, shipment)
         records = shipment.stored.num_rows - len(sent.dead)
         checkpoints.move(self.number, plan.until, records, sent.size, sent.objects, sent.dead)
         self._reload()
@@ -300,10 +300,16 @@ class Delivery:
     def _put_off(self, moment: float, error: str, least_s: float = 0) -> None:
         self.error, self.code = error, self.topic.profile.code("delivery.internal")
         self._tries += 1
-        self._state, self._retry_s = "retrying", moment + max(least_s, self._backoff_s())
+        limits = self.topic.profile.shipping.get(self.target.kind)
+        if limits is not None and limits.gives_up and self._tries > len(limits.retries_s):
+            self._fail(f"{error}; it was tried {self._tries} times, restart() tries again", "delivery.internal")
+        else:
+            self._state, self._retry_s = "retrying", moment + max(least_s, self._backoff_s())
 
     def _backoff_s(self) -> float:
-        return RETRIES_S[min(self._tries, len(RETRIES_S)) - 1]
+        limits = self.topic.profile.shipping.get(self.target.kind)
+        waits = RETRIES_S if limits is None else limits.retries_s
+        return waits[min(self._tries, len(waits)) - 1]
 
     def _fail(self, error: str, reason: str) -> None:
         self.error, self.code = error, self.topic.profile.code(reason)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -54,6 +52,8 @@ class Http:
         :raises TargetDown: no answer, or one of 408, 429 or 5xx
         :raises TargetRefuses: 401 or 403
         """
+        import gzip
+
         import urllib3
 
         sent = gzip.compress(body, compresslevel=1)
@@ -128,6 +128,8 @@ def _reason(error: urllib3.exceptions.HTTPError) -> str:
 
 def _seconds(retry_after: str | None) -> float:
     """Retry-After in seconds; a date is compared with wall time, which the server knows. 0 where nothing is said."""
+    from email.utils import parsedate_to_datetime
+
     if retry_after is None or not retry_after.strip():
         return 0
     if retry_after.strip().isdecimal():

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from emulator.logs.delivery.buckets import S3, Cos, Oss
 from emulator.logs.delivery.elasticsearch import Elasticsearch
 from emulator.logs.delivery.folder import Folder
 from emulator.logs.delivery.kafka import Kafka
 from emulator.logs.delivery.splunk import Splunk
 from emulator.logs.delivery.target import Target
 
-KINDS: dict[str, type[Target]] = {target.kind: target for target in (Folder, Elasticsearch, Splunk, Kafka)}
+KINDS: dict[str, type[Target]] = {
+    target.kind: target for target in (Folder, Cos, Oss, S3, Elasticsearch, Splunk, Kafka)
+}
 
 
 def definition_of(target: Target, flow_logs: Sequence[str]) -> str:

@@ -152,5 +152,8 @@ class Target(ABC):
 
     def refused(self, profile: Profile, name: str, wanted: str) -> InvalidValue:
         value = getattr(self, name)
-        message = f"{type(self).__name__}: {name}={value!r}: {wanted}"
+        return self.refused_as(profile, f"{type(self).__name__}: {name}={value!r}: {wanted}", value)
+
+    def refused_as(self, profile: Profile, message: str, value: object = None) -> InvalidValue:
+        """A refusal that shows no more than it says: of secrets, say."""
         return refuse(InvalidValue, profile, "delivery.setting", message, value=value)
