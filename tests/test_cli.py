@@ -59,7 +59,7 @@ def test_version() -> None:
         (["demo", "--profile", "tencnt"], "no profile 'tencnt'; did you mean tencent"),
         (["demo", "--profile", "aws"], "there are alibaba, alibaba-2019, tencent, tencent-2020"),
         (["scenario", "run"], "Missing argument"),
-        (["scenario", "run", "pong"], "no scenario 'pong'; did you mean ping?"),
+        (["scenario", "run", "pong"], "no scenario 'pong'; did you mean ping"),
         (["scenario", "run", "ping", "xyz"], "no scenario 'xyz'; there are "),
         (["scenario", "run", "vpc-wide", "--profile", "tencent-2020"], "runs under tencent, alibaba, alibaba-2019"),
         (["scenario", "run", "ping", "--step", "--json"], "--step and --json exclude each other"),
