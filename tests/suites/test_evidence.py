@@ -6,6 +6,7 @@ import io
 import json
 import socket
 import struct
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,9 +139,9 @@ def test_a_folder_for_each_test_that_fails(pytester: pytest.Pytester) -> None:
     names = ["closes", "is_refused", "is_taken_down", "unlucky"]
     assert sorted(path.name for path in kept.iterdir()) == [f"test_it.py-test_{name}" for name in names]
     for path in kept.iterdir():
-        there = {"explained.txt", "failure.txt", "records.jsonl", "rules.txt", "demo.pcapng"}
+        there = {"explained.txt", "failure.txt", "records.jsonl", "lab.toml", "demo.pcapng"}
         assert {one.name for one in path.iterdir()} == there
-        assert "allow egress all to anywhere" in (path / "rules.txt").read_text()
+        assert tomllib.loads((path / "lab.toml").read_text())["vpc"]["demo"]["cidr"] == "10.16.0.0/16"
         rows = [json.loads(line) for line in (path / "records.jsonl").read_text().splitlines()]
         assert [row["record"]["packets"] for row in rows if row["record"]["packets"]] == [4, 4]
         assert (path / "explained.txt").read_text().count("ACCEPT of what") == 2
