@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from emulator.errors import VpclabError
+from emulator.errors import LabError, VpclabError
 from emulator.watching import Watcher
 
 if TYPE_CHECKING:
@@ -68,7 +68,10 @@ class Recorder(Watcher):
         trace = self._traces.setdefault(lab, Trace())
         for vpc_id, fabric in lab.fabric.vpcs.items():
             if vpc_id not in trace.taps:
-                trace.taps[vpc_id] = Tap(lab.fabric.keeper, fabric.ns)
+                try:
+                    trace.taps[vpc_id] = Tap(lab.fabric.keeper, fabric.ns)
+                except LabError:
+                    continue  # the change that is told of stands, and must not fail for that; the next tries again
                 trace.open.add(vpc_id)
                 trace.names[vpc_id] = lab.cloud.vpcs[vpc_id].name or vpc_id
             trace.enis.setdefault(vpc_id, {}).update({interface_name(eni_id): eni_id for eni_id in fabric.attached})

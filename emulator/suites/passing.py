@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from emulator.cloud.model import EXTENSION_HEADERS, PORTS_PROTOCOLS
+from emulator.errors import LabError
 from emulator.suites.taps import Frame, Tap
 from emulator.watching import WATCHERS, Watcher
 
@@ -29,7 +30,8 @@ class Passing(Watcher):
     def changed(self, lab: Lab) -> None:
         for vpc_id, fabric in lab.fabric.vpcs.items():
             if (lab, vpc_id) not in self._taps:
-                self._taps[lab, vpc_id] = Tap(lab.fabric.keeper, fabric.ns)
+                with suppress(LabError):  # the change that is told of stands; the next tries again
+                    self._taps[lab, vpc_id] = Tap(lab.fabric.keeper, fabric.ns)
 
     def leaving(self, lab: Lab, vpc_id: str) -> None:
         tap = self._taps.pop((lab, vpc_id), None)

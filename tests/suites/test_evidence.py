@@ -17,7 +17,7 @@ import dpkt
 import pytest
 from projects import run
 
-from emulator import Lab
+from emulator import KernelRefused, Lab
 from emulator.fabric.fabric import interface_name
 from emulator.pytest_plugin import START_S, need_kernel
 from emulator.suites import taps
@@ -108,6 +108,22 @@ def test_each_packet_says_what_became_of_it(recorder: Recorder, tmp_path: Path, 
         f"{c.eni.id} out, security group {web.id}: ACCEPT, the packet belongs to an established connection",
         f"in no record: no flow log covers {c.eni.id}",
     ]
+
+
+@pytest.mark.kernel
+def test_a_change_stands_where_nobody_can_listen(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next change tries again."""
+    with Lab(start=START_S) as lab:
+
+        def refuse(*_: object) -> None:
+            raise KernelRefused("injected", request="socket")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(lab.fabric.keeper, "socket", refuse)
+            subnet = lab.create_vpc("10.16.0.0/16", name="demo").create_subnet("10.16.0.0/24")
+        assert not recorder._traces[lab].taps
+        subnet.run_instance("A")
+        assert len(recorder._traces[lab].taps) == 1
 
 
 @pytest.mark.kernel
