@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scenarios import (
+    audit_delivery,
     bandwidth_hog,
     baseline,
     beacon,
@@ -58,6 +59,7 @@ GROUPS: dict[str, tuple[Scenario, ...]] = {
         host_sweep.SCENARIO,
         known_threat.SCENARIO,
         uncommon_protocol.SCENARIO,
+        audit_delivery.SCENARIO,
         elk_and_splunk.SCENARIO,
     ),
     "attacks": (
