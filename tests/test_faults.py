@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from emulator import InvalidValue, Lab, NotFound
-from emulator.logs.delivery import Elasticsearch, Splunk
+from emulator.delivery import Elasticsearch, Splunk
 from scenarios import receivers
 
 pytestmark = pytest.mark.kernel

@@ -16,8 +16,11 @@ from emulator.logs.delivery.target import Target, TargetDown, TargetRefuses
 if TYPE_CHECKING:
     import urllib3
 
-CONNECT_S, ANSWER_S = 0.5, 1.0
-"""Wall time; together less than a shipment may take."""
+CONNECT_S, ANSWER_S = 0.5, 1.5
+"""Wall time; together what a shipment may take."""
+
+SIZE = 1 << 20
+"""Of a request, as text of records: as much as servers take in such a time."""
 
 SHOWN = 300
 """Characters of an answer that a message repeats."""
@@ -33,12 +36,15 @@ LONGEST_S = 3600
 class HttpTarget(Target):
     """A store that speaks HTTP.
 
-    ``url``      of the server, without user and password
-    ``ca_file``  certificates that are trusted, where they are not the machine's
+    ``url``        of the server, without user and password
+    ``ca_file``    certificates that are trusted, where they are not the machine's
+    ``timeout_s``  wall time that an answer may take
     """
 
+    size: int = SIZE
     url: str = field(kw_only=False)
     ca_file: str | None = None
+    timeout_s: float = ANSWER_S
 
     def check(self, profile: Profile) -> None:
         super().check(profile)
@@ -46,6 +52,9 @@ class HttpTarget(Target):
             raise self.refused(profile, "url", "http:// or https:// and a host, without user and password")
         if self.ca_file is not None and not (isinstance(self.ca_file, str) and Path(self.ca_file).is_file()):
             raise self.refused(profile, "ca_file", "the path of a file with certificates")
+        number = isinstance(self.timeout_s, int | float) and not isinstance(self.timeout_s, bool)
+        if not (number and 0 < self.timeout_s <= LONGEST_S):
+            raise self.refused(profile, "timeout_s", f"seconds, more than 0 and at most {LONGEST_S}")
 
 
 @dataclass(frozen=True)
@@ -61,13 +70,16 @@ class Answer:
 class Http:
     """One server, to which bodies go gzipped; nothing is retried here, for that is done in lab time."""
 
-    def __init__(self, url: str, headers: Mapping[str, str], *, ca_file: str | None = None) -> None:
+    def __init__(self, target: HttpTarget, headers: Mapping[str, str]) -> None:
         import urllib3
 
-        self.url = url.rstrip("/")
+        self.url = target.url.rstrip("/")
         self._headers = {**headers, "content-encoding": "gzip"}
         self._pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S), retries=False, maxsize=1, ca_certs=ca_file
+            timeout=urllib3.Timeout(connect=CONNECT_S, read=target.timeout_s),
+            retries=False,
+            maxsize=1,
+            ca_certs=target.ca_file,
         )
 
     def post(self, path: str, body: bytes) -> Answer:
@@ -145,7 +157,7 @@ def _reason(error: urllib3.exceptions.HTTPError) -> str:
         case urllib3.exceptions.ConnectTimeoutError():
             return f"no connection within {CONNECT_S} s"
         case urllib3.exceptions.ReadTimeoutError():
-            return f"no answer within {ANSWER_S} s"
+            return "no answer in time"
         case urllib3.exceptions.ProtocolError():
             return "the connection was closed before an answer"
     return str(error)

@@ -37,6 +37,9 @@ KEYS = ("interface-id", "eni-id", "ccnid", "cen-id")
 ACKNOWLEDGED_S = 1.5
 """Wall time within which all messages of a shipment must be acknowledged."""
 
+SIZE = 1 << 20
+"""Of a shipment, as text: some thousand messages, which any machine sends in that time."""
+
 NAME_RULE = re.compile(r"(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}")
 """A Kafka topic's name."""
 
@@ -69,6 +72,7 @@ class Kafka(Target):
     """
 
     kind = "kafka"
+    size: int = SIZE
     brokers: str = field(kw_only=False)
     topic: str
     key: str | None = None
