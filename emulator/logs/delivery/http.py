@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from emulator.cloud.profile import Profile
-from emulator.logs.delivery.target import Target, TargetDown, TargetRefuses
+from emulator.logs.delivery.target import RemoteTarget, TargetDown, TargetRefuses
 
 if TYPE_CHECKING:
     import urllib3
 
-CONNECT_S, ANSWER_S = 0.5, 1.5
-"""Wall time; together what a shipment may take."""
-
-SIZE = 1 << 20
-"""Of a request, as text of records: as much as servers take in such a time."""
+CONNECT_S = 0.5
+"""Wall time."""
 
 SHOWN = 300
 """Characters of an answer that a message repeats."""
@@ -33,18 +30,15 @@ LONGEST_S = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
-class HttpTarget(Target):
+class HttpTarget(RemoteTarget):
     """A store that speaks HTTP.
 
-    ``url``        of the server, without user and password
-    ``ca_file``    certificates that are trusted, where they are not the machine's
-    ``timeout_s``  wall time that an answer may take
+    ``url``      of the server, without user and password
+    ``ca_file``  certificates that are trusted, where they are not the machine's
     """
 
-    size: int = SIZE
     url: str = field(kw_only=False)
     ca_file: str | None = None
-    timeout_s: float = ANSWER_S
 
     def check(self, profile: Profile) -> None:
         super().check(profile)
@@ -52,9 +46,6 @@ class HttpTarget(Target):
             raise self.refused(profile, "url", "http:// or https:// and a host, without user and password")
         if self.ca_file is not None and not (isinstance(self.ca_file, str) and Path(self.ca_file).is_file()):
             raise self.refused(profile, "ca_file", "the path of a file with certificates")
-        number = isinstance(self.timeout_s, int | float) and not isinstance(self.timeout_s, bool)
-        if not (number and 0 < self.timeout_s <= LONGEST_S):
-            raise self.refused(profile, "timeout_s", f"seconds, more than 0 and at most {LONGEST_S}")
 
 
 @dataclass(frozen=True)

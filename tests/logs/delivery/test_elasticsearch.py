@@ -19,7 +19,7 @@ Made = Callable[..., ScriptedElasticsearch]
 
 
 def sent(store: ScriptedElasticsearch, shipped: Shipment, **options: Any) -> Sent:
-    sender = Elasticsearch(store.url, **options).opened()
+    sender = Elasticsearch(store.url, **{"timeout_s": 20, **options}).opened()
     try:
         return sender.send(shipped)
     finally:
