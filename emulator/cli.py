@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from emulator.commands.importing import import_capture
 from emulator.commands.schema import schema
 from emulator.errors import VpclabError
 
@@ -35,6 +36,7 @@ app = typer.Typer(
 scenario_app = typer.Typer(help="Stories that run on real packets and end in records.", **_OPTIONS)
 app.add_typer(scenario_app, name="scenario")
 app.command()(schema)
+app.command("import")(import_capture)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 InProfile = Annotated[

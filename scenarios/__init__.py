@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scenarios import (
+    audit_delivery,
     bandwidth_hog,
     baseline,
     beacon,
@@ -57,6 +58,7 @@ GROUPS: dict[str, tuple[Scenario, ...]] = {
         host_sweep.SCENARIO,
         known_threat.SCENARIO,
         uncommon_protocol.SCENARIO,
+        audit_delivery.SCENARIO,
         elk_and_splunk.SCENARIO,
     ),
     "attacks": (
