@@ -47,9 +47,11 @@ def _show(session: Session, query: str, *, latest: bool = False) -> None:
     found = topic.search(query, limit=LATEST, newest_first=True)[::-1] if latest else list(topic.search(query))
     session.records = list(found)
     if not found:
-        later = session.lab._collector.next_event()
-        hint = "" if later is None else f"; the next window ends or is published at {later}"
-        session.say(f"nothing was found in {topic.name} at lab time {session.lab.clock.now:.0f}{hint}")
+        profile = session.lab.profile
+        session.say(
+            f"nothing was found in {topic.name}; records come {profile.delay_s} s behind the end of their window "
+            f"of {profile.window_s} s: advance"
+        )
         return
     session.say(table([{"#": place, **record} for place, record in enumerate(found, 1)], session.console.width))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emulator.cloud.rules import PROTOCOLS
 from emulator.errors import VpclabError
 from emulator.screen import open_console
 from emulator.shell.session import Leave, Session, WrongCommand
@@ -115,20 +116,18 @@ def next_words(session: Session, before: list[str]) -> list[str]:
         return sorted([*session.commands, *machines])
     if before[0] in machines:
         return ["ping", "run", "tcp", "udp"] if len(before) == 1 else machines
-    cloud = session.lab.cloud
-    owners = {"sg": cloud.groups, "acl": cloud.acls}.get(before[0])
-    if owners is not None:
-        steps = (sorted({str(one.name) for one in owners.values()}), ["allow", "deny", "remove"])
-        return (
-            steps[len(before) - 1]
-            if len(before) <= len(steps)
-            else ["ingress", "egress", "tcp", "udp", "icmp", "from", "to"]
-        )
-    index = {} if before[0] != "search" or not session.lab.logs.topics() else session.topic.index
+    if before[0] in ("sg", "acl"):
+        cloud = session.lab.cloud
+        names = [one.name for one in (cloud.groups if before[0] == "sg" else cloud.acls).values()]
+        steps = (sorted(set(names)), ["allow", "deny", "remove"])
+        parts = ["ingress", "egress", *PROTOCOLS, "from", "to", "priority"]
+        return steps[len(before) - 1] if len(before) <= len(steps) else parts
+    topics = session.lab.logs.topics()
+    index = session.topic.index if topics else None
     known = {
         "search": [f"{key}:" for key in index.fields] if index else [],
         "explain": [str(place) for place in range(1, len(session.records) + 1)],
-        "topic": [one.name for one in session.lab.logs.topics()],
+        "topic": [one.name for one in topics],
         "capture": machines,
         "help": list(session.commands),
         "advance": ["1m", "10m", "15m", "1h"],

@@ -48,15 +48,15 @@ def _rules(session: Session, rest: str, command: str, what: str, table: Mapping[
         place = number(said[1], "rule", range(1, len(owner.rules) + 1))
         owner.remove(owner.rules[place - 1])
     elif said:
-        getattr(owner, said[0])(*_direction(said), **parts(said[1:], usage))
+        getattr(owner, said[0])(_direction(said), **parts(said[1:], usage))
     for place, rule in enumerate(owner.rules, 1):
         session.say(f"{place:3}. {rule}")
     if not owner.rules:
         session.say(f"{what} {owner.name} has no rule")
 
 
-def _direction(said: list[str]) -> tuple[str]:
-    return (next((word for word in said if word in _DIRECTIONS), "ingress"),)
+def _direction(said: list[str]) -> str:
+    return next((word for word in said if word in _DIRECTIONS), "ingress")
 
 
 def parts(said: list[str], usage: str) -> dict[str, Any]:
