@@ -28,19 +28,14 @@ NARROW = ("#", "srcaddr", "srcport", "dstaddr", "dstport", "protocol", "packets"
 _INDENT = 3
 
 
-def open_console() -> Console:
-    """Standard output; what is no terminal is never folded."""
-    # Rich takes a width as final only beside a height: FORCE_COLOR with TERM=dumb would fold at 80 columns.
-    width, height = (None, None) if sys.stdout.isatty() else (UNFOLDED, 25)
-    return Console(width=width, height=height, markup=False, highlight=False, emoji=False)
-
-
 class Screen:
     """Prints to standard output; as a story's teller each thing at once. ``step`` waits for a key between steps."""
 
     def __init__(self, *, step: bool = False) -> None:
         self.terminal = sys.stdout.isatty()
-        self.console = open_console()
+        # Rich takes a width as final only beside a height: FORCE_COLOR with TERM=dumb would fold at 80 columns.
+        width, height = (None, None) if self.terminal else (UNFOLDED, 25)
+        self.console = Console(width=width, height=height, markup=False, highlight=False, emoji=False)
         self._waits = step
         self._doing = "starting"
         self._lock = threading.Lock()
@@ -91,7 +86,7 @@ class Screen:
         if not records:
             self.say("nothing was found", indent=_INDENT)
             return
-        self.say(table(records, self.console.width - _INDENT), indent=_INDENT, whole=True)
+        self.say(self.fitting(records), indent=_INDENT, whole=True)
         for record, reason in zip(records, reasons, strict=True):
             self.say("")
             self.say(str(getattr(record, "line", record)), indent=_INDENT, whole=True)
@@ -155,15 +150,15 @@ class Screen:
                 self._status = Status(self._doing, console=self.console)
                 self._status.start()
 
-
-def table(records: Sequence[dict[str, Any]], room: int) -> Text:
-    """A table of the records with as many fields as so many columns have room for."""
-    names = list(dict.fromkeys(name for record in records for name in record))
-    if _width(grid(names, records)) > room:
-        names = [name for name in NARROW if name in names] or names
-    while len(names) > 1 and _width(grid(names, records)) > room:
-        names.pop()
-    return grid(names, records)
+    def fitting(self, records: Sequence[dict[str, Any]]) -> Text:
+        """A table of the records with as many fields as the width has room for."""
+        names = list(dict.fromkeys(name for record in records for name in record))
+        room = self.console.width - _INDENT
+        if _width(grid(names, records)) > room:
+            names = [name for name in NARROW if name in names] or names
+        while len(names) > 1 and _width(grid(names, records)) > room:
+            names.pop()
+        return grid(names, records)
 
 
 def grid(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> Text:

@@ -9,7 +9,6 @@ from rich.text import Text
 
 from emulator.cloud.names import nearest
 from emulator.resources import Cvm
-from emulator.screen import table
 from emulator.shell.drawing import draw
 from emulator.shell.rules import acl, sg
 from emulator.shell.session import Command, Leave, Session, WrongCommand, number, words
@@ -53,7 +52,7 @@ def _show(session: Session, query: str, *, latest: bool = False) -> None:
             f"of {profile.window_s} s: advance"
         )
         return
-    session.say(table([{"#": place, **record} for place, record in enumerate(found, 1)], session.console.width))
+    session.say(session.screen.fitting([{"#": place, **record} for place, record in enumerate(found, 1)]))
 
 
 def explain(session: Session, rest: str) -> None:
@@ -75,7 +74,7 @@ def topic(session: Session, rest: str) -> None:
 
 def topology(session: Session, rest: str) -> None:
     words(rest, "topology", 0, 0)
-    session.console.print(draw(session.lab))
+    session.screen.console.print(draw(session.lab))
 
 
 def capture(session: Session, rest: str) -> None:

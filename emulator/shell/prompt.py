@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.cloud.rules import PROTOCOLS
 from emulator.errors import VpclabError
-from emulator.screen import open_console
+from emulator.screen import Screen
 from emulator.shell.session import Leave, Session, WrongCommand
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def history_file() -> Path:
 def converse(lab: Lab) -> int:
     """Run lines until there are no more; the exit code. At a terminal failures are told and the next line is read, in a
     script the first one ends it."""
-    session = Session(lab, open_console())
+    session = Session(lab, Screen())
     try:
         return _at_terminal(session) if sys.stdin.isatty() else _from_script(session)
     finally:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.text import Text
 
 from emulator.cloud.names import nearest
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from emulator.lab import Lab
     from emulator.logs.topic import Topic
     from emulator.resources.machine import Machine
+    from emulator.screen import Screen
 
 COMMENT = "#"
 
@@ -47,7 +47,7 @@ class Session:
     machine."""
 
     lab: Lab
-    console: Console
+    screen: Screen
     records: list[Any] = field(default_factory=list)
     captures: dict[str, Capture] = field(default_factory=dict)
     topic_name: str | None = None
@@ -87,7 +87,7 @@ class Session:
 
     def say(self, text: str | Text) -> None:
         """Print; a terminal wraps what is longer than a line, nothing is cut."""
-        self.console.print(text, soft_wrap=True)
+        self.screen.console.print(text, soft_wrap=True)
 
     def machine_names(self) -> list[str]:
         return list(self.lab.net)[: len(self.lab.net.hosts)]

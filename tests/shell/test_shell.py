@@ -14,6 +14,7 @@ from rich.console import Console
 
 from emulator.errors import VpclabError
 from emulator.pytest_plugin import need_kernel
+from emulator.screen import Screen
 
 pytestmark = pytest.mark.kernel
 
@@ -111,7 +112,9 @@ def session():
     from emulator.shell import session as module
 
     with Lab.from_file(REPOSITORY / "emulator/shell/demo.toml") as lab:
-        yield module.Session(lab, Console(file=io.StringIO()))
+        screen = Screen()
+        screen.console = Console(file=io.StringIO())
+        yield module.Session(lab, screen)
 
 
 @pytest.mark.parametrize(
