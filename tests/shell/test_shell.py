@@ -44,7 +44,7 @@ def told(tmp_path_factory):
         "sg web remove 1",
         "A ping B",
         "A run echo 'from the guest'; exit 3",
-        "A ifconfig eth0",
+        "A ip -4 addr show eth0",
         "nodes",
         "net",
         "pingall",
