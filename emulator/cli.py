@@ -18,13 +18,14 @@ import typer
 from emulator.commands.importing import import_capture
 from emulator.commands.schema import schema
 from emulator.commands.shell import shell
+from emulator.entry import INTERRUPTED
 from emulator.errors import VpclabError
 
 if TYPE_CHECKING:
     from emulator.doctor import Probe
     from scenarios import Outcome, Scenario
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FAILED, USAGE = 1, 2
 
 _OPTIONS: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
 app = typer.Typer(
@@ -49,10 +50,10 @@ InProfile = Annotated[
 
 def main() -> None:
     """The entry point: nothing that vpclab raises on purpose ends in a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a character
     try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # a terminal may be unable to show a character
+                stream.reconfigure(errors="replace")  # type: ignore[union-attr]
         try:
             app()
         finally:
