@@ -215,13 +215,14 @@ def _judge(outcomes: Iterable[Outcome]) -> None:
 
 def _tell_all(chosen: Iterable[Scenario], profile: str | None, step: bool) -> list[Outcome]:
     from emulator.screen import Screen
+    from emulator.stage import Stage
     from scenarios import tell
 
     outcomes = []
-    with Screen(step=step) as screen:
+    with Stage() if step else Screen() as screen:
         for scenario in chosen:
             screen.title(f"{scenario.name}, under {profile or scenario.profiles[0]}", scenario.situation)
-            outcome = tell(scenario, profile, screen)
+            outcome = tell(scenario, profile, screen, packets=step)
             outcomes.append(outcome)
             screen.say("")
             ended = f"every fact held, {outcome.seconds:.1f} s" if outcome.passed else "failed"
