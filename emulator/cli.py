@@ -17,6 +17,7 @@ import typer
 
 from emulator.commands.importing import import_capture
 from emulator.commands.schema import schema
+from emulator.commands.shell import shell
 from emulator.entry import INTERRUPTED
 from emulator.errors import VpclabError
 
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 scenario_app = typer.Typer(help="Stories that run on real packets and end in records.", **_OPTIONS)
 app.add_typer(scenario_app, name="scenario")
+app.command()(shell)
 app.command()(schema)
 app.command("import")(import_capture)
 

@@ -22,7 +22,7 @@ from rich.text import Text
 UNFOLDED = 1_000_000
 """Columns of what is no terminal."""
 BUSY_AFTER_S = 1.0
-NARROW = ("srcaddr", "srcport", "dstaddr", "dstport", "protocol", "packets", "bytes", "action", "log-status")
+NARROW = ("#", "srcaddr", "srcport", "dstaddr", "dstport", "protocol", "packets", "bytes", "action", "log-status")
 """The fields that a table keeps, the last ones least, where a terminal has no room for all."""
 _INDENT = 3
 _FLOWS = 8
@@ -87,7 +87,7 @@ class Screen:
         if not records:
             self.say("nothing was found", indent=_INDENT)
             return
-        self.say(self._fitting(records), indent=_INDENT, whole=True)
+        self.say(self.fitting(records), indent=_INDENT, whole=True)
         for record, reason in zip(records, reasons, strict=True):
             self.say("")
             self.say(str(getattr(record, "line", record)), indent=_INDENT, whole=True)
@@ -160,7 +160,7 @@ class Screen:
                 self._status = Status(self._doing, console=self.console)
                 self._status.start()
 
-    def _fitting(self, records: Sequence[dict[str, Any]]) -> Text:
+    def fitting(self, records: Sequence[dict[str, Any]]) -> Text:
         """A table of the records with as many fields as the width has room for."""
         names = list(dict.fromkeys(name for record in records for name in record))
         room = self.console.width - _INDENT
