@@ -17,13 +17,15 @@ import typer
 
 from emulator.commands.importing import import_capture
 from emulator.commands.schema import schema
+from emulator.commands.shell import shell
+from emulator.entry import INTERRUPTED
 from emulator.errors import VpclabError
 
 if TYPE_CHECKING:
     from emulator.doctor import Probe
     from scenarios import Outcome, Scenario
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FAILED, USAGE = 1, 2
 
 _OPTIONS: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
 app = typer.Typer(
@@ -35,6 +37,7 @@ app = typer.Typer(
 )
 scenario_app = typer.Typer(help="Stories that run on real packets and end in records.", **_OPTIONS)
 app.add_typer(scenario_app, name="scenario")
+app.command()(shell)
 app.command()(schema)
 app.command("import")(import_capture)
 
@@ -47,10 +50,10 @@ InProfile = Annotated[
 
 def main() -> None:
     """The entry point: nothing that vpclab raises on purpose ends in a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a character
     try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # a terminal may be unable to show a character
+                stream.reconfigure(errors="replace")  # type: ignore[union-attr]
         try:
             app()
         finally:
@@ -118,7 +121,7 @@ def list_scenarios(as_json: AsJson = False) -> None:
 
 @scenario_app.command("run")
 def run_scenarios(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="As `vpclab scenario list` names them.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Of `vpclab scenario list`, or your own FILE.py.")],
     profile: InProfile = None,
     step: Annotated[bool, typer.Option("--step", help="Wait for a key between steps.")] = False,
     as_json: AsJson = False,
@@ -212,13 +215,14 @@ def _judge(outcomes: Iterable[Outcome]) -> None:
 
 def _tell_all(chosen: Iterable[Scenario], profile: str | None, step: bool) -> list[Outcome]:
     from emulator.screen import Screen
+    from emulator.stage import Stage
     from scenarios import tell
 
     outcomes = []
-    with Screen(step=step) as screen:
+    with Stage() if step else Screen() as screen:
         for scenario in chosen:
             screen.title(f"{scenario.name}, under {profile or scenario.profiles[0]}", scenario.situation)
-            outcome = tell(scenario, profile, screen)
+            outcome = tell(scenario, profile, screen, packets=step)
             outcomes.append(outcome)
             screen.say("")
             ended = f"every fact held, {outcome.seconds:.1f} s" if outcome.passed else "failed"
@@ -248,7 +252,13 @@ def _show_probes() -> list[Probe]:
 def _scenario(name: str) -> Scenario:
     from emulator.cloud.names import nearest
     from scenarios import SCENARIOS
+    from scenarios.own import scenario_in
 
+    if name.endswith(".py"):
+        try:
+            return scenario_in(Path(name))
+        except ValueError as error:
+            _refuse(str(error))
     if name not in SCENARIOS:
         _refuse(f"there is no scenario {name!r}; {nearest(name, SCENARIOS)}")
     return SCENARIOS[name]

@@ -12,6 +12,7 @@ from scenarios import (
     cross_region,
     elk_and_splunk,
     exfiltration,
+    format_change,
     host_sweep,
     icmp_accepted_reply_rejected,
     internet_and_nat,
@@ -76,6 +77,7 @@ GROUPS: dict[str, tuple[Scenario, ...]] = {
         internet_and_nat.SCENARIO,
         multi_eni.SCENARIO,
         ipv6.SCENARIO,
+        format_change.SCENARIO,
     ),
 }
 """Every scenario, in the order in which a newcomer should meet them."""
