@@ -118,8 +118,7 @@ def main() -> None:
         assert service.damaged == []
     assert delivered(where) == {batch: len(rows(batch)) for batch in range(batches)}
     print(killed, "of", kills, "killed within", calls, "calls")
-    # The one that sets the number of calls has more to make good than the next: some end before their call comes.
-    assert killed > kills // 2
+    assert killed > kills // 2  # with more files some calls come later, and a few deliverers end before theirs
 
 
 if __name__ == "__main__":
