@@ -59,6 +59,7 @@ class Lab(AccountWide):
     time
     ``data``     a folder that keeps topics and unpublished records; in memory where left out
     ``quotas``   most of a kind, over the profile's own: ``{"flow_logs": 20}``
+    ``spark``    the address of a Spark cluster that answers ``topic.search(..., engine="spark")``
 
     Raises RequirementMissing where the machine lacks what a lab needs, with the way out.
     """
@@ -72,6 +73,7 @@ class Lab(AccountWide):
         speed: float | None = None,
         data: str | os.PathLike[str] | None = None,
         quotas: Mapping[str, int] | None = None,
+        spark: str | None = None,
     ) -> None:
         self._closed, self._entered = True, False
         self.profile = find_profile(profile)
@@ -97,6 +99,7 @@ class Lab(AccountWide):
         self._folder = folder = None if data is None else data_folder(Path(data))
         self.logs = LogService(profile=self.profile, now=lambda: self.clock.now, folder=folder)
         try:
+            self.logs.cluster = spark
             self.fabric = Fabric(keeper(), self.cloud, self._tag)
             spool = Spool(None if folder is None else folder / "spool")
             if folder is not None:

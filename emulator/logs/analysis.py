@@ -9,11 +9,15 @@ import pyarrow as pa
 
 from emulator.logs.compile import age_sql, compile_ages, value_sql
 from emulator.logs.condition import Condition
+from emulator.logs.elsewhere.engines import target_of
+from emulator.logs.elsewhere.kinds import Kind
 from emulator.logs.engine import ENGINE, Engine, EngineRefused
 from emulator.logs.plan import HistogramPlan, Question, RawPlan, parsed
 from emulator.logs.records import TIME
 from emulator.logs.scan import Scan, quoted
 from emulator.logs.sql import Sql
+
+_KINDS: dict[str, Kind] = {"text": "VARCHAR", "long": "BIGINT", "double": "DOUBLE"}
 
 _NULLS = {"text": "CAST(NULL AS VARCHAR)", "long": "CAST(NULL AS BIGINT)", "double": "CAST(NULL AS DOUBLE)"}
 
@@ -27,6 +31,7 @@ class SqlPlan:
     computed = True
 
     def __init__(self, question: Question, condition: Condition, bar: int) -> None:
+        self._question = question
         self._geography = question.geography
         path = str(question.geography or "").encode()
         self._place_of = f"place_of_{hashlib.sha256(path).hexdigest()[:12]}" if path else ""
@@ -38,7 +43,9 @@ class SqlPlan:
         fields = {name: field.kind for name, field in question.ages[-1].index.fields.items() if field.sql}
         without = question.ages[-1].index.fields.keys() - fields.keys()
         self._sql = sql = Sql(
-            question.text, bar, [*fields, time_name], question.most, question.now_s, self._place_of, without
+            *(question.text, bar, [*fields, time_name], question.most, question.now_s, self._place_of, without),
+            target=None if question.dialect == "duckdb" else target_of(question.dialect),
+            kinds={time_name.lower(): "BIGINT", **{name.lower(): _KINDS[kind] for name, kind in fields.items()}},
         )
         if sql.shifts and (question.low is None or question.high is None):
             raise sql.refuse("compare", "compare needs a search with a start and an end: it looks at as much earlier")
@@ -59,9 +66,7 @@ class SqlPlan:
     def answer(self, scan: Scan, engine: Engine = ENGINE) -> pa.Table:
         """The computed rows."""
         try:
-            found = engine.table(
-                scan, self._sql.over(self._log), self._where.parameters, self._sql.macros, self._python()
-            )
+            found = engine.table(scan, *self.statement(), self._sql.macros, self._python())
             return pa.table({name: _plain(found[at]) for at, name in enumerate(found.column_names)})
         except EngineRefused as refused:
             if refused.reason != "query":
@@ -69,6 +74,17 @@ class SqlPlan:
             raise self._sql.failed(str(refused)) from None
         except pa.ArrowInvalid as overflow:
             raise self._sql.failed(f"a number of the result does not fit a bigint ({overflow})") from None
+
+    def statement(self) -> tuple[str, list[str]]:
+        """What the engine is asked, and the parameters."""
+        parameters: list[str] = []
+
+        def log(shift: int) -> str:
+            nonlocal parameters
+            text, parameters = self._question.written(self._log(shift), self._where)
+            return text
+
+        return self._sql.over(log), parameters
 
     def _python(self) -> dict[str, Callable[..., pa.Array]]:
         """What DuckDB asks Python for: the places of a database."""
