@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from emulator.commands.schema import schema
 from emulator.errors import VpclabError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 scenario_app = typer.Typer(help="Stories that run on real packets and end in records.", **_OPTIONS)
 app.add_typer(scenario_app, name="scenario")
+app.command()(schema)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 InProfile = Annotated[
@@ -95,18 +97,21 @@ def demo(profile: InProfile = None, as_json: AsJson = False) -> None:
 
 @scenario_app.command("list")
 def list_scenarios(as_json: AsJson = False) -> None:
-    """Name, title and clouds of every scenario."""
-    from scenarios import SCENARIOS
+    """Name and title of every scenario, by group, and the clouds that it runs under."""
+    from scenarios import GROUPS
 
-    rows = [{"name": one.name, "title": one.title, "profiles": list(one.profiles)} for one in SCENARIOS.values()]
+    rows = [
+        {"name": one.name, "group": group, "title": one.title, "profiles": list(one.profiles)}
+        for group, scenarios in GROUPS.items()
+        for one in scenarios
+    ]
     if as_json:
         _print_json(rows)
         return
-    from emulator.screen import Screen, grid
+    from emulator.screen import Screen
 
     with Screen() as screen:
-        texts = [{**row, "profiles": ", ".join(row["profiles"])} for row in rows]
-        screen.say(grid(["name", "title", "profiles"], texts), whole=True)
+        screen.contents(rows)
 
 
 @scenario_app.command("run")

@@ -30,7 +30,7 @@ class Clock:
         *,
         speed: float | None = None,
         settle: Callable[[float], None],
-        next_event: Callable[[], int | None],
+        next_event: Callable[[], float | None],
         lock: threading.RLock,
     ) -> None:
         self._base_s, self._wall_s, self.speed = start_s, time.monotonic(), speed

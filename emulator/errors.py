@@ -8,6 +8,7 @@
     │   ├── KeeperLost           the keeper process is gone
     │   ├── KernelRefused        the kernel said no; carries errno and the request
     │   ├── RequirementMissing   nft, bwrap, user namespaces, ...: what is missing and the way out
+    │   ├── LabFileError         a lab file that cannot be read; carries its problems
     │   ├── ClockError           time can only be moved forward, by a sane amount
     │   └── AuditFailed          what was counted is not what the kernel's links counted; carries the audit
     ├── GuestError               a command in a CVM could not be started or did not end well
@@ -25,6 +26,8 @@
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class VpclabError(Exception):
@@ -61,6 +64,15 @@ class RequirementMissing(LabError):
     def __init__(self, message: str, *, way_out: str = "") -> None:
         super().__init__(f"{message}; {way_out}" if way_out else message)
         self.way_out = way_out
+
+
+class LabFileError(LabError):
+    """A lab file that is none, or describes what the cloud refuses: the message has a line for each problem, with file
+    and line. ``problems`` have ``.place`` and ``.message``, and where the cloud refused ``.refusal``."""
+
+    def __init__(self, message: str, *, problems: Sequence[object] = ()) -> None:
+        super().__init__(message)
+        self.problems = list(problems)
 
 
 class ClockError(LabError):

@@ -180,6 +180,16 @@ def explain_packet(cloud: Cloud, packet: Packet, vpc_id: str | None = None) -> E
     )
 
 
+def look_at(cloud: Cloud, packet: Packet, eni_id: str, way: str, established: bool) -> Look | None:
+    """The list of rules that decides about a packet at one ENI, on its way ``out`` or ``in``, by the rules as they are
+    now; None where none there is asked. Raises ValueError as :func:`judge` does."""
+    verdict = judge(cloud, packet, established, vpc_id=cloud.enis[eni_id].vpc_id)
+    there = verdict.at_source if way == "out" else verdict.at_destination
+    if there is None or there.eni_id != eni_id:
+        return None
+    return next(look for step, look in zip(there.steps, _looks(cloud, there), strict=True) if step is there.decisive)
+
+
 def packet_of(thing: Any) -> Packet | None:
     """A :class:`Packet` as it is, a scapy packet's IP layer, or None for what is neither."""
     if isinstance(thing, Packet):

@@ -20,7 +20,6 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulator import audit, resources
@@ -31,9 +30,11 @@ from emulator.cloud.account import Cloud
 from emulator.cloud.state import Snapshot
 from emulator.errors import InvalidValue, LabClosed, LabError, NotFound, RequestRefused
 from emulator.explain import Explanation, explain, explain_packet, packet_in, packet_of
+from emulator.filed import Filed
 from emulator.options import check_quotas, check_start, data_folder
 from emulator.providers import profile as find_profile
 from emulator.traffic.ears import Ears
+from emulator.watching import WATCHERS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +49,7 @@ LABS: weakref.WeakSet[Lab] = weakref.WeakSet()
 """The labs of this process that someone still holds, closed ones included: failing assertions ask them why."""
 
 
-class Lab(AccountWide):
+class Lab(AccountWide, Filed):
     """One emulated cloud account in a private sandbox, open from here until :meth:`close` or the end of its ``with``
     block.
 
@@ -96,11 +97,12 @@ class Lab(AccountWide):
         self._lock = threading.RLock()
         self.cloud = Cloud(self.profile, region=region)
         self.cloud.quotas.update(more)
-        self._folder = folder = None if data is None else data_folder(Path(data))
+        self._folder = folder = None if data is None else data_folder(data)
         self.logs = LogService(profile=self.profile, now=lambda: self.clock.now, folder=folder)
         try:
             self.logs.cluster = spark
-            self.fabric = Fabric(keeper(), self.cloud, self._tag)
+            tally = any(watcher.tally for watcher in WATCHERS)
+            self.fabric = Fabric(keeper(), self.cloud, self._tag, tally=tally)
             spool = Spool(None if folder is None else folder / "spool")
             if folder is not None:
                 recovery.recover(folder, spool, self.profile)
@@ -109,11 +111,12 @@ class Lab(AccountWide):
             self.fabric.admitted = lambda eni_ids: self._collector.follow(self.clock.now, eni_ids)
             self.fabric.withdrawn = self._collector.forget
             self._desk = Desk(self.cloud, lambda: self.clock.now, self.fabric.open_doors)
-            self.fabric.vacated = self._desk.leave
+            self.fabric.vacated = self._leave
             with self._lock:  # a running clock's thread waits until there is a lab
                 self.clock = Clock(
-                    start_s, speed=speed, settle=self._settle, next_event=self._collector.next_event, lock=self._lock
+                    start_s, speed=speed, settle=self._settle, next_event=self._next_event, lock=self._lock
                 )
+                self.logs.wake = self._wake
                 self._settle(start_s)
         except BaseException:
             self.logs.close()
@@ -152,13 +155,30 @@ class Lab(AccountWide):
         self._entered = True
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._close(error)
 
     def close(self) -> None:
         """End all guests, drop all namespaces, close the log store. Closing twice is no error."""
+        self._close(None)
+
+    def _close(self, error: BaseException | None) -> None:
         if self._closed:
             return
+        try:
+            for watcher in WATCHERS:
+                watcher.closing(self, error)
+                for vpc_id in self.fabric.vpcs:
+                    watcher.leaving(self, vpc_id)
+        finally:
+            self._take_down()
+
+    def _leave(self, vpc_id: str) -> None:
+        for watcher in WATCHERS:
+            watcher.leaving(self, vpc_id)
+        self._desk.leave(vpc_id)
+
+    def _take_down(self) -> None:
         self._closed = True
         try:
             self.clock.close()
@@ -243,7 +263,9 @@ class Lab(AccountWide):
             )
         known = self.cloud if meta["lab"] == self._tag else None
         with self._lock:
-            return explain(known, meta, record.get("action"), record["log-status"], packet_in(record))
+            # A CEN's records have neither action nor status: what passed, passed.
+            status = record.get("log-status", "OK")
+            return explain(known, meta, record.get("action"), status, packet_in(record))
 
     def audit(self) -> audit.Audit:
         """Double entry over all that was counted so far: each ENI's records against its link's own counters, and what
@@ -298,6 +320,8 @@ class Lab(AccountWide):
                     self._take_back(saved, error)
                 raise
             self.clock.wake()
+            for watcher in WATCHERS:
+                watcher.changed(self)
             return result
 
     def _take_back(self, saved: Snapshot, error: BaseException) -> None:
@@ -383,12 +407,19 @@ class Lab(AccountWide):
             touched=self._covered,
         )
         if report and found.index is None:
-            from emulator.capture.forms import index_keys
-
-            of_ccn = log.resource_type == "ccn"
-            form = self.profile.ccn_form if of_ccn else self.profile.record_form
-            found.enable_index(index_keys(form), report=True)
+            self._enable_report(found, of_ccn=log.resource_type == "ccn")
         return resources.FlowLog(self, log.id)
+
+    def _enable_report(self, topic: Topic, *, of_ccn: bool) -> None:
+        """The provider's flow-log index and report of a topic that has none."""
+        from emulator.capture.forms import index_keys
+
+        form = self.profile.ccn_form if of_ccn else self.profile.record_form
+        topic.enable_index(index_keys(form), report=True)
+
+    def _furnish(self, build: Callable[[Cloud], object]) -> None:
+        """Let ``build`` fill the cloud of a lab that has nothing yet, then the kernel follow, all or nothing."""
+        self._change(build, then=lambda _: self.fabric.furnish(), touched=lambda _: list(self.cloud.enis))
 
     def _topic(self, resource_id: str, topic: Topic | str) -> Topic:
         """The topic of this lab that a flow log is to write to."""
@@ -435,9 +466,21 @@ class Lab(AccountWide):
         """Close the windows that end by ``now_s``, publish what is due; the lock is held by the clock."""
         self._collector.close_windows(now_s)
         self._collector.publish(now_s, self._append)
+        self.logs.deliver(now_s)
         self.logs.expire(now_s)
 
-    def _append(self, topic_id: str, form: str, table: pa.Table, key: str) -> None:
+    def _next_event(self) -> float | None:
+        moments = (self._collector.next_event(), self.logs.deliveries.next_moment())
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _wake(self) -> None:
+        """What a running clock waits for may come sooner."""
+        if self.clock.speed is not None:
+            with self._lock:
+                self.clock.wake()
+
+    def _append(self, topic_id: str, form: str, table: pa.Table, key: str, due_s: int) -> None:
         from emulator.capture import forms
 
+        self.logs.deliver(due_s)  # what falls due before comes before
         self.logs.get(topic_id).append(forms.stored(form, table), key=key)

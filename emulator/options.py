@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,8 +32,11 @@ def check_quotas(profile: Profile, quotas: Mapping[str, int]) -> dict[str, int]:
     return dict(quotas)
 
 
-def data_folder(folder: Path) -> Path:
+def data_folder(data: str | os.PathLike[str]) -> Path:
     """The folder, made where there is none."""
+    if not isinstance(data, str | os.PathLike) or not os.fspath(data):
+        raise LabError(f"data={data!r}: give the path of a folder")
+    folder = Path(data)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

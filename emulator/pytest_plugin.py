@@ -8,6 +8,9 @@ test uses one.
 ``lab_module``     fixture: one such lab for all tests of a module
 --vpclab-profile   the cloud of both: tencent (default), tencent-2020, alibaba, alibaba-2019
 --vpclab-no-audit  leaves out ``lab.audit()`` at the end of both; also as ``vpclab_audit = false`` in pytest's ini file
+--vpclab-cov       tells which rules of all labs decided a packet (suites/covering.py)
+--vpclab-evidence  packets, records and rules of the labs of tests that fail (suites/recording.py)
+--vpclab-summary   a summary in Markdown; without it GitHub's step summary gets one where a lab was opened
 ================== ==================================================================================
 
 Where the machine cannot give a lab what it needs the fixtures skip, naming cause and way out; with
@@ -24,6 +27,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+from _pytest._code.code import ExceptionChainRepr
 
 if TYPE_CHECKING:
     from emulator.asserting import Failure
@@ -34,12 +38,17 @@ if TYPE_CHECKING:
 START_S = 1_704_067_200
 """Where the fixtures' lab time begins: 2024-01-01 00:00 UTC, the start of a capture window of any length."""
 REQUIRE = "VPCLAB_REQUIRE_KERNEL"
+GITHUB = "GITHUB_STEP_SUMMARY"
+"""GitHub names a file in it, to which each step of a job may add Markdown."""
+OPENED_LABS = "vpclab_labs"
+"""The attribute of a report that says that its process has opened labs; pytest-xdist carries it along."""
 
 _PREFIX = "vpclab: "
 _BRIEF = (8, 600)
 """Lines and characters that pytest prints of an explanation without -vv (it cuts at 8 lines or 640 characters)."""
-_SECTION = "vpclab: records and the rules that decided"
-_BELOW = f"(the whole comparison: below, under '{_SECTION}')"
+SECTION = "vpclab: records and the rules that decided"
+"""The section of a failure that tells of records."""
+_BELOW = f"(the whole comparison: below, under '{SECTION}')"
 _SEARCHED = 2_000
 """Of each topic, at most so many records are looked through for the nearest."""
 _SHOWN = 3
@@ -52,10 +61,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--vpclab-profile", metavar="NAME", help="the cloud of the fixtures lab and lab_module (default: tencent)"
     )
     group.addoption("--vpclab-no-audit", action="store_true", help="do not audit the fixtures' labs at their end")
+    group.addoption("--vpclab-cov", action="store_true", help="tell which rules of all labs decided a packet")
+    group.addoption("--vpclab-cov-json", metavar="FILE", help="the same as JSON (implies --vpclab-cov)")
+    group.addoption(
+        "--vpclab-cov-fail-under",
+        metavar="PERCENT",
+        type=float,
+        help="fail where fewer of the rules decided a packet (implies --vpclab-cov)",
+    )
+    group.addoption(
+        "--vpclab-evidence", metavar="FOLDER", help="keep packets, records and rules of the labs of tests that fail"
+    )
+    group.addoption(
+        "--vpclab-summary", metavar="FILE", help="write a summary in Markdown ($GITHUB_STEP_SUMMARY gets it anyway)"
+    )
     parser.addini("vpclab_audit", "audit the labs of the fixtures at their end", type="bool", default=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if any(config.getoption(f"vpclab_cov{more}") not in (None, False) for more in ("", "_json", "_fail_under")):
+        from emulator.suites.covering import Covering
+
+        config.pluginmanager.register(Covering(config), "vpclab-cov")
+    if config.getoption("vpclab_summary") is not None or os.environ.get(GITHUB):
+        from emulator.suites import summary
+
+        if summary.files(config):
+            config.pluginmanager.register(summary.Summary(config, summary.files(config)), "vpclab-summary")
+    if config.getoption("vpclab_evidence") is not None:
+        from emulator.suites.recording import Recording
+
+        config.pluginmanager.register(Recording(config.getoption("vpclab_evidence")), "vpclab-evidence")
     name = config.getoption("vpclab_profile")
     if name is None:
         return
@@ -166,15 +202,26 @@ def pytest_runtest_makereport(
         with contextlib.suppress(Exception):
             lines = _lesson(call.excinfo, failure)
             if lines:
-                report.sections.append((_SECTION, "\n".join(lines)))
+                _add_section(report, "\n".join(lines))
     if call.when == "teardown":
         _forget_closed()
+        if "emulator.lab" in sys.modules:
+            setattr(report, OPENED_LABS, True)
     return report
+
+
+def _add_section(report: pytest.TestReport, text: str) -> None:
+    """To the failure itself where it has sections, so that JUnit's XML has it, too."""
+    if isinstance(report.longrepr, ExceptionChainRepr):
+        report.longrepr.addsection(SECTION, text, "-")
+    else:
+        report.sections.append((SECTION, text))
 
 
 def _lesson(error: pytest.ExceptionInfo[BaseException], failure: Failure | None) -> list[str]:
     """What the report of a failed assertion says about records, beyond what the assertion itself says."""
-    if not error.errisinstance(AssertionError):
+    unpacking = error.errisinstance(ValueError) and "to unpack" in str(error.value)
+    if not error.errisinstance(AssertionError) and not unpacking:
         return []
     labs = _Labs()
     if failure is None or failure.summary not in str(error.value):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from types import TracebackType
 from typing import Any
 
@@ -91,8 +92,25 @@ class Screen:
             self.say(str(getattr(record, "line", record)), indent=_INDENT, whole=True)
             self.say(Text(reason, style="dim"), indent=2 * _INDENT)
 
+    def table(self, title: str, rows: Sequence[dict[str, Any]]) -> None:
+        self.say(Text(title, style="bold"), indent=_INDENT, whole=True)
+        names = list(rows[0]) if rows else []
+        self.say(grid(names, rows) if rows else "nothing was found", indent=_INDENT, whole=True)
+
     def fact(self, text: str) -> None:
         self.say(Text.assemble(("[ok] ", "green"), text), indent=_INDENT)
+
+    def contents(self, scenarios: Sequence[Mapping[str, Any]]) -> None:
+        """What `scenario list` prints: a line for each, under the name of its group."""
+        width = max(len(one["name"]) for one in scenarios)
+        for group, found in groupby(scenarios, lambda one: one["group"]):
+            self.say(Text(group, style="bold"))
+            for one in found:
+                clouds = {profile.partition("-")[0] for profile in one["profiles"]}
+                only = f" ({clouds.pop()} only)" if len(clouds) == 1 else ""
+                self.say(f"{one['name']:{width}}  {one['title']}{only}", indent=2, whole=True)
+            self.say("")
+        self.say("Each runs under tencent and alibaba, where nothing else is said.")
 
     # how it is printed -------------------------------------------------------------------------------
 

@@ -1,19 +1,53 @@
-"""Scenarios: short stories on real packets that end in records. A new one is a module and a line in ``SCENARIOS``."""
+"""Scenarios: short stories on real packets that end in records. A new one is a module and a line in ``GROUPS``."""
 
 from __future__ import annotations
 
-from scenarios import icmp_accepted_reply_rejected, ping, ssh_accepted_rdp_rejected, vpc_wide
+from scenarios import (
+    bandwidth_hog,
+    baseline,
+    beacon,
+    bottleneck,
+    broadcast_storm,
+    cross_region,
+    elk_and_splunk,
+    exfiltration,
+    host_sweep,
+    icmp_accepted_reply_rejected,
+    known_threat,
+    ping,
+    port_scan,
+    ssh_accepted_rdp_rejected,
+    ssh_brute_force,
+    traffic_cost,
+    uncommon_protocol,
+    user_regions,
+    vpc_wide,
+)
 from scenarios.story import Outcome, Scenario, Story, Teller, tell
 
-__all__ = ["SCENARIOS", "Outcome", "Scenario", "Story", "Teller", "tell"]
+__all__ = ["GROUPS", "SCENARIOS", "Outcome", "Scenario", "Story", "Teller", "tell"]
 
-SCENARIOS: dict[str, Scenario] = {
-    scenario.name: scenario
-    for scenario in (
+GROUPS: dict[str, tuple[Scenario, ...]] = {
+    "from the documentation": (
         ping.SCENARIO,
         icmp_accepted_reply_rejected.SCENARIO,
         ssh_accepted_rdp_rejected.SCENARIO,
         vpc_wide.SCENARIO,
-    )
+        cross_region.SCENARIO,
+        bandwidth_hog.SCENARIO,
+        baseline.SCENARIO,
+        bottleneck.SCENARIO,
+        user_regions.SCENARIO,
+        traffic_cost.SCENARIO,
+        broadcast_storm.SCENARIO,
+        host_sweep.SCENARIO,
+        known_threat.SCENARIO,
+        uncommon_protocol.SCENARIO,
+        elk_and_splunk.SCENARIO,
+    ),
+    "attacks": (port_scan.SCENARIO, ssh_brute_force.SCENARIO, beacon.SCENARIO, exfiltration.SCENARIO),
 }
-"""Every scenario by its name, in the order in which a newcomer should meet them."""
+"""Every scenario, in the order in which a newcomer should meet them."""
+
+SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for group in GROUPS.values() for scenario in group}
+"""The same by name."""

@@ -79,7 +79,10 @@ def run(story: Story, lab: Lab) -> None:
     lab.clock.advance(seconds=wait_s)
     story.expect(story.search(topic, client.ip, start=now), request, {**reply, "action": "ACCEPT"})
 
+    story.learnt(
+        "Who has a request without an answer looks for the answer's record, at the ENI that sent it.",
+        "Security groups know connections, network ACLs do not: an ACL needs a rule for each direction.",
+    )
 
-SCENARIO = Scenario(
-    "icmp-accepted-reply-rejected", "A ping's request is accepted, its reply is rejected by the network ACL", run
-)
+
+SCENARIO = Scenario("icmp-accepted-reply-rejected", "Request accepted, reply rejected by the ACL", run)

@@ -75,5 +75,10 @@ def run(story: Story, lab: Lab) -> None:
     story.check("it left A's ENI", (why.eni_id, why.direction), (a.eni.id, "out"))
     story.check("a security group let it", (why.stage, why.action), ("security group", "ACCEPT"))
 
+    story.learnt(
+        "A connection is two records for each ENI under a flow log: one for each direction.",
+        "A record can be found once its capture window has ended and the publish delay has passed, not before.",
+    )
 
-SCENARIO = Scenario("ping", "A pings B nine times: request and reply in the records", run)
+
+SCENARIO = Scenario("ping", "A pings B nine times, and the records tell", run)

@@ -92,5 +92,10 @@ def run(story: Story, lab: Lab) -> None:
     story.step("Was there anything else?")
     story.expect(story.search(topic, "log-status:OK NOT dstport:22 NOT srcport:22 NOT dstport:3389"))
 
+    story.learnt(
+        "ACCEPT at the sender does not say that a packet arrived: look at both ENIs.",
+        "A security group drops in silence; only the record says that somebody knocked.",
+    )
 
-SCENARIO = Scenario("ssh-accepted-rdp-rejected", "TCP port 22 is accepted, 3389 is rejected by the security group", run)
+
+SCENARIO = Scenario("ssh-accepted-rdp-rejected", "One open port: 22 is accepted, 3389 is rejected", run)

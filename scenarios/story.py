@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 START_S = 1_704_067_200
 """Lab time at the start of every story: 2024-01-01 00:00 UTC, where a capture window of any length begins."""
 
+LEARNT = "What was learnt"
+"""The last step of every story."""
+
+BOTH_CLOUDS = ("tencent", "alibaba")
 EVERY_PROFILE = ("tencent", "tencent-2020", "alibaba", "alibaba-2019")
 LOGS_ON_VPCS = ("tencent", "alibaba", "alibaba-2019")
 """``tencent-2020`` logs ENIs only."""
@@ -58,6 +62,8 @@ class Teller(Protocol):
     def rules(self, owner: str, rules: Sequence[str]) -> None: ...
 
     def records(self, question: str, records: Sequence[Record], reasons: Sequence[str]) -> None: ...
+
+    def table(self, title: str, rows: Sequence[Json]) -> None: ...
 
     def fact(self, text: str) -> None: ...
 
@@ -107,6 +113,14 @@ class Story:
         if self.teller:
             self.teller.step(len(self.steps), text)
 
+    def later(self, text: str) -> int:
+        """A step: time passes until the records of what happened so far can be found. Lab time before it, in unix
+        seconds: a search from there on finds these and none of earlier windows."""
+        now, wait_s = self.lab.clock.now, self.lab.profile.window_s + self.lab.profile.delay_s
+        self.step(f"{wait_s // 60} minutes later: {text}")
+        self.lab.clock.advance(seconds=wait_s)
+        return int(now)
+
     def note(self, text: str) -> None:
         """Something to look at."""
         self._event("note", text=text)
@@ -128,9 +142,12 @@ class Story:
             self.teller.rules(name, rules)
 
     def search(self, topic: Topic, query: str, **options: Any) -> Records:
-        """Search, and show what was found with the rule behind each record."""
+        """Search, and show what was found with the rule behind each record, or the table that SQL computed."""
         found = topic.search(query, **options)
         question = f"{topic.name}: {query}"
+        if "|" in query:
+            self.table(f"search {question}", [dict(row) for row in found])
+            return found
         reasons = [str(self.lab.explain(record)) for record in found]
         self._event(
             "records",
@@ -142,6 +159,18 @@ class Story:
         if self.teller:
             self.teller.records(question, found, reasons)
         return found
+
+    def table(self, title: str, rows: Sequence[Json]) -> None:
+        """Rows with the same fields, to be read one below the other."""
+        self._event("table", title=title, rows=list(rows))
+        if self.teller:
+            self.teller.table(title, rows)
+
+    def learnt(self, *lessons: str) -> None:
+        """The last step: what to take home, a sentence each."""
+        self.step(LEARNT)
+        for lesson in lessons:
+            self.note(lesson)
 
     def check(self, fact: str, found: object, wanted: object) -> None:
         """A fact of the story: ``found`` equals ``wanted``."""

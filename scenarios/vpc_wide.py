@@ -68,5 +68,10 @@ def run(story: Story, lab: Lab) -> None:
     (idle,) = (record for record in found if record["log-status"] == "NODATA")
     story.check("NODATA is B's", lab.explain(idle).eni_id, b.eni.id)
 
+    story.learnt(
+        "A flow log on a VPC covers what is created later, from its first packet.",
+        "NODATA says that an ENI was there and idle; no record at all would say that nobody looked.",
+    )
 
-SCENARIO = Scenario("vpc-wide", "A flow log on a VPC covers the CVM that is created later", run, LOGS_ON_VPCS)
+
+SCENARIO = Scenario("vpc-wide", "A VPC's flow log covers the CVM created later", run, LOGS_ON_VPCS)

@@ -25,6 +25,7 @@ from emulator.pytest_plugin import REQUIRE, need_kernel
 sys.path.insert(0, str(Path(__file__).parent))  # for the modules beside this one: --import-mode=importlib adds nothing
 
 import nfdump
+from projects import project, python_path  # noqa: F401  # fixtures
 
 if TYPE_CHECKING:
     from emulator.lab import Lab

@@ -151,8 +151,10 @@ SENSIBLE = {"direction": "ingress", "cidr": "10.17.0.0/24", "names": 1, "entries
 NOT_ASKED = {"close", "delete", "terminate", "popen", "run", "call", "socket", "capture", "topic_id"} | {
     "scan",
     "count_read",
+    "save",
 }
-"""Ends of what the others need, what runs programs as ``subprocess`` does, and what a search asks of its topic."""
+"""Ends of what the others need, what runs programs as ``subprocess`` does, what a search asks of its topic, and what
+writes files."""
 
 
 def calls(there: dict[str, Any], values: list[Any]) -> Iterator[tuple[str, Callable[[], Any]]]:

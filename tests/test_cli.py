@@ -21,7 +21,7 @@ import pytest
 from emulator import screen as screen_module
 from emulator.pytest_plugin import need_kernel
 from emulator.screen import Screen, grid
-from scenarios import SCENARIOS
+from scenarios import GROUPS, SCENARIOS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-m", "emulator.cli"]
@@ -117,16 +117,18 @@ def test_a_wrong_command(args: list[str], said: str) -> None:
 def test_the_list_of_scenarios() -> None:
     done = vpclab("scenario", "list", env={"COLUMNS": "30"})
     assert done.returncode == 0
-    head, *lines = done.stdout.splitlines()
-    assert head.split() == ["name", "title", "profiles"]
+    assert [line for line in done.stdout.splitlines() if line and not line.startswith(" ")][:-1] == list(GROUPS)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("  ")]
     assert [line.split()[0] for line in lines] == list(SCENARIOS)
     for one, line in zip(SCENARIOS.values(), lines, strict=True):
         assert one.title in line
-        assert ", ".join(one.profiles) in line
+        assert len(line) <= 80
+        assert line.endswith("(tencent only)") == all(profile.startswith("tencent") for profile in one.profiles)
     listed = json.loads(vpclab("scenario", "list", "--json").stdout)
     assert [one["name"] for one in listed] == list(SCENARIOS)
-    assert listed[-1] == {
+    assert {one["name"]: one for one in listed}["vpc-wide"] == {
         "name": "vpc-wide",
+        "group": "from the documentation",
         "title": SCENARIOS["vpc-wide"].title,
         "profiles": ["tencent", "alibaba", "alibaba-2019"],
     }

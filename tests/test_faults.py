@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from emulator import InvalidValue, Lab, NotFound
+from emulator.logs.delivery import Elasticsearch, Splunk
+from scenarios import receivers
 
 pytestmark = pytest.mark.kernel
 
@@ -169,6 +171,31 @@ def test_a_project_that_is_gone_is_named(tmp_path: Any) -> None:
         assert stage.log.delivery.message == "ProjectNotExist"
 
 
+def test_targets_of_deliveries_fail_on_order(stage: Stage) -> None:
+    faults = stage.lab.faults
+    with receivers.Elasticsearch() as elk, receivers.Splunk() as splunk:
+        indexed = stage.topic.deliver(Elasticsearch(elk.url, index="vpcflow"), "elk")
+        collected = stage.topic.deliver(Splunk(splunk.url, token=splunk.token), "splunk")
+        faults.target_answers(503, requests=None, delivery=collected)
+        faults.target_closes(requests=1)
+        assert repr(faults) == "<Faults answer 503: until mended, close: 1>"
+        stage.windows()
+        stage.publish()
+        assert (indexed.state, collected.state) == ("retrying", "retrying")
+        stage.lab.clock.advance(seconds=60)
+        assert (indexed.state, indexed.records) == ("running", 2)
+        assert (collected.state, collected.records, splunk.events) == ("retrying", 0, [])
+        assert str(collected.error).startswith("HTTP 503")
+        faults.mend_targets(collected)
+        assert repr(faults) == "<Faults none>"
+        stage.lab.clock.advance(seconds=60)
+        assert (collected.state, collected.records) == ("running", 2)
+        # What closed had taken it all the same: it came twice, and is there once.
+        assert len([one for one in elk.requests if one.path == "/_bulk"]) == 2
+        assert sorted(one["dstaddr"] for one in elk.indices["vpcflow"].values()) == [stage.a.ip, stage.b.ip]
+        assert sorted(one["event"]["dstaddr"] for one in splunk.events) == [stage.a.ip, stage.b.ip]
+
+
 @pytest.mark.parametrize("profile", ["tencent"])
 def test_what_is_put_off_survives_its_lab(profile: str, tmp_path: Any) -> None:
     stage = Stage(profile, data=tmp_path)
@@ -192,6 +219,11 @@ def test_orders_that_make_no_sense_are_refused(value: Any) -> None:
             lambda: lab.faults.skipdata(eni, windows=value),
             lambda: lab.faults.cut(minutes="soon"),  # type: ignore[arg-type]
             lambda: lab.faults.late(minutes=float("nan")),
+            lambda: lab.faults.target_answers(requests=value),
+            lambda: lab.faults.target_hangs(requests=value),
+            lambda: lab.faults.target_answers(200),
+            lambda: lab.faults.target_answers(429, retry_after_s=-1),
+            lambda: lab.faults.target_closes(delivery=lab),  # type: ignore[arg-type]
         ):
             with pytest.raises(InvalidValue):
                 call()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 import shutil
@@ -13,29 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from projects import CLOUD, REPOSITORY, install, run
 
 from emulator.pytest_plugin import need_kernel
 
 pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.usefixtures("project")
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 NOBODY = 65534
 HEAVY = ("pyarrow", "duckdb", "mininet", "pyroute2", "numpy", "sqlglot", "scapy", "pandas")
-
-CLOUD = """
-import pytest
-
-@pytest.fixture
-def rows(lab):
-    subnet = lab.create_vpc("10.16.0.0/16", name="demo").create_subnet("10.16.0.0/24")
-    a = subnet.run_instance("A", private_ip="10.16.0.22")
-    b = subnet.run_instance("B", private_ip="10.16.0.40")
-    topic = lab.logs.create_topic("accept", logset="demo")
-    a.eni.create_flow_log("ping", topic=topic, traffic="ACCEPT")
-    assert a.ping(b, count=9).received == 9
-    lab.clock.advance(minutes=15)
-    return topic.search("10.16.0.40")
-"""
 
 PASSING = """
 from emulator.pytest_plugin import START_S
@@ -53,42 +38,11 @@ def test_fresh_and_still(lab, number):
 """
 
 
-@pytest.fixture(scope="session")
-def path(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What PYTHONPATH needs for a project to have vpclab installed; nothing where it is."""
-    points = importlib.metadata.entry_points(group="pytest11", name="vpclab")
-    if points:
-        return []
-    folder = tmp_path_factory.mktemp("installed")
-    install(folder)
-    return [str(folder), str(REPOSITORY)]
-
-
-def install(folder: Path) -> None:
-    """What an installation of vpclab tells pytest."""
-    info = folder / "vpclab-0.1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vpclab\nVersion: 0.1.0\n")
-    (info / "entry_points.txt").write_text("[pytest11]\nvpclab = emulator.pytest_plugin\n")
-
-
 @pytest.fixture(autouse=True)
 def kernel(request: pytest.FixtureRequest) -> None:
     """Tests of the kernel tier are skipped, with the way out, where there is none to test with."""
     if request.node.get_closest_marker("kernel"):
         need_kernel()
-
-
-@pytest.fixture(autouse=True)
-def project(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of a user's project; CI variables would keep pytest from cutting long explanations."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(request.getfixturevalue("path")))
-    for name in ("CI", "BUILD_NUMBER", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
-        monkeypatch.delenv(name, raising=False)
-
-
-def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", *args, timeout=120)
 
 
 @pytest.mark.kernel
@@ -235,11 +189,12 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["plain", "xdist"])
-def test_an_ordinary_user(open_folder: Path, path: list[str], options: list[str]) -> None:
+def test_an_ordinary_user(open_folder: Path, python_path: list[str], options: list[str]) -> None:
     """User nobody, no HOME, a working directory that is not writable."""
     setpriv = shutil.which("setpriv")
     if os.geteuid() != 0 or setpriv is None:
         pytest.skip("needs root, who can become somebody else")
+    path = python_path
     if path:
         install(open_folder)
         path = [str(open_folder), str(REPOSITORY)]

@@ -14,12 +14,17 @@ import pytest
 from emulator.providers import PROFILES
 from emulator.pytest_plugin import need_kernel
 from scenarios import SCENARIOS, Outcome, Scenario, Story, tell
+from scenarios.story import LEARNT
 
 if TYPE_CHECKING:
     from emulator import Lab
 
 FOLDER = Path(inspect.getfile(Scenario)).parent
-PUBLIC = {"emulator", "scenarios.story"}
+SHARED = {"story", "truth"}
+EXPORTED = {"emulator", "emulator.logs.delivery", "emulator.testing", "scenarios"}
+PUBLIC = EXPORTED | {f"scenarios.{name}" for name in SHARED}
+TITLE_MOST = 48
+"""`vpclab scenario list` keeps to 80 columns."""
 RUNS = [(name, profile) for name, scenario in SCENARIOS.items() for profile in scenario.profiles]
 EVERY = pytest.mark.parametrize("name", SCENARIOS)
 
@@ -39,6 +44,8 @@ def test_it_holds(name: str, profile: str) -> None:
     assert outcome.profile == profile
     facts = [event for step in outcome.steps for event in step["events"] if event["kind"] == "fact"]
     assert len(facts) >= 3
+    assert outcome.steps[-1]["text"] == LEARNT
+    assert outcome.steps[-1]["events"]
 
 
 @pytest.mark.kernel
@@ -80,7 +87,7 @@ def test_its_shape(name: str) -> None:
     """40 to 120 lines, a title, a situation with a drawing that fits a terminal, and only public names."""
     scenario = SCENARIOS[name]
     assert scenario.name == name
-    assert scenario.title
+    assert 0 < len(scenario.title) <= TITLE_MOST
     assert scenario.profiles
     assert set(scenario.profiles) <= set(PROFILES)
     path = FOLDER / f"{name.replace('-', '_')}.py"
@@ -108,7 +115,7 @@ def test_no_private_names(name: str) -> None:
 
 
 def test_the_registry_has_every_module() -> None:
-    modules = {path.stem for path in FOLDER.glob("*.py")} - {"__init__", "story"}
+    modules = {path.stem for path in FOLDER.glob("*.py")} - {"__init__", *SHARED}
     assert modules == {name.replace("-", "_") for name in SCENARIOS}
 
 

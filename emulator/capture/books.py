@@ -27,7 +27,7 @@ from emulator.capture.leaving import Abroad, Leaving
 from emulator.cloud.model import Address
 from emulator.cloud.unrecorded import Unrecorded
 from emulator.fabric import marks
-from emulator.fabric.accounts import Flows, Harvest
+from emulator.fabric.accounts import Flows, Harvest, counted
 from emulator.fabric.meters import NONE, ZERO, Count, Meter
 
 UNDER_WAY = 1000
@@ -308,6 +308,5 @@ def _verdicts(flows: Flows) -> tuple[tuple[Count, Count], tuple[Count, Count]]:
     kinds = ((flows["mark"] & marks.IN) // marks.IN) + 2 * ((flows["mark"] & marks.REJECT) // marks.REJECT)
     counts = []
     for kind in range(4):
-        chosen = flows[kinds == kind]
-        counts.append(Count(int(chosen["packets"].sum()), int(chosen["bytes"].sum())))
+        counts.append(counted(flows[kinds == kind]))
     return (counts[0], counts[1]), (counts[2], counts[3])

@@ -23,8 +23,8 @@ from emulator.fabric.accounts import Harvest
 PublishFault = Literal["late", "duplicated", "reordered", "cut"]
 Status = Literal["NODATA", "SKIPDATA"]
 
-Append = Callable[[str, str, pa.Table, str], None]
-"""``append(topic_id, form, table, key)`` returns when the topic has it for good."""
+Append = Callable[[str, str, pa.Table, str, int], None]
+"""``append(topic_id, form, table, key, due_s)`` returns when the topic has it for good."""
 
 
 @dataclass
@@ -131,7 +131,7 @@ class Faults:
     def _append(self, entry: Entry, append: Append) -> None:
         # Who deletes the topic of a flow log wants no records: it goes on, and they are gone as the topic is.
         with contextlib.suppress(NotFound):
-            append(entry.topic_id, entry.form, entry.table, entry.key)
+            append(entry.topic_id, entry.form, entry.table, entry.key, entry.due_s)
 
 
 def _empty(part: Part) -> Part:

@@ -20,7 +20,7 @@ import numpy as np
 from emulator.capture import tuples
 from emulator.cloud.model import Address
 from emulator.fabric import marks
-from emulator.fabric.accounts import Flows
+from emulator.fabric.accounts import Flows, counted
 from emulator.fabric.meters import NONE, Count, Meter
 from emulator.fabric.tables import FLOW
 
@@ -46,10 +46,10 @@ class Leaving:
         out = out[~_within(out["daddr"], self.block)]
         if not len(out):
             return
-        self.every += _sum(out)
+        self.every += counted(out)
         for network in (*_NOT_ROUTED, *map(IPv4Network, self.services)):
             out = out[~_within(out["daddr"], network)]
-        self.routed += _sum(out)
+        self.routed += counted(out)
 
     def differences(self, meter: Meter, skipped: int, dropped: int, slack: int) -> list[str]:
         """Against what the ENI's meters say that left; ``skipped`` of its packets are not among its flows, and
@@ -121,7 +121,3 @@ def _within(
     low, high = int(network.network_address), int(network.broadcast_address)
     inside: np.ndarray[tuple[int], np.dtype[np.bool_]] = (numbers >= low) & (numbers <= high)
     return inside
-
-
-def _sum(flows: Flows) -> Count:
-    return Count(int(flows["packets"].sum()), int(flows["bytes"].sum()))

@@ -10,7 +10,7 @@ from emulator.cloud.beyond import Eip
 from emulator.cloud.model import Eni
 from emulator.cloud.names import check_name
 from emulator.cloud.state import State
-from emulator.errors import InUse, InvalidValue, NotFound, QuotaExceeded
+from emulator.errors import AlreadyExists, InUse, InvalidValue, NotFound, QuotaExceeded
 
 EIP_NETWORKS = (IPv4Network("203.0.113.0/24"), IPv4Network("198.18.0.0/16"))
 """EIPs come from here: a network for documentation (RFC 5737), and where a raised quota outgrows it, half of the one
@@ -18,8 +18,11 @@ for benchmarks (RFC 2544). No packet to them ever leaves a machine that is set u
 
 
 class Eips(State):
-    def allocate_eip(self, *, name: str | None = None, region: str | None = None) -> Eip:
-        """A public address of a region, bound to nothing yet: the lowest free one."""
+    def allocate_eip(
+        self, *, name: str | None = None, region: str | None = None, ip: str | IPv4Address | None = None
+    ) -> Eip:
+        """A public address of a region, bound to nothing yet: the lowest free one, or ``ip`` of those that there
+        are."""
         where = self.region if region is None else self._check_region(region)
         if name is not None:
             check_name(self.profile, name, "EIP")
@@ -27,7 +30,7 @@ class Eips(State):
         self._check_quota("eips", used, "eip.quota", f"region {where}")
         taken = {eip.address for eip in self.eips.values()}
         free = (address for network in EIP_NETWORKS for address in network.hosts() if address not in taken)
-        address = next(free, None)
+        address = next(free, None) if ip is None else self._check_eip_address(ip, taken)
         if address is None:
             raise self.profile.refusal(
                 QuotaExceeded,
@@ -38,6 +41,25 @@ class Eips(State):
         eip_id = self._ids.new("eip")
         self.eips[eip_id] = eip = Eip(eip_id, name or eip_id, where, address)
         return eip
+
+    def _check_eip_address(self, ip: str | IPv4Address, taken: set[IPv4Address]) -> IPv4Address:
+        address = parse_address(self.profile, ip, "address of an EIP")
+        if not any(address in network for network in EIP_NETWORKS):
+            raise self.profile.refusal(
+                InvalidValue,
+                "address.outside",
+                f"address of an EIP: {address} is not of a lab's public addresses, "
+                f"{' or '.join(map(str, EIP_NETWORKS))}; leave it out for a free one",
+                value=str(address),
+            )
+        if address in taken:
+            raise self.profile.refusal(
+                AlreadyExists,
+                "address.taken",
+                f"address of an EIP: {address} is one already; leave it out for a free one",
+                value=str(address),
+            )
+        return address
 
     def associate_eip(self, eip_id: str, target_id: str, private_ip: str | IPv4Address | None = None) -> Eip:
         """Bind an EIP to a NAT gateway, or to a private address of an ENI; of a CVM its primary ENI is meant.

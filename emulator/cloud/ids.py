@@ -7,7 +7,9 @@ with 36, so a kind's ids repeat only after all ``36**length`` of them; the offse
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
+from itertools import repeat
 from math import gcd
 
 from emulator.cloud.profile import Profile
@@ -26,9 +28,30 @@ class Ids:
         self._profile = profile
         self._seed = seed
         self._given: Counter[str] = Counter()
+        self._prescribed: dict[str, list[str | None]] = {}
+        self._reserved: frozenset[str] = frozenset()
+
+    def reserve(self, ids: Iterable[str]) -> None:
+        """Give these ids and MACs only where they are prescribed."""
+        self._reserved |= frozenset(ids)
+
+    def prescribe(self, ids: Mapping[str, Sequence[str | None]]) -> None:
+        """By kind (``mac`` too) the next ids of it, None for any, in place of what was prescribed before."""
+        self._prescribed = {kind: list(several) for kind, several in ids.items()}
 
     def new(self, kind: str) -> str:
         """The next id of ``kind``, a key of ``profile.id_prefixes``."""
+        return self._next(kind, self._generated)
+
+    def new_mac(self) -> str:
+        return self._next("mac", self._generated_mac)
+
+    def _next(self, kind: str, generated: Callable[[str], str]) -> str:
+        waiting = self._prescribed.get(kind)
+        prescribed = waiting.pop(0) if waiting else None
+        return prescribed or next(one for one in map(generated, repeat(kind)) if one not in self._reserved)
+
+    def _generated(self, kind: str) -> str:
         size = 36**self._profile.id_length
         value = self._scattered(kind, size)
         digits = []
@@ -37,8 +60,8 @@ class Ids:
             digits.append(_DIGITS[digit])
         return self._profile.id_prefixes[kind] + "".join(reversed(digits))
 
-    def new_mac(self) -> str:
-        octets = self._scattered("mac", _MACS).to_bytes(3, "big")
+    def _generated_mac(self, kind: str) -> str:
+        octets = self._scattered(kind, _MACS).to_bytes(3, "big")
         return f"{self._profile.mac_prefix}:{octets[0]:02x}:{octets[1]:02x}:{octets[2]:02x}"
 
     def _scattered(self, kind: str, size: int) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from emulator.cloud.beyond import Ccn, Peering, Route
-from emulator.cloud.model import Vpc
+from emulator.cloud.beyond import Ccn, Peering
 from emulator.cloud.names import check_name
 from emulator.cloud.routes import RouteTables
 from emulator.errors import AlreadyExists, InvalidValue, NotFound
@@ -144,19 +143,6 @@ class Joins(RouteTables):
         logs = [f"flow log {log.name}" for log in self.flow_logs.values() if log.resource_id == ccn_id]
         self._refuse_in_use("ccn.flow_log", f"CCN {ccn.name}", ccn_id, logs)
         del self.ccns[ccn_id]
-
-    def _teach(self, ccn: Ccn) -> None:
-        """Let the route tables of a CCN's VPCs know each other's blocks, in the order attached."""
-        for vpc_id in ccn.vpcs:
-            vpc, known = self.vpcs[vpc_id], list[Vpc]()
-            for other in (self.vpcs[one] for one in ccn.vpcs if one != vpc_id):
-                if not any(other.cidr.overlaps(there.cidr) for there in (vpc, *known)):
-                    known.append(other)
-            for table in [table for table in self.route_tables.values() if table.vpc_id == vpc_id]:
-                own = tuple(route for route in table.routes if not (route.learned and route.target_id == ccn.id))
-                taken = {route.cidr for route in own}
-                learned = (Route(other.cidr, ccn.id, learned=True) for other in known if other.cidr not in taken)
-                self.route_tables[table.id] = replace(table, routes=(*own, *learned))
 
     def _check_bandwidth(self, mbps: float, what: str) -> float:
         number = isinstance(mbps, int | float) and not isinstance(mbps, bool) and math.isfinite(mbps)

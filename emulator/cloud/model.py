@@ -213,15 +213,15 @@ class FlowLog:
     enabled: bool = True
 
 
-_PROTOCOL_WORDS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmpv6"}
+PROTOCOL_WORDS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmpv6"}
 
 
 def describe_rule(rule: Rule) -> str:
     """A rule as one phrase: ``deny ingress icmp from 0.0.0.0/0``."""
-    protocol = "all" if rule.protocol is None else _PROTOCOL_WORDS.get(rule.protocol, str(rule.protocol))
-    ports = "" if rule.ports is None else f" port {_describe_ports(rule.ports)}"
+    protocol = "all" if rule.protocol is None else PROTOCOL_WORDS.get(rule.protocol, str(rule.protocol))
+    ports = "" if rule.ports is None else f" port {describe_ports(rule.ports)}"
     if rule.source_ports is not None:
-        ports = f" source port {_describe_ports(rule.source_ports)}{ports}"
+        ports = f" source port {describe_ports(rule.source_ports)}{ports}"
     side = "from" if rule.direction == "ingress" else "to"
     peer = "anywhere" if rule.peer is None else str(rule.peer)
     if rule.service is not None:
@@ -232,5 +232,6 @@ def describe_rule(rule: Rule) -> str:
     return f"{rule.action} {rule.direction} {what} {side} {peer}"
 
 
-def _describe_ports(ports: tuple[tuple[int, int], ...]) -> str:
+def describe_ports(ports: tuple[tuple[int, int], ...]) -> str:
+    """Ports as people write them: ``80,4000-4001``."""
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ports)

@@ -40,7 +40,7 @@ class RuleNumbers:
         self._given: dict[str, list[RuleOrigin]] = {}
 
     def left(self, vpc_id: str) -> int:
-        return MOST - len(self._given.get(vpc_id, ()))
+        return MOST - self.given(vpc_id)
 
     def give(
         self, vpc_id: str, make: Callable[[int], Rule], stage: Stage, owner_id: str = "", owner_name: str = ""
@@ -50,6 +50,10 @@ class RuleNumbers:
         rule = make(len(given) + 1)
         given.append(RuleOrigin(rule, stage, owner_id, owner_name, current=True))
         return rule
+
+    def given(self, vpc_id: str) -> int:
+        """How many numbers of a VPC were given so far: the last of them."""
+        return len(self._given.get(vpc_id, ()))
 
     def origin(self, vpc_id: str, number: int) -> RuleOrigin | None:
         """As it was when the number was given."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from emulator.cloud.model import AclType, GroupType, ResourceType, TemplateKind
 from emulator.cloud.prices import Price
 from emulator.cloud.services import Services
+from emulator.cloud.shipping import Shipping
 from emulator.cloud.unrecorded import Unrecorded
 from emulator.errors import RequestRefused
 
@@ -79,6 +80,7 @@ class Profile:
                                 them, the default first
     ``ccn_by_attachment``       they tell what passes each VPC's attachment, not what passes between regions
     ``prices``                  the lines of a bill for logs
+    ``shipping``                limits of deliveries to the provider's own store, by kind of target (``cos``, ``oss``)
     ``ccn_logs_switched``       they can be enabled and disabled
     ``mac_prefix``              first three octets of every ENI's MAC
     ``ipv6_pool``               where the provider takes VPCs' IPv6 blocks from
@@ -150,6 +152,7 @@ class Profile:
     ccn_by_attachment: bool = False
     ccn_logs_switched: bool = False
     prices: tuple[Price, ...] = ()
+    shipping: Mapping[str, Shipping] = field(default_factory=dict)
     mac_prefix: str = "02:00:00"
     ipv6_pool: str = "2001:db8::/32"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from emulator.cloud.addresses import parse_network
 from emulator.cloud.beyond import Ccn, InternetGateway, NatGateway, Peering, Route, RouteTable
-from emulator.cloud.model import Subnet
+from emulator.cloud.model import Subnet, Vpc
 from emulator.cloud.names import check_name
 from emulator.cloud.state import State
 from emulator.errors import AlreadyExists, InUse, InvalidValue, NotFound, Unsupported
@@ -25,8 +25,9 @@ class RouteTables(State):
             check_name(self.profile, name, "route table")
         there = [table for table in self.route_tables.values() if table.vpc_id == vpc_id]
         self._check_quota("route_tables", len(there), "route_table.quota", f"VPC {vpc.name}")
-        learned = tuple(route for route in self.default_route_table(vpc_id).routes if route.learned)
-        return self._new_route_table(vpc_id, name, routes=learned)
+        table = self._new_route_table(vpc_id, name)
+        self._teach_again(vpc_id)
+        return self.route_tables[table.id]
 
     def default_route_table(self, vpc_id: str) -> RouteTable:
         """The one that a VPC is born with."""
@@ -80,7 +81,7 @@ class RouteTables(State):
         return route
 
     def remove_route(self, route_table_id: str, cidr: str | IPv4Network) -> Route:
-        """Take a route away that the tenant wrote."""
+        """Take a route away that the tenant wrote; what a CCN teaches may come in its place."""
         table = self._route_table(route_table_id)
         network = parse_network(self.profile, cidr, f"route of {table.name}")
         route = next((route for route in table.routes if route.cidr == network), None)
@@ -104,6 +105,7 @@ class RouteTables(State):
         self.route_tables[route_table_id] = replace(
             table, routes=tuple(one for one in table.routes if one.cidr != network)
         )
+        self._teach_again(table.vpc_id)
         return route
 
     def associate_route_table(self, route_table_id: str, subnet_id: str) -> Subnet:
@@ -152,11 +154,27 @@ class RouteTables(State):
             )
         del self.route_tables[route_table_id]
 
-    def _new_route_table(
-        self, vpc_id: str, name: str | None, *, default: bool = False, routes: tuple[Route, ...] = ()
-    ) -> RouteTable:
+    def _teach(self, ccn: Ccn) -> None:
+        """Let the route tables of a CCN's VPCs know each other's blocks, in the order attached."""
+        for vpc_id in ccn.vpcs:
+            vpc, known = self.vpcs[vpc_id], list[Vpc]()
+            for other in (self.vpcs[one] for one in ccn.vpcs if one != vpc_id):
+                if not any(other.cidr.overlaps(there.cidr) for there in (vpc, *known)):
+                    known.append(other)
+            for table in [table for table in self.route_tables.values() if table.vpc_id == vpc_id]:
+                own = tuple(route for route in table.routes if not (route.learned and route.target_id == ccn.id))
+                taken = {route.cidr for route in own}
+                learned = (Route(other.cidr, ccn.id, learned=True) for other in known if other.cidr not in taken)
+                self.route_tables[table.id] = replace(table, routes=(*own, *learned))
+
+    def _teach_again(self, vpc_id: str) -> None:
+        """What the VPC's CCN teaches depends on the routes that are there."""
+        for ccn in [ccn for ccn in self.ccns.values() if vpc_id in ccn.vpcs]:
+            self._teach(ccn)
+
+    def _new_route_table(self, vpc_id: str, name: str | None, *, default: bool = False) -> RouteTable:
         table_id = self._ids.new("route_table")
-        table = RouteTable(table_id, name or table_id, vpc_id, default, routes)
+        table = RouteTable(table_id, name or table_id, vpc_id, default)
         self.route_tables[table_id] = table
         return table
 

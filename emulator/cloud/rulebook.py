@@ -162,6 +162,10 @@ class RuleBook(Templates):
         live = next((rule for rule in present if rule.number == number), None)
         return replace(origin, rule=live or origin.rule, current=live is not None)
 
+    def rule_numbers(self, vpc_id: str) -> range:
+        """Every number that a rule of a VPC ever had."""
+        return range(1, self._numbers.given(vpc_id) + 1)
+
     def _owner(self, owner_id: str) -> Owner:
         return self._acl(owner_id) if owner_id in self.acls else self._group(owner_id)
 

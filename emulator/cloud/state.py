@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -69,6 +69,14 @@ class State:
         for table, saved in zip(self._tables(), snapshot.tables, strict=True):
             table.clear()
             table.update(saved)
+
+    def reserve_ids(self, ids: Iterable[str]) -> None:
+        """Give these ids and MACs to nobody but by :meth:`prescribe_ids`."""
+        self._ids.reserve(ids)
+
+    def prescribe_ids(self, ids: Mapping[str, Sequence[str | None]]) -> None:
+        """The next objects of each of these kinds get these ids (None: any), and the next ENIs these ``mac``."""
+        self._ids.prescribe(ids)
 
     def find(self, name_or_id: str) -> Thing:
         """Any object: by its id always, by its name where only one has it."""

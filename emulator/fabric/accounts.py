@@ -273,7 +273,7 @@ class Accounts:
                 earlier,
                 now,
                 more[own],
-                _sum(more[~own]),
+                counted(more[~own]),
                 uncounted,
                 flows6,
                 self._fragments.beyond(flows6),
@@ -309,7 +309,8 @@ class Accounts:
             self._skipped[name] = total
 
 
-def _sum(flows: Flows) -> Count:
+def counted(flows: Flows) -> Count:
+    """Packets and bytes of all of them."""
     return Count(int(flows["packets"].sum()), int(flows["bytes"].sum()))
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Direction, Network, Rule
 from emulator.cloud.templates import Service
-from emulator.fabric import marks
+from emulator.fabric import marks, tally
 from emulator.fabric.clauses import Clause, Interval
 from emulator.fabric.decisions import Branch, Line, Steps, Tree, decide
 from emulator.fabric.families import IPV4, Family
@@ -288,17 +288,24 @@ class Writing:
 
 
 class AclWriting(Writing):
-    """Of an ACL: a packet that is allowed keeps its mark, but for a bit on its way back from a jump."""
+    """Of an ACL: a packet that is allowed keeps its mark, but for a bit on its way back from a jump.
+
+    ``tally``: the rule that allows it is counted by its number, for the mark will not tell.
+    """
 
     races = False
+    tally = False
 
     def verdict(self, rule: Rule) -> str:
-        return "return" if rule.action == "allow" else super().verdict(rule)
+        if rule.action == "deny":
+            return super().verdict(rule)
+        return f"goto {self._chain([tally.allowed(rule)])}" if self.tally else "return"
 
     def inner_verdict(self, rule: Rule) -> str:
         if rule.action == "deny":
             return super().verdict(rule)
-        return f"goto {self._chain([f'meta mark set meta mark | {marks.PASSED:#x}'])}"
+        counted = [tally.allowed(rule)] if self.tally else []
+        return f"goto {self._chain([*counted, f'meta mark set meta mark | {marks.PASSED:#x}'])}"
 
     def decided(self) -> str:
         done = self._chain([f"meta mark set meta mark & {0xFFFF_FFFF ^ marks.PASSED:#x}"])
@@ -350,10 +357,13 @@ def acl_chain(
     kept: Mapping[str, str],
     fresh: Callable[[], str],
     family: Family = IPV4,
+    *,
+    tally: bool = False,
 ) -> tuple[str, dict[str, str]]:
     """The same of an ACL at one subnet and direction; traffic within the subnet's block of the family, if it has one,
-    passes by."""
+    passes by. ``tally``: what its rules allow is counted."""
     writing = AclWriting(name, direction, kept, fresh, family)
+    writing.tally = tally
     if subnet is not None:
         writing.add(f"{family.word} {'saddr' if direction == 'ingress' else 'daddr'} {subnet} return")
     writing.decide(clauses)

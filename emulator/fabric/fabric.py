@@ -25,10 +25,11 @@ from emulator.fabric.vpc import ROUTER, Plug, VpcFabric
 
 
 class Fabric:
-    """Holds the kernel side of one lab; ``tag`` names the lab at the keeper."""
+    """Holds the kernel side of one lab; ``tag`` names the lab at the keeper. ``tally``: its VPCs count how often each
+    rule decides."""
 
-    def __init__(self, keeper: KeeperClient, cloud: Cloud, tag: str) -> None:
-        self.keeper, self.cloud, self.tag = keeper, cloud, tag
+    def __init__(self, keeper: KeeperClient, cloud: Cloud, tag: str, *, tally: bool = False) -> None:
+        self.keeper, self.cloud, self.tag, self._tally = keeper, cloud, tag, tally
         self.net = CloudNet()
         self.vpcs: dict[str, VpcFabric] = {}
         self.beyond = Beyond(keeper, cloud, tag, self.vpcs, Visitors(keeper, self.net, tag))
@@ -55,7 +56,7 @@ class Fabric:
 
     def add_vpc(self, vpc: Vpc) -> None:
         (ns,) = self.keeper.make_namespaces(1, self.tag, ROUTER)
-        fabric = VpcFabric(self.keeper, self.cloud, vpc, ns)
+        fabric = VpcFabric(self.keeper, self.cloud, vpc, ns, tally=self._tally)
         try:
             fabric.build()
         except BaseException:
@@ -65,8 +66,8 @@ class Fabric:
         self.net.addSwitch(vpc.name, id=vpc.id, **self._node(ns, vpc.id, vpc.name))
 
     def remove_vpc(self, vpc_id: str) -> None:
-        fabric = self.vpcs.pop(vpc_id)
         self.vacated(vpc_id)
+        fabric = self.vpcs.pop(vpc_id)
         self.net.forget(self.net[vpc_id])
         self._drop(fabric.ns)
 
@@ -75,6 +76,18 @@ class Fabric:
         fabric = self.vpcs[vpc_id]
         fabric.open_doors()
         return lambda family, kind: self.keeper.socket(fabric.ns, family, kind)
+
+    def furnish(self) -> None:
+        """Everything that the cloud has, in a fabric that has nothing yet."""
+        for vpc in self.cloud.vpcs.values():
+            self.add_vpc(vpc)
+            here = [eni for eni in self.cloud.enis.values() if eni.vpc_id == vpc.id and eni.cvm_id is not None]
+            made = [(self.cloud.cvms[str(eni.cvm_id)], eni) for eni in here if eni.primary]
+            more = [eni for eni in here if not eni.primary]
+            if made:
+                self.add_cvms(made)
+            if more:
+                self.attach(more)
 
     # CVMs and ENIs -----------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import numpy as np
 from emulator.cloud.model import PORTS_PROTOCOLS
 from emulator.fabric import fragments, fragments6, marks, tables
 from emulator.fabric.elements import Batch, index_key
-from emulator.fabric.pieces6 import FIRSTS6, LASTS6, PIECES6, Matching6
+from emulator.fabric.pieces6 import FIRSTS6, LASTS6, PIECES6, Matching6, totals
 from emulator.fabric.tables import FLOW
 
 PATIENCE_S = 30
@@ -92,15 +92,15 @@ class Matching:
         arrived = np.concatenate([self._waiting[self._waiting["since"] > now_s - PATIENCE_S], _groups(pieces, now_s)])
         of_arrived, of_wholes, of_matched, count = _numbered(arrived, wholes, self._matched)
         outward = (wholes["mark"] & marks.IN) == 0
-        datagrams = _totals(of_wholes[outward], wholes["packets"][outward], count)
-        fresh = (datagrams > 0) & (_totals(of_arrived, arrived["packets"], count) > 0)
+        datagrams = totals(of_wholes[outward], wholes["packets"][outward], count)
+        fresh = (datagrams > 0) & (totals(of_arrived, arrived["packets"], count) > 0)
         groups = np.zeros(count, _GROUP)
         groups[of_matched] = self._matched
         groups["datagrams"][fresh] = datagrams[fresh]
         for name in _IDENTITY:
             groups[name][of_arrived] = arrived[name]
         more = {
-            name: _totals(of_arrived, arrived[name], count) - _totals(of_wholes[outward], wholes[name][outward], count)
+            name: totals(of_arrived, arrived[name], count) - totals(of_wholes[outward], wholes[name][outward], count)
             for name in ("packets", "bytes")
         }
         # Where some of the pieces found no room, their bytes do not tell what was on the wire; their headers do.
@@ -136,12 +136,6 @@ def _numbered(*arrays: Array) -> tuple[Any, ...]:
     return (*np.split(numbers, ends[:-1]), int(fresh.sum()))
 
 
-def _totals(numbers: Array, values: Array, count: int) -> Array:
-    totals = np.zeros(count, "i8")
-    np.add.at(totals, numbers, values)
-    return totals
-
-
 def _beyond(wholes: Array, groups: Array, numbers: Array, outward: Array) -> Array:
     """What was on the wire beyond each of the wholes, given the group that each belongs to."""
     flows = np.zeros(len(wholes), FLOW)
@@ -165,8 +159,8 @@ def _leave_nothing_over(
 ) -> None:
     """Where one identity served several datagrams that are all here, what division left over goes to the first."""
     _, first, place = np.unique(numbers[chosen], return_index=True, return_inverse=True)
-    here = _totals(place, datagrams[chosen], len(first)) == groups["datagrams"][chosen][first]
-    left = groups[name][chosen][first] - _totals(place, shares[chosen], len(first))
+    here = totals(place, datagrams[chosen], len(first)) == groups["datagrams"][chosen][first]
+    left = groups[name][chosen][first] - totals(place, shares[chosen], len(first))
     shares[chosen[first[here]]] += left[here]
 
 

@@ -75,8 +75,8 @@ class Matching6:
         if not len(identities):
             return
         packets, sizes = (
-            _sums(place, pieces["packets"], len(identities)),
-            _sums(place, pieces["bytes"], len(identities)),
+            totals(place, pieces["packets"], len(identities)),
+            totals(place, pieces["bytes"], len(identities)),
         )
         first, last = _places(firsts, identities), _places(lasts, identities)
         complete = (first >= 0) & (last >= 0)
@@ -85,7 +85,7 @@ class Matching6:
         keys, flow = np.unique(_of_firsts(firsts["key"][first[chosen]]), return_inverse=True)
         if len(keys):
             counts = (packets[chosen], sizes[chosen], np.ones(len(chosen), "i8"))
-            self._known = [_Flows(keys, *(_sums(flow, values, len(keys)) for values in counts)), *self._known[:1]]
+            self._known = [_Flows(keys, *(totals(flow, values, len(keys)) for values in counts)), *self._known[:1]]
         left = [(since, _without(cut, identities[complete])) for since, cut in here]
         self._waiting = [(since, cut) for since, cut in left if len(cut[0])]
 
@@ -105,10 +105,11 @@ class Matching6:
         return found
 
 
-def _sums(places: Array, values: Array, count: int) -> Array:
-    totals = np.zeros(count, "i8")
-    np.add.at(totals, places, values)
-    return totals
+def totals(places: Array, values: Array, count: int) -> Array:
+    """The sum of the values at each of so many places."""
+    sums = np.zeros(count, "i8")
+    np.add.at(sums, places, values)
+    return sums
 
 
 def _plain(elements: Array, key: np.dtype[np.void]) -> Array:

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from emulator.cloud.model import PORTS_PROTOCOLS, Direction
 from emulator.fabric import fragments, marks
+from emulator.fabric.tally import declared, tallied
 
 TABLE = "inet vpc"
 NOWHERE = "nowhere"
@@ -30,12 +31,16 @@ PORTS = ", ".join(str(number) for number in sorted(PORTS_PROTOCOLS))
 _SIDES = {"egress": "out", "ingress": "in"}
 
 
-def base(nowhere_index: int) -> str:
-    """The table before its first ENI."""
+def base(nowhere_index: int, *, tally: bool = False) -> str:
+    """The table before its first ENI. ``tally``: with a count of each rule's decisions (tally.py)."""
+    return tallied(_base(nowhere_index, declared())) if tally else _base(nowhere_index)
+
+
+def _base(nowhere_index: int, more: str = "") -> str:
     restore = ", ".join(f"{ttl} : jump t{ttl + 1}" for ttl in range(1, 255))
     chains = "\n".join(f" chain t{ttl} {{\n  ip ttl set {ttl}\n }}" for ttl in range(2, 256))
     return f"""table {TABLE} {{
- counter spoofed {{
+{more} counter spoofed {{
  }}
  counter nowhere {{
  }}

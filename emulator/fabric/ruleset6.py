@@ -13,13 +13,18 @@ from __future__ import annotations
 
 from emulator.fabric import fragments6, marks
 from emulator.fabric.ruleset import PORTS, TABLE, by_state
+from emulator.fabric.tally import tallied
 
 DISCOVERY = "130-137, 143"
 """ICMPv6 types: multicast listeners (RFC 2710, RFC 3810), router and neighbour discovery (RFC 4861)."""
 
 
-def base(nowhere_index: int) -> str:
-    """The addition to a VPC's table; no packet of IPv6 was let in before."""
+def base(nowhere_index: int, *, tally: bool = False) -> str:
+    """The addition to a VPC's table; no packet of IPv6 was let in before. ``tally``: as in ruleset.py."""
+    return tallied(_base(nowhere_index), "6") if tally else _base(nowhere_index)
+
+
+def _base(nowhere_index: int) -> str:
     restore = ", ".join(f"{hops} : jump h{hops + 1}" for hops in range(1, 255))
     chains = "\n".join(f" chain h{hops} {{\n  ip6 hoplimit set {hops}\n }}" for hops in range(2, 256))
     maps = "\n".join(

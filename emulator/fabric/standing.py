@@ -52,8 +52,8 @@ class Written:
 class Standing:
     """The tenant's rules in the namespace of one VPC; reads the cloud, never changes it."""
 
-    def __init__(self, keeper: KeeperClient, cloud: Cloud, vpc_id: str, ns: int) -> None:
-        self._keeper, self._cloud, self._vpc_id, self._ns = keeper, cloud, vpc_id, ns
+    def __init__(self, keeper: KeeperClient, cloud: Cloud, vpc_id: str, ns: int, *, tally: bool = False) -> None:
+        self._keeper, self._cloud, self._vpc_id, self._ns, self._tally = keeper, cloud, vpc_id, ns, tally
         self._chain_numbers = itertools.count(1)
         self.families: tuple[Family, ...] = (IPV4,)
         self.written = Written()
@@ -230,7 +230,9 @@ class Standing:
         subnet = self._cloud.subnets[subnet_id]
         block = subnet.cidr if family is IPV4 else subnet.ipv6_cidr
         before, clauses = written.parts.get(name, {}), self._clauses(rules, family)
-        chain, parts = chains.acl_chain(name, block, direction, clauses, before, self._fresh_chain, family)
+        chain, parts = chains.acl_chain(
+            name, block, direction, clauses, before, self._fresh_chain, family, tally=self._tally
+        )
         return text + chain + self._renew_parts(name, before, parts)
 
     def _clauses(self, rules: Iterable[Rule], family: Family) -> list[Clause]:

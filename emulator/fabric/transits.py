@@ -19,7 +19,8 @@ from emulator.fabric import marks
 from emulator.fabric.ruleset import TABLE
 
 BURST_S = 0.1
-"""A cap lets through at once what it lets through in so many seconds."""
+"""A cap lets through at once what it lets through in a second and so many more: nftables adds the second, the least
+unit of a limit in bytes (nft_limit.c: ``tokens_max = unit * (rate + burst) / rate``)."""
 
 _LEAST_BURST = 3000
 

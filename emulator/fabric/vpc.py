@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -25,7 +26,7 @@ from ipaddress import IPv4Address
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Address, Eni, Vpc
 from emulator.errors import KeeperLost, KernelRefused, RequirementMissing
-from emulator.fabric import broadcasts, connections, elements, netlink, ruleset, ruleset6
+from emulator.fabric import broadcasts, connections, elements, netlink, ruleset, ruleset6, tally
 from emulator.fabric.accounts import Accounts
 from emulator.fabric.cables import await_up
 from emulator.fabric.client import KeeperClient
@@ -101,10 +102,10 @@ class Plug:
 
 
 class VpcFabric:
-    """The runtime of one VPC; reads the cloud, never changes it."""
+    """The runtime of one VPC; reads the cloud, never changes it. ``tally``: count how often each rule decides."""
 
-    def __init__(self, keeper: KeeperClient, cloud: Cloud, vpc: Vpc, ns: int) -> None:
-        self._keeper, self._cloud, self.vpc, self.ns = keeper, cloud, vpc, ns
+    def __init__(self, keeper: KeeperClient, cloud: Cloud, vpc: Vpc, ns: int, *, tally: bool = False) -> None:
+        self._keeper, self._cloud, self.vpc, self.ns, self._tally = keeper, cloud, vpc, ns, tally
         self.attached: dict[str, Attachment] = {}
         self.plugged: set[int] = set()
         """Indexes of links that exist."""
@@ -114,7 +115,7 @@ class VpcFabric:
         self._indexes = itertools.count(_FIRST_ENI)
         self._ipv6_written = False
         self._hushed: set[int] = set()  # namespaces of CVMs that have had IPv6 addresses
-        self.standing = Standing(keeper, cloud, vpc.id, ns)
+        self.standing = Standing(keeper, cloud, vpc.id, ns, tally=tally)
 
     def build(self) -> None:
         """Make the namespace a router with an empty ruleset."""
@@ -126,7 +127,7 @@ class VpcFabric:
             + netlink.add_route(_NOWHERE, None)
         )
         netlink.send(self._keeper, [(self.ns, netlink.ROUTE, requests)], f"build VPC {self.vpc.id}")
-        self._keeper.nft(self.ns, ruleset.base(_NOWHERE))
+        self._keeper.nft(self.ns, ruleset.base(_NOWHERE, tally=self._tally))
         if self.vpc.ipv6_cidr is not None:
             self.add_ipv6()
 
@@ -134,7 +135,7 @@ class VpcFabric:
         """Route, judge and count IPv6, too. What failed may be tried again."""
         what = f"add IPv6 to VPC {self.vpc.id}"
         if not self._ipv6_written:
-            self._keeper.nft(self.ns, ruleset6.base(_NOWHERE))
+            self._keeper.nft(self.ns, ruleset6.base(_NOWHERE, tally=self._tally))
             self._ipv6_written = True
         try:
             self._keeper.sysctl(self.ns, ROUTER_IPV6)
@@ -398,6 +399,12 @@ class VpcFabric:
         """(packets, bytes) of a named counter of the ruleset: ``spoofed``, ``nowhere`` or ``foreign``."""
         step = (self.ns, netlink.NETFILTER, elements.counter_request(name))
         return elements.decode_counter(netlink.send(self._keeper, [step], f"read counter {name}")[0])
+
+    def decided(self) -> dict[int, int]:
+        """Mark → packets that a rule decided so, since the VPC was built; only with a tally."""
+        step = (self.ns, netlink.NETFILTER, elements.dump_request(tally.SET))
+        (answer,) = netlink.send(self._keeper, [step], "read which rules decided")
+        return {int.from_bytes(key, sys.byteorder): packets for key, packets, _ in elements.decode_counts(answer)}
 
     def conntrack_drops(self) -> int:
         """Packets lost since the VPC was built because its connection table was full."""

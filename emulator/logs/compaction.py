@@ -154,5 +154,5 @@ class Compactor:
             return True  # they are known as damaged now, or gone
         tables = [segments.read(data) for data in read if data is not None]
         number = self._store.new_number()
-        self._store.replace(chosen, merged(number, chosen, tables, self._store.expired(topic)))
+        self._store.replace(chosen, merged(number, chosen, tables, self._store.droppable(topic, chosen)))
         return True

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from emulator.errors import LabError
 from emulator.logs import manifest, older, segments
+from emulator.logs.checkpoints import FolderCheckpoints
 from emulator.logs.compaction import Compactor, Replacement
 from emulator.logs.hold import hold, let_go_of, release
 from emulator.logs.reader import FolderReader, insert_segment
@@ -48,6 +49,7 @@ class FolderStore(FolderReader):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.checkpoints = FolderCheckpoints(self._all, self._transaction)
         self._compactor: Compactor | None = None
         with self._refusals("opened"):
             self.files.mkdir(parents=True, exist_ok=True)
@@ -103,7 +105,10 @@ class FolderStore(FolderReader):
     def remove_topic(self, topic: int) -> None:
         with self._transaction() as changed:
             numbers = changed.execute("SELECT number FROM segments WHERE topic = ?", (topic,)).fetchall()
-            for table in ("keys", "segments", "indexes", "usage"):
+            theirs = "delivery IN (SELECT number FROM deliveries WHERE topic = ?)"
+            for table in ("shipped", "dead_letters"):
+                changed.execute(f"DELETE FROM {table} WHERE {theirs}", (topic,))
+            for table in ("deliveries", "keys", "segments", "indexes", "usage"):
                 changed.execute(f"DELETE FROM {table} WHERE topic = ?", (topic,))
             changed.execute("DELETE FROM topics WHERE number = ?", (topic,))
         self._unlink(number for (number,) in numbers)
@@ -153,10 +158,10 @@ class FolderStore(FolderReader):
                 if before is None:
                     continue
                 self._count(number, Usage(), now_s)
-                over = "topic = ? AND last_s < ?"
-                found = changed.execute(f"SELECT number FROM segments WHERE {over}", (number, before))
+                over, values = "topic = ? AND last_s < ? AND highest < ?", (number, before, self._held(number))
+                found = changed.execute(f"SELECT number FROM segments WHERE {over}", values)
                 gone += [segment for (segment,) in found]
-                changed.execute(f"DELETE FROM segments WHERE {over}", (number, before))
+                changed.execute(f"DELETE FROM segments WHERE {over}", values)
                 changed.execute("UPDATE topics SET expired_s = ? WHERE number = ?", (before, number))
             self._retire(gone)
         self._clear_away()
@@ -169,6 +174,15 @@ class FolderStore(FolderReader):
         found = self._one("SELECT min(first_s) FROM segments WHERE topic = ?", topic.number)
         oldest = None if found is None else found[0]
         return before if oldest is not None and oldest < before else None
+
+    def _held(self, topic: int) -> int:
+        """The first batch of which some delivery has yet to deliver a row, or the next one to come."""
+        held = self.checkpoints.held(topic)
+        return self._next_batch if held is None else held.batch
+
+    def droppable(self, topic: int, found: Sequence[Segment]) -> int | None:
+        """Rows of these segments with a time before this may go; None where a delivery wants them yet."""
+        return self.expired(topic) if max(one.highest for one in found) < self._held(topic) else None
 
     def replace(self, replaced: Sequence[Segment], by: Replacement) -> bool:
         """Put one segment in the place of several; False if one of those is gone meanwhile."""

@@ -5,6 +5,9 @@
     logsets ─< topics ─< indexes      from which batch on which index holds
                       ├─< segments    the Parquet files, with their sha256, times and batches
                       ├─< keys        of batches that were acknowledged
+                      ├─< deliveries  how far each has come
+                      │     ├─< shipped  the objects that it wrote
+                      │     └─< dead_letters  records that its target will never take
                       └── usage       what the meter counted
     batches                           the number of the last batch
     shapes                            the keys of a batch, in order, with their types
@@ -22,10 +25,25 @@ from pathlib import Path
 
 from emulator.errors import LabError
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of this layout, in the manifest's ``user_version``."""
 
-TABLES = """
+DELIVERIES = """
+CREATE TABLE deliveries (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, topic INTEGER NOT NULL REFERENCES topics, name TEXT NOT NULL,
+    definition TEXT NOT NULL, batch INTEGER NOT NULL, row INTEGER NOT NULL, plan_batch INTEGER, plan_row INTEGER,
+    plan_s REAL, paused INTEGER NOT NULL DEFAULT 0, records INTEGER NOT NULL DEFAULT 0,
+    size INTEGER NOT NULL DEFAULT 0, UNIQUE (topic, name));
+CREATE TABLE shipped (
+    delivery INTEGER NOT NULL REFERENCES deliveries, name TEXT NOT NULL, at_s REAL NOT NULL, records INTEGER NOT NULL,
+    size INTEGER NOT NULL, PRIMARY KEY (delivery, name)) WITHOUT ROWID;
+CREATE TABLE dead_letters (
+    number INTEGER PRIMARY KEY, delivery INTEGER NOT NULL REFERENCES deliveries, id TEXT NOT NULL, at_s REAL NOT NULL,
+    message TEXT NOT NULL, record TEXT NOT NULL);
+"""
+"""What layout 3 has that layout 2 had not."""
+
+TABLES = f"""
 CREATE TABLE logsets (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE);
 CREATE TABLE topics (
     number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, logset TEXT NOT NULL REFERENCES logsets (name),
@@ -48,7 +66,7 @@ CREATE TABLE usage (
     topic INTEGER PRIMARY KEY REFERENCES topics, collected INTEGER NOT NULL DEFAULT 0,
     written INTEGER NOT NULL DEFAULT 0, indexed INTEGER NOT NULL DEFAULT 0,
     read INTEGER NOT NULL DEFAULT 0, byte_days REAL NOT NULL DEFAULT 0, at_s REAL NOT NULL DEFAULT 0);
-"""
+{DELIVERIES}"""
 
 
 def open_for_writing(path: Path) -> tuple[sqlite3.Connection, int]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
 import pyarrow as pa
 
+from emulator.logs.checkpoints import MemoryCheckpoints
 from emulator.logs.scan import Scan
 from emulator.logs.segments import numbered
 from emulator.logs.store import KEPT, Batch, Damage, StoredTopic, Usage, expired_before, shape_of, types_of
@@ -33,6 +35,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.damaged: list[Damage] = []
+        self.checkpoints = MemoryCheckpoints()
         self._lock = threading.RLock()
         self._logsets: dict[str, None] = {}
         self._kept: dict[int, _Kept] = {}
@@ -89,6 +92,9 @@ class MemoryStore:
 
     def remove_topic(self, topic: int) -> None:
         with self._lock:
+            for delivery in self.checkpoints.all():
+                if delivery.topic == topic:
+                    self.checkpoints.remove(delivery.number)
             del self._kept[topic]
 
     def append(self, topic: int, batch: Batch, now_s: float) -> bool:
@@ -119,10 +125,14 @@ class MemoryStore:
         with self._lock:
             return types_of(list(self._kept[topic].shapes.values()))
 
-    def scan(self, topic: int, low: int | None, high: int | None) -> Scan:
+    def columns(self, topic: int, shapes: Sequence[int]) -> dict[str, pa.DataType]:
+        with self._lock:
+            return types_of([self._kept[topic].shapes[shape] for shape in shapes])
+
+    def scan(self, topic: int, low: int | None, high: int | None, *, expired: bool = False) -> Scan:
         with self._lock:
             kept = self._kept[topic]
-            if kept.expired_s is not None:
+            if kept.expired_s is not None and not expired:
                 low = max(low, kept.expired_s) if low is not None else kept.expired_s
             table = kept.view.rows(low, high)
             types = {**{column.name: column.type for column in KEPT}, **types_of(list(kept.shapes.values()))}
@@ -135,7 +145,8 @@ class MemoryStore:
                 before = expired_before(kept.topic.days, now_s)
                 if before is not None and before > (kept.expired_s or 0):
                     kept.usage, kept.at_s = self._usage(kept, now_s), now_s
-                    share = kept.view.forget(before)
+                    held = self.checkpoints.held(kept.topic.number)
+                    share = kept.view.forget(before, self._next if held is None else held.batch)
                     kept.usage = replace(kept.usage, stored=round(kept.usage.stored * share))
                     kept.expired_s = before
 

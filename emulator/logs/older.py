@@ -1,8 +1,8 @@
 """Folders of older layouts, carried over.
 
-Layout 1 named a segment by its batch and kept no columns that tell where a row came from: its files are written anew
-under new numbers, with the ids that their rows had. One transaction makes the new layout; a kill before it leaves the
-old one.
+Layout 2 had no deliveries. Layout 1 named a segment by its batch and kept no columns that tell where a row came from:
+its files are written anew under new numbers, with the ids that their rows had. One transaction makes the new layout; a
+kill before it leaves the old one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ from emulator.logs.view import int64_values
 
 def carry_over(opened: sqlite3.Connection, files: Path, layout: int) -> None:
     """Bring a folder of ``layout`` to the one of today; the files that were replaced are no longer named."""
-    assert layout == 1
+    if layout == 1:
+        _carry_segments_over(opened, files)
+    else:
+        with manifest.transaction(opened) as changed:
+            for statement in manifest.DELIVERIES.split(";"):
+                changed.execute(statement)
+            changed.execute(f"PRAGMA user_version = {manifest.LAYOUT}")
+
+
+def _carry_segments_over(opened: sqlite3.Connection, files: Path) -> None:
     old = opened.execute("SELECT number, topic, rows, first_s, last_s, sha256 FROM segments ORDER BY number").fetchall()
     topics = opened.execute("SELECT number, name, logset, fields, report FROM topics ORDER BY number").fetchall()
     keys = opened.execute("SELECT topic, key FROM keys").fetchall()

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from emulator.errors import LabError
 from emulator.logs import manifest, segments
+from emulator.logs.checkpoints import FolderCheckpoints
 from emulator.logs.engine import ENGINE
 from emulator.logs.scan import Scan, ScannedFile
 from emulator.logs.store import KEPT, Damage, Segment, StoredTopic, Usage, types_of
@@ -44,6 +45,7 @@ class FolderReader:
         self._shapes: dict[int, str] = {}
         self._shape_numbers: dict[str, int] = {}
         self._read: dict[int, int] = {}
+        self.checkpoints = FolderCheckpoints(self._all)
 
     @classmethod
     def opened(cls, folder: Path) -> FolderReader:
@@ -68,11 +70,15 @@ class FolderReader:
             found = self._manifest.execute("SELECT DISTINCT shapes FROM segments WHERE topic = ?", (topic,)).fetchall()
             return types_of(self._shapes_of([shapes for (shapes,) in found]))
 
-    def scan(self, topic: int, low: int | None, high: int | None) -> Scan:
+    def columns(self, topic: int, shapes: Sequence[int]) -> dict[str, pa.DataType]:
         with self._mutex, self._refusals("read"):
-            expired = self.expired(topic)
-            if expired is not None:
-                low = max(low, expired) if low is not None else expired
+            return types_of(self._shapes_of([json.dumps(list(shapes))]))
+
+    def scan(self, topic: int, low: int | None, high: int | None, *, expired: bool = False) -> Scan:
+        with self._mutex, self._refusals("read"):
+            before = None if expired else self.expired(topic)
+            if before is not None:
+                low = max(low, before) if low is not None else before
             found = self._segments("topic = ?", topic)
             types = types_of(self._shapes_of([json.dumps(one.shapes) for one in found]))
             shapes = {
@@ -202,9 +208,12 @@ class FolderReader:
         return 0 if found is None else int(found[0])
 
     def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
+        found = self._all(sql, *values)
+        return found[0] if found else None
+
+    def _all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with self._mutex, self._refusals("read"):
-            found: tuple[Any, ...] | None = self._manifest.execute(sql, values).fetchone()
-            return found
+            return self._manifest.execute(sql, values).fetchall()
 
     @contextmanager
     def _refusals(self, what: str) -> Iterator[None]:

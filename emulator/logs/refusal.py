@@ -14,4 +14,4 @@ def refuse(
     kind: type[Refused], profile: Profile, reason: str, message: str, *, object: str = "", value: object = None
 ) -> Refused:
     """The exception to raise, with the profile's code for ``reason``."""
-    return kind(message, code=profile.code(reason), reason=reason, object=object, value=value)
+    return profile.refusal(kind, reason, message, object=object, value=value)

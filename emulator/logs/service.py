@@ -7,6 +7,7 @@
     topic.search ◄──────── View ◄── segments, read once
                              │
                   condition, SQL ──► Engine (DuckDB)
+    deliver ─────────────► Deliveries ──► folders, buckets, ...
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 from emulator.cloud.profile import Profile
 from emulator.errors import AlreadyExists, InUse, InvalidValue, LabClosed, LabError, NotFound
 from emulator.logs.bill import Bill, bill_of
+from emulator.logs.delivery.deliveries import Deliveries
 from emulator.logs.index import Index
 from emulator.logs.memory import MemoryStore
 from emulator.logs.names import DEFAULT_LOGSET, check_days, check_logset, check_names
@@ -61,6 +63,9 @@ class LogService:
         self._geography: Path | None = None
         self._lock = threading.RLock()
         self._topics = {stored.number: Topic(self, stored) for stored in self.store.topics()}
+        self.deliveries = Deliveries(self)
+        self.wake: Callable[[], None] = lambda: None
+        """Called when deliveries may be due sooner than was known."""
 
     def __enter__(self) -> LogService:
         return self
@@ -181,18 +186,30 @@ class LogService:
         return bill_of(self.profile.prices, [topic.usage for topic in self.topics()])
 
     def expire(self, now_s: float | None = None) -> None:
-        """Let go of rows that are older than their topics keep them, now or at another moment of lab time."""
+        """Let go of rows that are older than their topics keep them, now or at another moment of lab time; what a
+        delivery has yet to deliver is no longer found, but stays until then."""
+        moment = self._moment(now_s)
+        with self._lock:
+            self.writable().expire(moment)
+
+    def deliver(self, now_s: float | None = None) -> None:
+        """Deliver what is due, now or by another moment of lab time; a lab's clock calls it by itself."""
+        moment = self._moment(now_s)
+        self.writable()
+        self.deliveries.settle(moment)
+
+    def _moment(self, now_s: float | None) -> float:
         if not (now_s is None or (isinstance(now_s, int | float) and math.isfinite(now_s))):
             message = f"now_s is a time in unix seconds, not {now_s!r}"
             raise refuse(InvalidValue, self.profile, "time.range", message, value=now_s)
-        with self._lock:
-            self.writable().expire(self.now() if now_s is None else now_s)
+        return self.now() if now_s is None else now_s
 
     def close(self) -> None:
         """Give up the store; a second close does nothing."""
         with self._lock:
             if not self.closed:
                 self.closed = True
+                self.deliveries.close()
                 if self._workers is not None:
                     self._workers.close()
                 if self._spark is not None:

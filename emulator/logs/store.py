@@ -7,12 +7,13 @@ the batch in hidden columns, so a row's id and its order outlive every reorganis
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
 
+from emulator.logs.checkpoints import Checkpoints
 from emulator.logs.records import ROW, SEGMENT, SHAPE, TIME
 from emulator.logs.scan import Scan
 from emulator.logs.view import common
@@ -108,6 +109,9 @@ class ReadStore(Protocol):
 
     damaged: list[Damage]
 
+    @property
+    def checkpoints(self) -> Checkpoints: ...
+
     def logsets(self) -> list[str]: ...
 
     def topics(self) -> list[StoredTopic]: ...
@@ -117,8 +121,14 @@ class ReadStore(Protocol):
     def types(self, topic: int) -> dict[str, pa.DataType]:
         """The keys that rows of the topic have, each in the one type that holds all its values."""
 
-    def scan(self, topic: int, low: int | None, high: int | None) -> Scan:
-        """The rows with ``low`` <= time < ``high``, as of now, but for what is damaged or expired."""
+    def columns(self, topic: int, shapes: Sequence[int]) -> dict[str, pa.DataType]:
+        """The keys of these shapes, in order, each in the one type that holds all its values."""
+
+    def scan(self, topic: int, low: int | None, high: int | None, *, expired: bool = False) -> Scan:
+        """The rows with ``low`` <= time < ``high``, as of now, but for what is damaged.
+
+        With ``expired`` also rows whose time is over and that are still there: deliveries want them.
+        """
 
     def usage(self, topic: int, now_s: float) -> Usage: ...
 
@@ -151,7 +161,7 @@ class Store(ReadStore, Protocol):
         """Keep the rows as one segment; False if this topic was given their key before."""
 
     def expire(self, now_s: float) -> None:
-        """Let go of rows that are older than their topic keeps them."""
+        """Let go of rows that are older than their topic keeps them and that no delivery waits for."""
 
 
 def shape_of(rows: pa.Table) -> str:

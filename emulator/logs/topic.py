@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,9 @@ from emulator.logs.store import FOREVER, Batch, StoredTopic, Usage, expired_befo
 from emulator.logs.tail import Tail
 
 if TYPE_CHECKING:
+    from emulator.logs.delivery.deliveries import Start
+    from emulator.logs.delivery.delivery import Delivery
+    from emulator.logs.delivery.target import Target
     from emulator.logs.elsewhere.cluster import SparkEngine
     from emulator.logs.limits import QueryLimits
     from emulator.logs.service import LogService
@@ -163,7 +166,9 @@ class Topic:
         with self._lock:
             self._check_there()
             self._check_types(table.schema)
-            return table.num_rows if self._append(table, key, collected=False) else 0
+            written = table.num_rows if self._append(table, key, collected=False) else 0
+        self._service.wake()
+        return written
 
     def append(self, table: pa.Table, *, key: str) -> bool:
         """Write a window's records, once for each ``key``; False if they were there already.
@@ -246,6 +251,33 @@ class Topic:
         """
         return sql_elsewhere(self, asked(self, query, start, end, None, language), dialect, table)
 
+    def deliver(
+        self,
+        to: Target,
+        name: str | None = None,
+        *,
+        flow_logs: Iterable[object] | None = None,
+        start: Start = "now",
+    ) -> Delivery:
+        """Deliver to a target (``emulator.logs.delivery``) what is written from now on, or all that is there.
+
+        At least once and in the order in which it was written; into a folder or a bucket exactly once. It happens in
+        lab time, and goes on when the data folder is opened again. ``flow_logs`` limits it to what these wrote.
+        ``start`` is ``now`` or ``earliest``.
+        """
+        with self._lock:
+            self._check_there()
+            made = self._service.deliveries.add(self, to, name, flow_logs, start)
+        self._service.wake()
+        return made
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """In the order in which they were made."""
+        with self._lock:
+            self._check_there()
+            return self._service.deliveries.of(self)
+
     def now(self) -> float:
         """Lab time in unix seconds."""
         return self._service.now()
@@ -286,6 +318,7 @@ class Topic:
         with self._lock:
             self._check_there()
             self._service.writable().remove_topic(self.number)
+            self._service.deliveries.forget(self)
             self.removed = True
 
     def _change(self, *, days: int | None = None, report: bool | None = None) -> None:
@@ -303,6 +336,8 @@ class Topic:
         self._note_source(collected)
         batch = Batch(table, key, measured(table, self.index, collected=collected))
         written = self._service.writable().append(self.number, batch, self._service.now())
+        if written:
+            self._service.deliveries.arrived(self, batch.usage.written)
         with self.written:
             self.written.notify_all()
         return written

@@ -48,16 +48,19 @@ class View:
         high = table.num_rows if end is None else int(np.searchsorted(times, end, "left"))
         return table.slice(low, high - low)
 
-    def forget(self, before: int) -> float:
-        """Let go of rows with a time before this; the share of rows that stays."""
+    def forget(self, before: int, batch: int) -> float:
+        """Let go of rows with a time before this and of a batch before that; the share of rows that stays."""
         whole = self._all()
-        first = int(np.searchsorted(whole.times, before, "left"))
-        if first == 0:
+        over = int(np.searchsorted(whole.times, before, "left"))
+        kept = np.arange(over, len(whole.times))
+        if over:
+            held = np.flatnonzero(int64_values(whole.table[SEGMENT].slice(0, over)) >= batch)
+            kept = np.concatenate([held, kept])
+        if len(kept) == len(whole.times):
             return 1.0
-        kept = whole.table.slice(first)
-        self._parts = [_Part(kept.take(int64_array(np.arange(kept.num_rows))), whole.times[first:].copy())]
+        self._parts = [_Part(whole.table.take(int64_array(kept)), whole.times[kept])]
         self._whole = None
-        return float(kept.num_rows / whole.table.num_rows)
+        return float(len(kept) / len(whole.times))
 
     def _all(self) -> _Part:
         if self._whole is None:

@@ -30,6 +30,7 @@ from emulator.cloud.prices import Price
 from emulator.cloud.profile import Profile
 from emulator.cloud.services import Services
 from emulator.cloud.unrecorded import Unrecorded
+from emulator.providers.shipping import OSS
 
 _REGIONS = (
     "cn-hangzhou", "cn-shanghai", "cn-qingdao", "cn-beijing", "cn-zhangjiakou", "cn-huhehaote", "cn-wulanchabu",
@@ -303,6 +304,14 @@ _CODES = {
     "write.key": "InvalidKey",
     "write.value": "PostBodyInvalid",
     "write.time": "InvalidTimestamp",
+    "delivery.setting": "ParameterInvalid",
+    "delivery.name": "ParameterInvalid",
+    "delivery.duplicate": "JobAlreadyExist",
+    "delivery.missing": "NoSuchBucket",
+    "delivery.denied": "AccessDenied",
+    "delivery.internal": "InternalServerError",
+    "delivery.gone": "JobNotExist",
+    "delivery.kind": "ParameterInvalid",
     "write.rows": "PostBodyTooLarge",
 }
 
@@ -469,6 +478,7 @@ ALIBABA = Profile(
     tag_value_length=128,
     tag_key_prefixes_refused=("aliyun", "acs:", "http://", "https://"),
     prices=_PRICES,
+    shipping={"oss": OSS},
     mac_prefix="00:16:3e",
     ipv6_pool="2408:4000::/22",
 )

@@ -27,6 +27,7 @@ from emulator.cloud.prices import Price
 from emulator.cloud.profile import Profile
 from emulator.cloud.services import Services
 from emulator.cloud.unrecorded import Unrecorded
+from emulator.providers.shipping import COS
 
 _REGIONS = (
     "ap-guangzhou", "ap-shanghai", "ap-beijing", "ap-nanjing", "ap-chengdu", "ap-chongqing", "ap-hongkong",
@@ -287,6 +288,14 @@ _CODES = {
     "write.key": "InvalidContent",
     "write.value": "InvalidContent",
     "write.time": "InvalidContent",
+    "delivery.setting": "InvalidParameter",
+    "delivery.name": "InvalidParameter",
+    "delivery.duplicate": "InvalidParameter.ShipperConflict",
+    "delivery.missing": "10001",
+    "delivery.denied": "10002",
+    "delivery.internal": "10003",
+    "delivery.gone": "ResourceNotFound.ShipperNotExist",
+    "delivery.kind": "UnsupportedOperation",
     "write.rows": "LogSizeExceed",
 }
 """Our reasons → codes of the Go SDK's ``errors.go`` for vpc and cls (``write.*``: the upload path's own table)."""
@@ -417,6 +426,7 @@ TENCENT = Profile(
     peer_routes_inside=True,
     tag_key_prefixes_refused=("qcs:",),
     prices=_PRICES,
+    shipping={"cos": COS},
     mac_prefix="20:90:6f",
     ipv6_pool="2402:4e00::/32",
 )

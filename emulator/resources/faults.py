@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 from emulator.errors import InvalidValue
 from emulator.resources.base import id_in
@@ -11,11 +12,16 @@ from emulator.resources.machines import Eni
 if TYPE_CHECKING:
     from emulator.capture.faults import PublishFault, Status
     from emulator.lab import Lab
+    from emulator.logs.delivery.delivery import Delivery
+    from emulator.logs.delivery.faults import TargetFault
     from emulator.logs.topic import Topic
+
+STATUSES = frozenset(int(status) for status in HTTPStatus if status >= 400)
+YEAR_S = 366 * 86_400
 
 
 class Faults:
-    """Faults for the next publishes and windows of a lab; each is over when it has happened.
+    """Faults for the next publishes, windows and deliveries of a lab; each is over when it has happened.
 
     A publish is what one window brings to one topic. Without ``topic`` the publishes of all topics count.
     """
@@ -47,6 +53,40 @@ class Faults:
         """The next windows of an ENI lose all they counted and say SKIPDATA."""
         self._window("SKIPDATA", eni, windows)
 
+    def target_answers(
+        self,
+        status: int = 500,
+        *,
+        requests: int | None = 1,
+        retry_after_s: float = 0,
+        delivery: Delivery | None = None,
+    ) -> None:
+        """Targets of deliveries answer the next requests with this HTTP status; None: until they are mended.
+
+        408, 429 and 5xx are tried again in lab time, not before ``retry_after_s``. Any other 4xx leaves the delivery
+        ``failed`` until its ``restart()``. Without ``delivery`` the requests of all count.
+        """
+        if isinstance(status, bool) or not isinstance(status, int) or status not in STATUSES:
+            raise self._refused("status", status, "an HTTP status from 400 to 599 that has a name")
+        if not _is_time(retry_after_s):
+            raise self._refused("retry_after_s", retry_after_s, "lab seconds from 0 to a year")
+        self._target("answer", requests, delivery, status=status, retry_after_s=retry_after_s)
+
+    def target_hangs(self, *, requests: int | None = 1, delivery: Delivery | None = None) -> None:
+        """Targets take nothing and answer nothing, so that the request is given up."""
+        self._target("hang", requests, delivery)
+
+    def target_closes(self, *, requests: int | None = 1, delivery: Delivery | None = None) -> None:
+        """Targets take what comes and close the connection before they say so: it is sent again."""
+        self._target("close", requests, delivery)
+
+    def mend_targets(self, delivery: Delivery | None = None) -> None:
+        """The target of this delivery works again, or those of all do."""
+        self._lab._check_open()
+        number = None if delivery is None else self._number(delivery)
+        with self._lab._lock:
+            self._lab.logs.deliveries.faults.mend(number)
+
     def withdraw_authorization(self) -> None:
         """The service may no longer write to the topics of the account: what falls due meanwhile never arrives."""
         self._lab._check_open()
@@ -68,10 +108,12 @@ class Faults:
         self._lab._check_open()
         with self._lab._lock:
             self._lab._collector.faults.cancel(self._lab._append)
+            self._lab.logs.deliveries.faults.mend()
 
     def __repr__(self) -> str:
         faults = self._lab._collector.faults
         orders = [f"{order.fault}: {order.left}" for order in faults.orders]
+        orders += map(str, self._lab.logs.deliveries.faults.orders)
         orders += [f"{eni_id}: {' '.join(left)}" for eni_id, left in faults.windows.items() if left]
         return f"<Faults {', '.join([*orders, *([] if faults.authorized else ['unauthorized'])]) or 'none'}>"
 
@@ -80,8 +122,7 @@ class Faults:
 
         self._lab._check_open()
         count = self._count("publishes", publishes)
-        good = isinstance(minutes, int | float) and not isinstance(minutes, bool) and 0 <= minutes < 366 * 24 * 60
-        if not good:
+        if not _is_time(minutes, unit_s=60):
             raise self._refused("minutes", minutes, "how long to put off: a number from 0 to a year")
         topic_id = None if topic is None else self._lab._topic("faults", topic).id
         with self._lab._lock:
@@ -94,6 +135,21 @@ class Faults:
         with self._lab._lock:
             self._lab._collector.faults.windows[eni_id] += [status] * count
 
+    def _target(self, fault: TargetFault, requests: int | None, delivery: Delivery | None, **more: Any) -> None:
+        from emulator.logs.delivery.faults import TargetOrder
+
+        self._lab._check_open()
+        count = None if requests is None else self._count("requests", requests)
+        number = None if delivery is None else self._number(delivery)
+        with self._lab._lock:
+            self._lab.logs.deliveries.faults.orders.append(TargetOrder(fault, count, number, **more))
+
+    def _number(self, delivery: Delivery) -> int:
+        """The number of a delivery of this lab."""
+        if not any(delivery in topic.deliveries for topic in self._lab.logs.topics()):
+            raise self._refused("delivery", delivery, "one of this lab that was not deleted: topic.deliveries")
+        return delivery.number
+
     def _count(self, name: str, value: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
             raise self._refused(name, value, "a whole number from 1 to 1,000,000")
@@ -102,3 +158,8 @@ class Faults:
     def _refused(self, name: str, value: object, wanted: str) -> InvalidValue:
         message = f"faults: {name}={value!r}: {wanted}"
         return self._lab.profile.refusal(InvalidValue, "fault", message, value=value)
+
+
+def _is_time(value: object, *, unit_s: int = 1) -> bool:
+    """Whether this is a number of seconds, or of units of so many, from 0 to a year."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value * unit_s < YEAR_S

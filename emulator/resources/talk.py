@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.errors import GuestError, InvalidValue
 from emulator.traffic import connections, datagrams, packets
+from emulator.traffic.conversation import Conversation
 from emulator.traffic.ears import Ear, Key
 from emulator.traffic.outcome import Exchange, Tally
 
@@ -25,6 +26,7 @@ _BY_WORD = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 _WAIT_S = 0.9
 """Silence is waited through so long: the kernel sends a SYN again after a second."""
 _MOST_UDP = 65_507
+_SAYS = {"refused": "refuses", "silent": "says nothing"}
 
 
 class Talk:
@@ -39,6 +41,20 @@ class Talk:
         bytes at most, one for its acknowledgement, and seven for coming and going."""
         _check(self, port=(port, 1, 65_535), bytes=(bytes, 0, 1 << 30), answer=(answer, 0, 1 << 30))
         return self._converse(other, port, b"\0" * bytes, b"\0" * answer, wait_s)
+
+    def connect(self, other: Addressed[Any], port: int, *, wait_s: float = _WAIT_S) -> Conversation:
+        """A TCP connection that stays open, over as many capture windows as one likes, until it is closed: three
+        packets to come, for each ``say`` as many as ``tcp`` sends for the same bytes, four to part.
+
+        Raises GuestError where the other end refuses or is silent for ``wait_s``.
+        """
+        _check(self, port=(port, 1, 65_535))
+        opened = self._meet(other, port, wait_s)
+        if isinstance(opened, Exchange):
+            raise GuestError(
+                f"{self._here_is.name} cannot connect to {other!r} port {port}: it {_SAYS[opened.outcome]}"
+            )
+        return opened
 
     def udp(
         self,
@@ -163,18 +179,37 @@ class Talk:
             ) from None
 
     def _converse(self, other: Other, port: int, said: bytes, told: bytes, wait_s: float) -> Exchange:
+        address, there = self._end(other)
+        if there is None:
+            _check_wait(self, wait_s)
+            with closing(self._open(address, socket.SOCK_STREAM)) as client:
+                return connections.speak(client, (address, port), said, wait_s)
+        opened = self._meet(other, port, wait_s)
+        return opened if isinstance(opened, Exchange) else connections.converse(opened, said, told)
+
+    def _meet(self, other: Other, port: int, wait_s: float) -> Conversation | Exchange:
+        """A connection to a port of a machine of the lab, which is opened for it where nothing has; what came of it
+        where there is none."""
         _check_wait(self, wait_s)
         address, there = self._end(other)
-        with closing(self._open(address, socket.SOCK_STREAM)) as client:
-            if there is None:
-                return connections.speak(client, (address, port), said, wait_s)
-            known = self._here_is._lab.ears.find((there.id, socket.SOCK_STREAM, port))
-            ear = known or there._ear(socket.SOCK_STREAM, port, address)
-            try:
-                return connections.converse(client, ear.socket, (address, port), [(said, told)], wait_s)
-            finally:
-                if known is None:
-                    ear.close()
+        if there is None:
+            raise _refused(self, f"connect to {other!r}: give a machine of the lab, an ENI or an EIP", other)
+        known = there._lab.ears.find((there.id, socket.SOCK_STREAM, port))
+        ear = known or there._ear(socket.SOCK_STREAM, port, address)
+        client = self._open(address, socket.SOCK_STREAM)
+        try:
+            opened = connections.meet(client, ear.socket, (address, port), wait_s)
+        except BaseException:
+            client.close()
+            raise
+        finally:
+            if known is None:
+                ear.close()
+        if isinstance(opened, Exchange):
+            client.close()
+        else:
+            there._lab.ears.hold(opened, (self._here_is.id, there.id))
+        return opened
 
     def _ask(self, other: Other, port: int, said: bytes, told: bytes | None, count: int, wait_s: float) -> Exchange:
         _check_wait(self, wait_s)

@@ -9,6 +9,7 @@ from typing import Any
 
 from emulator.asserting import explain_set
 from emulator.cloud.model import Rule
+from emulator.explain import Explanation
 from emulator.logs.records import Record
 from emulator.resources import Cvm, Eni, NetworkAcl, SecurityGroup
 from emulator.resources.ways import Way
@@ -98,7 +99,8 @@ class Expectation:
         return self._counted("ACCEPT", packets, bytes, by, everywhere=True)
 
     def reject(self, *, packets: int | Count | None = None, bytes: int | Count | None = None, by: Any = None) -> Seen:
-        """It was stopped: some ENI rejected so many. ``by``: the rule, security group or network ACL that did."""
+        """It was stopped: some ENI rejected so many. ``by``: the rule, security group or network ACL that did;
+        where none of its rules matched, each group of the ENI did."""
         return self._counted("REJECT", packets, bytes, by, everywhere=False)
 
     def never(self) -> Seen:
@@ -192,7 +194,7 @@ class Expectation:
         if lab is None:
             raise refused(f"by={by!r}: which rule decided is known for records of an open lab only", by)
         explained = [lab.explain(record) for record in group]
-        return all(by.id in (one.owner_id, one.rule and one.rule.id) for one in explained)
+        return all(by.id in (one.owner_id, one.rule and one.rule.id, *_groups(one)) for one in explained)
 
     def _traffic_of(self, record: Record) -> str:
         """What the flow log records that wrote this; ALL where nobody knows."""
@@ -293,3 +295,8 @@ def _owner(by: object) -> str:
     if isinstance(by, SecurityGroup | NetworkAcl):
         return f"{by.id} ({by.name})"
     raise refused(f"by={by!r}: give a rule, a security group or a network ACL", by)
+
+
+def _groups(one: Explanation) -> tuple[str, ...]:
+    """Where no rule of its groups matched, all of an ENI's groups said no together."""
+    return one.walk[-1].owner_ids if one.rule is not None and not one.owner_id and one.walk else ()

@@ -1,4 +1,4 @@
-"""Ports of CVMs that this program keeps open.
+"""Ports of CVMs that this program keeps open, and connections between them.
 
 A UDP port that was spoken to stays open: a datagram that is late would else be answered by "port unreachable", and that
 would be recorded. Everything is closed with the CVM, for a socket keeps its network alive.
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+from emulator.traffic.conversation import Conversation
 
 Key = tuple[str, int, int]
 """(CVM, SOCK_STREAM or SOCK_DGRAM, port)."""
@@ -35,10 +38,11 @@ class Ear:
 
 
 class Ears:
-    """All open ports of a lab."""
+    """All open ports of a lab, and all conversations."""
 
     def __init__(self) -> None:
         self._open: dict[Key, Ear] = {}
+        self._held: WeakKeyDictionary[Conversation, tuple[str, str]] = WeakKeyDictionary()
 
     def find(self, key: Key) -> Ear | None:
         return self._open.get(key)
@@ -62,7 +66,13 @@ class Ears:
         if ear is not None:
             ear.socket.close()
 
+    def hold(self, conversation: Conversation, ends: tuple[str, str]) -> None:
+        """End it with either of the machines that it is between."""
+        self._held[conversation] = ends
+
     def close_all(self, cvm_id: str | None = None) -> None:
         """Those of one CVM, or of the lab."""
+        for held in [held for held, ends in self._held.items() if cvm_id is None or cvm_id in ends]:
+            held.abort()
         for key in [key for key in self._open if cvm_id in (None, key[0])]:
             self.close(key)

@@ -24,6 +24,9 @@ class Tally:
     def __add__(self, other: Tally) -> Tally:
         return Tally(self.packets + other.packets, self.bytes + other.bytes)
 
+    def __sub__(self, other: Tally) -> Tally:
+        return Tally(self.packets - other.packets, self.bytes - other.bytes)
+
 
 @dataclass(frozen=True)
 class Exchange:

@@ -91,14 +91,31 @@ def by_port(records: list[Any], eni: Any, *, action: str | None = None) -> Count
     return counts
 
 
-def assert_all_recorded(site: Any, found: Counter[int], stream: Stream) -> None:
-    """Every datagram is in A's records but for those that the link itself lost: a processor's queue holds 1,000 packets
-    of whosesoever, and what comes when it is full never reaches the ENI."""
+def skipped(records: list[Any], eni: Any) -> int:
+    """Packets that an ENI's SKIPDATA tell of: of a new flow, for which the kernel has no counter just now because
+    somebody else on the machine took them all, there is a sum and no record."""
+    return sum(
+        record.meta["skipped"]
+        for record in records
+        if record["log-status"] == "SKIPDATA" and record.meta["eni_id"] == eni.id
+    )
+
+
+def assert_all_recorded(site: Any, records: list[Any], stream: Stream) -> None:
+    """Every datagram is in A's records or in its SKIPDATA but for those that the link itself lost: a processor's queue
+    holds 1,000 packets of whosesoever, and what comes when it is full never reaches the ENI."""
     name = interface_name(site.a.eni.id)
     line = next(line for line in site.lab.net.get("demo").cmd("cat /proc/net/dev").splitlines() if name in line)
     lost = int(line.partition(":")[2].split()[3])
-    assert sum(found.values()) == sum(stream.sent.values()) - lost
-    assert found == stream.sent or (lost and found < stream.sent)
+    found, came = by_port(records, site.a.eni), sum(stream.sent.values()) - lost
+    assert came - skipped(records, site.a.eni) <= sum(found.values()) <= came, str(site.lab.audit())
+    assert found <= stream.sent
+
+
+def assert_equal(one: Counter[int], other: Counter[int], untold: int) -> None:
+    """Two ENIs counted the same, but for what their SKIPDATA tell of."""
+    apart = (one - other) + (other - one)
+    assert sum(apart.values()) <= untold
 
 
 def changes(site: Any) -> list[Callable[[], Any]]:
@@ -161,11 +178,11 @@ def test_two_hundred_changes_touch_no_counter(build: Callable[..., Any], wire: A
         wire.drain()
     records = site.records()
 
-    assert_all_recorded(site, by_port(records, site.a.eni), stream)
+    assert_all_recorded(site, records, stream)
     accepted = by_port(records, site.a.eni, action="ACCEPT")
-    assert by_port(records, to.eni) == accepted, "what A was let send reached the other ENI"
+    assert_equal(by_port(records, to.eni), accepted, skipped(records, to.eni) + skipped(records, site.a.eni))
     let_in = by_port(records, to.eni, action="ACCEPT")
-    assert let_in >= arrived, "its socket may have had no room for some"
+    assert let_in >= arrived or skipped(records, to.eni), "its socket may have had no room for some"
     assert sum(stream.sent.values()) > sum(accepted.values()) > sum(let_in.values()) > 0, "each list said no at times"
 
 
@@ -182,8 +199,9 @@ def test_two_hundred_windows_end_under_load(build: Callable[..., Any], wire: Any
     wire.drain()
     records = site.records()
 
-    assert_all_recorded(site, by_port(records, site.a.eni), stream)
-    assert by_port(records, site.b.eni) == by_port(records, site.a.eni)
+    assert_all_recorded(site, records, stream)
+    untold = skipped(records, site.a.eni) + skipped(records, site.b.eni)
+    assert_equal(by_port(records, site.b.eni), by_port(records, site.a.eni), untold)
     windows = {record["start"] for record in records if record["log-status"] == "OK"}
     assert len(windows) > count / 2
     keys = [

@@ -30,6 +30,7 @@ def test_a_ping_and_a_refusal(build: Callable[..., Any], profile: str, tmp_path:
         with a.socket(type=2) as mouth:
             mouth.sendto(b"?", (b.ip, 53))
             mouth.sendto(b"?", (b.ip, 53))
+            mouth.sendto(b"?", (b.ip, 54))
     site.records()
 
     request = expect(a >> b).icmp().accept(packets=9, by=pings)
@@ -37,11 +38,15 @@ def test_a_ping_and_a_refusal(build: Callable[..., Any], profile: str, tmp_path:
     asked = expect(a >> b).udp(53).on(a.eni).accept(packets=2, bytes=58)
     stopped = expect(a >> b).udp(53).reject(packets=2, by=wall)
     expect(a >> b).udp(53).on(b.eni).within((lab.clock.now - 86_400, lab.clock.now)).reject(by=closed)
+    by_default = expect(a >> b).udp(54).reject(packets=1, by=closed)
+    left = expect(a >> b).udp(54).on(a.eni).accept()
     expect(b >> a).udp().never()
-    exactly(request, reply, asked, stopped)
+    exactly(request, reply, asked, stopped, by_default, left)
 
     with pytest.raises(ExpectationFailed, match="by rule"):
         expect(a >> b).udp(53).reject(by=pings)
+    with pytest.raises(ExpectationFailed, match=f"by {site.vpc.default_security_group.id}"):
+        expect(a >> b).udp(54).reject(by=site.vpc.default_security_group)
     with pytest.raises(ExpectationFailed) as caught:
         expect(a >> b).udp(53).accept(packets=2)
     text = str(caught.value)
@@ -50,7 +55,7 @@ def test_a_ping_and_a_refusal(build: Callable[..., Any], profile: str, tmp_path:
     assert f"counted at {b.eni.id}: ACCEPT 0 packets, 0 bytes, REJECT 2 packets, 58 bytes" in text
     assert f"captured at {a.eni.id}: {capture}" in text
     with pytest.raises(ExpectationFailed, match="unexpected") as caught:
-        exactly(request, reply, asked)
+        exactly(request, reply, asked, by_default, left)
     assert f"security group {closed.id} (closed), rule {wall.id}" in str(caught.value)
 
 

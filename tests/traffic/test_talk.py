@@ -93,6 +93,47 @@ def test_what_is_stopped_is_silent(build: Callable[..., Any]) -> None:
     )
 
 
+def test_a_conversation_over_several_windows(build: Callable[..., Any]) -> None:
+    """Each window has the packets that passed in it; together they are those of the same said at once."""
+    site = build()
+    a, b, window_s = site.a, site.b, site.lab.profile.window_s
+    site.log(a.eni, b.eni)
+    said = []
+    with a.connect(b, 22) as open_connection:
+        for size, answer in ((3_000, 10), (0, 1_449)):
+            said.append(open_connection.say(size, answer=answer))
+            site.lab.clock.advance(seconds=window_s)
+    site.records()
+
+    assert [(one.sent.packets, one.received.packets) for one in said] == [(4, 4), (2, 2)]
+    windows = [(site.lab.clock.now // window_s - back) * window_s for back in (4, 3, 2)]
+    for eni in (a.eni, b.eni):
+        for start, there, back in zip(windows, (6, 2, 2), (5, 2, 2), strict=True):
+            for way, packets in ((a >> b, there), (b >> a, back)):
+                expect(way).tcp().on(eni).within((start, start + window_s)).accept(packets=packets)
+    assert open_connection.sent == Tally(10, sum(one.sent.bytes for one in said) + 60 + 3 * 52)
+    assert open_connection.received == Tally(9, sum(one.received.bytes for one in said) + 60 + 2 * 52)
+    exactly(*(expect(way).tcp().accept() for way in (a >> b, b >> a)))
+
+
+def test_a_conversation_that_is_stopped(build: Callable[..., Any]) -> None:
+    """By an ACL, which knows no connections; or by the end of a machine."""
+    site = build()
+    a, c = site.a, site.c
+    shut = site.vpc.create_network_acl("shut")
+    with a.connect(c, 22, wait_s=0.02) as stopped:
+        shut.associate(site.db)
+        said = stopped.say(10)
+    assert (said.outcome, said.sent, said.received, stopped.broken) == ("silent", None, None, True)
+    with pytest.raises(GuestError, match="port 22: it says nothing"):
+        a.connect(c, 22, wait_s=0.02)
+    shut.disassociate(site.db)
+    b_ends = a.connect(site.b, 22)
+    site.b.terminate()
+    assert (b_ends.closed, stopped.closed) == (True, True)
+    b_ends.close()
+
+
 def test_an_open_port_goes_with_its_cvm(build: Callable[..., Any]) -> None:
     site = build()
     a, b = site.a, site.b
@@ -116,6 +157,9 @@ def test_an_open_port_goes_with_its_cvm(build: Callable[..., Any]) -> None:
         pytest.param(lambda a, b, _: a.udp(b, 53, bytes=65_508), "from 0 to 65507", id="too much for a datagram"),
         pytest.param(lambda a, b, _: a.udp(b, 53, packets=True), "packets=True", id="no number"),
         pytest.param(lambda a, b, _: a.tcp("B", 80), "'B': give a machine, an ENI, an EIP", id="no address"),
+        pytest.param(
+            lambda a, b, _: a.connect(b.ip, 80), "give a machine of the lab, an ENI or an EIP", id="an address"
+        ),
         pytest.param(lambda a, b, _: a.flood(b, rate=0, seconds=1), "above 0", id="no rate"),
         pytest.param(lambda a, b, _: b.listen(80, protocol="sctp"), "give tcp or udp", id="no such protocol"),
         pytest.param(lambda a, b, _: a.send(b"GET /"), "no IP packet", id="no packet"),

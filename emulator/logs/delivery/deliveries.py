@@ -1,0 +1,139 @@
+"""All deliveries of a log service."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
+
+from emulator.errors import AlreadyExists, InvalidValue, NotFound
+from emulator.logs.checkpoints import Position
+from emulator.logs.delivery.delivery import Delivery
+from emulator.logs.delivery.faults import TargetFaults
+from emulator.logs.delivery.kinds import KINDS, defined, definition_of
+from emulator.logs.delivery.target import Target
+from emulator.logs.refusal import refuse
+
+if TYPE_CHECKING:
+    from emulator.logs.service import LogService
+    from emulator.logs.topic import Topic
+
+Start = Literal["now", "earliest"]
+
+NAME_LENGTH = 255
+"""Most characters of a delivery's name (tencent.md §7)."""
+
+
+class Deliveries:
+    """Made when the service first needs it; what an earlier process asked for goes on."""
+
+    def __init__(self, service: LogService) -> None:
+        self._service = service
+        self._lock = threading.RLock()
+        self._all: dict[int, Delivery] = {}
+        self._now_s = -math.inf
+        self.faults = TargetFaults()
+        topics = {topic.number: topic for topic in service.topics()}
+        for stored in service.store.checkpoints.all():
+            target, secrets, flow_logs = defined(stored.definition)
+            delivery = Delivery(service, topics[stored.topic], stored, target, flow_logs, waits=True)
+            if secrets:
+                delivery.wait_for(secrets)
+            self._all[stored.number] = delivery
+
+    def of(self, topic: Topic) -> list[Delivery]:
+        with self._lock:
+            return [delivery for delivery in self._all.values() if delivery.topic is topic]
+
+    def add(
+        self, topic: Topic, to: Target, name: str | None, flow_logs: Iterable[object] | None, start: Start
+    ) -> Delivery:
+        """The topic's lock is held: what is written from now on is behind its start."""
+        profile = topic.profile
+        if not isinstance(to, Target):
+            message = f"{topic.name}: deliver(to={to!r}): no target; there are {', '.join(sorted(_names()))}"
+            raise refuse(InvalidValue, profile, "delivery.setting", message, object=topic.id, value=to)
+        to.check(profile)
+        if start not in ("now", "earliest"):
+            message = f"{topic.name}: deliver(start={start!r}): 'now' or 'earliest'"
+            raise refuse(InvalidValue, profile, "delivery.setting", message, object=topic.id, value=start)
+        wanted = [self._flow_log(topic, one) for one in flow_logs] if flow_logs is not None else []
+        with self._lock:
+            store = self._service.writable()
+            name = self._name(topic, to, name)
+            position = Position()
+            if start == "now":
+                position = Position(store.scan(topic.number, None, None, expired=True).highest + 1)
+            stored = store.checkpoints.add(topic.number, name, definition_of(to, wanted), position)
+            now_s = max(self._service.now(), self._now_s)
+            delivery = Delivery(self._service, topic, stored, to, wanted, waits=start == "earliest", now_s=now_s)
+            self._all[stored.number] = delivery
+            return delivery
+
+    def remove(self, delivery: Delivery) -> None:
+        with self._lock:
+            if self._all.pop(delivery.number, None) is None:
+                message = f"{delivery.name} was deleted"
+                raise refuse(NotFound, delivery.topic.profile, "delivery.gone", message, object=delivery.name)
+            self._service.writable().checkpoints.remove(delivery.number)
+        delivery.close()
+
+    def forget(self, topic: Topic) -> None:
+        """The topic is gone, with what is kept of its deliveries."""
+        with self._lock:
+            gone = [delivery for delivery in self._all.values() if delivery.topic is topic]
+            for delivery in gone:
+                del self._all[delivery.number]
+        for delivery in gone:
+            delivery.close()
+
+    def arrived(self, topic: Topic, size: int) -> None:
+        """So many bytes were written to the topic."""
+        with self._lock:
+            at_s = max(self._service.now(), self._now_s)
+            for delivery in self.of(topic):
+                delivery.arrived(at_s, size)
+
+    def next_moment(self) -> float | None:
+        """Lab time of what one of them does next by itself."""
+        with self._lock:
+            moments = [moment for one in self._all.values() if (moment := one.next_moment()) is not None]
+        return min(moments, default=None)
+
+    def settle(self, now_s: float) -> None:
+        """Deliver what is due by then."""
+        with self._lock:
+            deliveries = list(self._all.values())
+        for delivery in deliveries:
+            delivery.settle(now_s)
+        with self._lock:
+            self._now_s = max(self._now_s, now_s)
+
+    def close(self) -> None:
+        for delivery in list(self._all.values()):
+            delivery.close()
+
+    def _name(self, topic: Topic, to: Target, name: str | None) -> str:
+        taken = {delivery.name for delivery in self.of(topic)}
+        if name is None:
+            numbers = range(1, len(taken) + 2)
+            return next(free for number in numbers if (free := f"{to.kind}-{number}") not in taken)
+        if not isinstance(name, str) or not 1 <= len(name) <= NAME_LENGTH:
+            message = f"{topic.name}: deliver(name={name!r}): 1 to {NAME_LENGTH} characters"
+            raise refuse(InvalidValue, topic.profile, "delivery.name", message, object=topic.id, value=name)
+        if name in taken:
+            message = f"{topic.name} has a delivery {name} already"
+            raise refuse(AlreadyExists, topic.profile, "delivery.duplicate", message, object=topic.id, value=name)
+        return name
+
+    def _flow_log(self, topic: Topic, wanted: object) -> str:
+        found = wanted if isinstance(wanted, str) else getattr(wanted, "id", None)
+        if not isinstance(found, str) or not found:
+            message = f"{topic.name}: deliver(flow_logs=…): {wanted!r} is no flow log, nor the id of one"
+            raise refuse(InvalidValue, topic.profile, "delivery.setting", message, object=topic.id, value=wanted)
+        return found
+
+
+def _names() -> list[str]:
+    return [target.__name__ for target in KINDS.values()]

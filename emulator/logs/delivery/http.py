@@ -1,0 +1,140 @@
+"""Requests to stores that speak HTTP, and what becomes of a shipment by their answers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from emulator.logs.delivery.target import TargetDown, TargetRefuses
+
+if TYPE_CHECKING:
+    import urllib3
+
+CONNECT_S, ANSWER_S = 0.5, 1.0
+"""Wall time; together less than a shipment may take."""
+
+SHOWN = 300
+"""Characters of an answer that a message repeats."""
+
+DENIED = (401, 403)
+BUSY = (408, 429)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: Any
+    """What its JSON says; the text, where it is none."""
+
+    size: int
+    """Bytes that were sent."""
+
+
+class Http:
+    """One server, to which bodies go gzipped; nothing is retried here, for that is done in lab time."""
+
+    def __init__(self, url: str, headers: Mapping[str, str], *, ca_file: str | None = None) -> None:
+        import urllib3
+
+        self.url = url.rstrip("/")
+        self._headers = {**headers, "content-encoding": "gzip"}
+        self._pool = urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S), retries=False, maxsize=1, ca_certs=ca_file
+        )
+
+    def post(self, path: str, body: bytes) -> Answer:
+        """The answer, where it is one about the body.
+
+        :raises TargetDown: no answer, or one of 408, 429 or 5xx
+        :raises TargetRefuses: 401 or 403
+        """
+        import gzip
+
+        import urllib3
+
+        sent = gzip.compress(body, compresslevel=1)
+        try:
+            reply = self._pool.request("POST", self.url + path, body=sent, headers=self._headers)
+        except urllib3.exceptions.HTTPError as error:
+            raise TargetDown(f"{self.url}: {_reason(error)}") from None
+        answer = Answer(reply.status, _body(reply.data), len(sent))
+        if answer.status in DENIED or answer.status in BUSY or answer.status >= 500:
+            raise self.error(answer, _seconds(reply.headers.get("retry-after")))
+        return answer
+
+    def error(self, answer: Answer, retry_after_s: float = 0) -> TargetDown | TargetRefuses:
+        """What an answer means for a shipment that is refused by it as a whole."""
+        return error_of(answer.status, f"{self.url}: HTTP {answer.status}: {said(answer.body)}", retry_after_s)
+
+    def close(self) -> None:
+        self._pool.clear()
+
+
+def error_of(status: int, message: str, retry_after_s: float = 0) -> TargetDown | TargetRefuses:
+    """What an HTTP status means for a shipment: it may pass, or somebody has to mend it."""
+    if status in BUSY or status >= 500:
+        return TargetDown(message, retry_after_s)
+    reasons = {**dict.fromkeys(DENIED, "delivery.denied"), 404: "delivery.missing"}
+    return TargetRefuses(message, reasons.get(status, "delivery.internal"))
+
+
+def address_is_wrong(url: object) -> bool:
+    """Whether this is no http or https URL of a host, or one that holds a password."""
+    if not isinstance(url, str):
+        return True
+    try:
+        parts = urlsplit(url)
+        return parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.port == 0
+    except ValueError:
+        return True
+
+
+def said(body: Any) -> str:
+    """An answer in a message: the reason that it gives, where it gives one."""
+    for way in (("error", "reason"), ("text",)):
+        found = body
+        for key in way:
+            found = found.get(key) if isinstance(found, dict) else None
+        if isinstance(found, str):
+            return found[:SHOWN]
+    return (body if isinstance(body, str) else json.dumps(body))[:SHOWN]
+
+
+def _body(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return data.decode("utf-8", "replace")
+
+
+def _reason(error: urllib3.exceptions.HTTPError) -> str:
+    import urllib3
+
+    match error:
+        case urllib3.exceptions.NewConnectionError() | urllib3.exceptions.SSLError():
+            return str(error).partition(": ")[2] or str(error)
+        case urllib3.exceptions.ConnectTimeoutError():
+            return f"no connection within {CONNECT_S} s"
+        case urllib3.exceptions.ReadTimeoutError():
+            return f"no answer within {ANSWER_S} s"
+        case urllib3.exceptions.ProtocolError():
+            return "the connection was closed before an answer"
+    return str(error)
+
+
+def _seconds(retry_after: str | None) -> float:
+    """Retry-After in seconds; a date is compared with wall time, which the server knows. 0 where nothing is said."""
+    from email.utils import parsedate_to_datetime
+
+    if retry_after is None or not retry_after.strip():
+        return 0
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return 0
