@@ -253,6 +253,15 @@ class Lab(AccountWide, Filed):
             self._check_open()
             with self._lock:
                 return explain_packet(self.cloud, packet)
+        meta = self._meta_of(record)
+        known = self.cloud if meta["lab"] == self._tag else None
+        with self._lock:
+            # A CEN's records have neither action nor status: what passed, passed.
+            status = record.get("log-status", "OK")
+            return explain(known, meta, record.get("action"), status, packet_in(record))
+
+    def _meta_of(self, record: Any) -> Mapping[str, Any]:
+        """What is known of a flow record beyond its fields; of anything else it is said what is wanted."""
         meta: Mapping[str, Any] = getattr(record, "meta", None) or {}
         if "rule" not in meta or (meta["lab"] != self._tag and self._folder is None):
             raise NotFound(
@@ -261,11 +270,7 @@ class Lab(AccountWide, Filed):
                 reason="record.missing",
                 value=record,
             )
-        known = self.cloud if meta["lab"] == self._tag else None
-        with self._lock:
-            # A CEN's records have neither action nor status: what passed, passed.
-            status = record.get("log-status", "OK")
-            return explain(known, meta, record.get("action"), status, packet_in(record))
+        return meta
 
     def audit(self) -> audit.Audit:
         """Double entry over all that was counted so far: each ENI's records against its link's own counters, and what

@@ -119,13 +119,22 @@ class Judge:
         source, destination = self._ends(packet, vpc_id)
         at_source = at_destination = None
         if source:
-            steps = [self._ask_groups(source, "egress", packet, established)]
-            if steps[-1].action == "allow":
-                steps += self._ask_acl(source, "egress", packet)
-            at_source = Judgement(source.id, "egress", tuple(steps))
+            at_source = self.departure(source, packet, established)
         if destination and (at_source is None or at_source.action == "allow"):
             at_destination = self.arrival(destination, packet, established)
         return Verdict(at_source, at_destination)
+
+    def at(self, eni: Eni, packet: Packet, direction: Direction, *, established: bool = False) -> Judgement:
+        """What becomes of a packet at one ENI."""
+        judge = self.arrival if direction == "ingress" else self.departure
+        return judge(eni, packet, established)
+
+    def departure(self, eni: Eni, packet: Packet, established: bool = False) -> Judgement:
+        """What becomes of a packet that leaves ``eni``."""
+        steps = [self._ask_groups(eni, "egress", packet, established)]
+        if steps[-1].action == "allow":
+            steps += self._ask_acl(eni, "egress", packet)
+        return Judgement(eni.id, "egress", tuple(steps))
 
     def arrival(self, eni: Eni, packet: Packet, established: bool = False) -> Judgement:
         """What becomes of a packet that has come to ``eni``, whatever its address: of a broadcast's copy."""

@@ -272,15 +272,15 @@ def exchange(link, request, expected):
 
 
 def send(channel, header, payload=b"", handed=None):
-    """One frame; a long payload or a socket to hand over travels as a descriptor."""
-    fds = [] if handed is None else [handed]
-    if len(payload) > INLINE:
-        fds = [os.memfd_create("payload")]
-        os.write(fds[0], payload)
-        header, payload = dict(header, blob=len(payload)), b""
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the loop will see that the caller is gone
-        socket.send_fds(channel, [json.dumps(header).encode() + b"\0" + bytes(payload)], fds)
-    list(map(os.close, fds))
+    """One frame; a long payload is a descriptor. A socket goes ahead: at the answer it is the caller's alone."""
+    fds = [os.memfd_create("payload")] if len(payload) > INLINE else []
+    if fds:
+        header, payload = dict(header, blob=os.write(fds[0], payload)), b""
+    ahead, answer = [(b"\0", [handed])][handed is None :], json.dumps(header).encode() + b"\0" + bytes(payload)
+    for frame, given in [*ahead, (answer, fds)]:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the loop will see that the caller is gone
+            socket.send_fds(channel, [frame], given)
+        list(map(os.close, given))
 
 
 def main():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from emulator.cloud import model
@@ -10,6 +11,8 @@ from emulator.resources.base import Resource
 from emulator.resources.templates import Template
 
 if TYPE_CHECKING:
+    from emulator.logs.records import Record
+    from emulator.replay import Replay
     from emulator.resources.networks import Subnet
 
 _O = TypeVar("_O", bound="model.SecurityGroup | model.NetworkAcl")
@@ -68,6 +71,33 @@ class RuleOwner(Resource[_O]):
             lambda fabric, _: fabric.rules_changed(self.id),
             self._vpc_id,
         )
+
+    def replay(self, records: Iterable[Record], *, instead_of: RuleOwner[_O] | None = None) -> Replay:
+        """What these rules would have said of packets that flow records of this lab tell of, where ``instead_of``
+        holds, a group or ACL of the same kind and VPC; where these hold themselves, if it is left out.
+
+        ``proposed.replay(topic.search(), instead_of=web).changed`` are the records that would say something else;
+        ``.unused`` are rules that decide none of them, ``.decided`` is which rule decides what. No packet is sent and
+        nothing is changed. NODATA, SKIPDATA, and records of ENIs or labs that are gone are left out.
+        """
+        from emulator.replay import replay
+
+        other = self if instead_of is None else instead_of
+        self._here(other, type(self))
+        if other._vpc_id != self._vpc_id:
+            raise self._lab.profile.refusal(
+                InvalidValue,
+                "object.missing",
+                f"replay of {self.id} ({self.name}) instead of {other.id}: that is in VPC {other._vpc_id}, this in "
+                f"{self._vpc_id}; give one of the same VPC",
+                object=self.id,
+                value=other.id,
+            )
+        with self._lab._lock:
+            given = records if isinstance(records, Iterable) else [records]
+            told = [(record, self._lab._meta_of(record)) for record in given]
+            judged = [one for one, meta in told if meta["rule"] is not None and meta["lab"] == self._lab._tag]
+            return replay(self._lab.cloud, judged, self.model, other.model)
 
     @property
     def _vpc_id(self) -> str:

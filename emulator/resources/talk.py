@@ -131,12 +131,14 @@ class Talk:
         return self.send(packets.of_capture(path, dict(addresses or {}), own, self._here_is.name))
 
     def listen(self, port: int, *, protocol: str = "tcp") -> Ear:
-        """Open a port, until it is closed or the machine goes: connections are accepted, what they say is not read."""
+        """Open a port, for IPv6 as well where the machine has it, until it is closed or the machine goes: connections
+        are accepted, what they say is not read."""
         _check(self, port=(port, 1, 65_535))
         _check_kind(self, protocol=(protocol, str))
         if protocol not in _BY_WORD:
             raise _refused(self, f"protocol={protocol!r}: give tcp or udp", protocol)
-        return self._ear(_BY_WORD[protocol], port, self._here_is.ip)
+        machine = self._here_is
+        return self._ear(_BY_WORD[protocol], port, *(machine.ipv6_addresses[:1] or [machine.ip]))
 
     # parts -------------------------------------------------------------------------------------------
 

@@ -57,6 +57,24 @@ def test_it_documents_every_verb_that_it_has_and_no_other() -> None:
     assert len(VERBS) <= 14
 
 
+def test_a_socket_that_is_handed_over_is_the_callers_alone_at_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a copy of it here, the caller's close would for a moment neither free its port nor reset its connection."""
+    steps = []
+    send, close = socket.send_fds, os.close
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            socket, "send_fds", lambda to, said, fds: steps.append(("said", len(fds))) or send(to, said, fds)
+        )
+        patched.setattr(os, "close", lambda fd: steps.append(("closed", fd)) or close(fd))
+        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        handed = socket.socket().detach()
+        protocol.send(here, {"ok": {}}, handed=handed)
+    assert steps == [("said", 1), ("closed", handed), ("said", 0)]
+    with here, there, socket.socket(fileno=socket.recv_fds(there, 10, 1)[1][0]) as one:
+        assert one.fileno() != -1
+        assert there.recv(100) == b'{"ok": {}}\0'
+
+
 # verbs -----------------------------------------------------------------------------------------------
 
 

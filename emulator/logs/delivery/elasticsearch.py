@@ -15,7 +15,7 @@ import base64
 import datetime
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -25,12 +25,11 @@ from emulator.cloud.profile import Profile
 from emulator.logs.checkpoints import DeadLetter
 from emulator.logs.delivery.documents import FIELDS, Fields, as_json, document
 from emulator.logs.delivery.formats import joined
-from emulator.logs.delivery.http import Http, address_is_wrong, error_of
+from emulator.logs.delivery.http import Http, HttpTarget, error_of
 from emulator.logs.delivery.target import (
     Sender,
     Sent,
     Shipment,
-    Target,
     secret,
 )
 from emulator.logs.engine import ENGINE
@@ -52,7 +51,7 @@ _DAYS = (datetime.datetime(2024, 1, 1), datetime.datetime(2024, 12, 31, 23, 59, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Elasticsearch(Target):
+class Elasticsearch(HttpTarget):
     """Deliver to an Elasticsearch, one document a record.
 
     ``url``       of the cluster: ``https://elk.example:9200``
@@ -64,18 +63,14 @@ class Elasticsearch(Target):
     """
 
     kind = "elasticsearch"
-    url: str = field(kw_only=False)
     index: str = "logs-vpcflow-default"
     fields: Fields = "provider"
     user: str | None = None
-    ca_file: str | None = None
     api_key: str | None = secret()
     password: str | None = secret()
 
     def check(self, profile: Profile) -> None:
         super().check(profile)
-        if address_is_wrong(self.url):
-            raise self.refused(profile, "url", "http:// or https:// and a host, without user and password")
         if not isinstance(self.index, str) or not all(NAME_RULE.fullmatch(day.strftime(self.index)) for day in _DAYS):
             rule = 'lower case, at most 255 characters, not - _ or + in front, none of \\ / * ? " < > | , # : or space'
             raise self.refused(profile, "index", rule)

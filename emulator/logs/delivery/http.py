@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from emulator.logs.delivery.target import TargetDown, TargetRefuses
+from emulator.cloud.profile import Profile
+from emulator.logs.delivery.target import Target, TargetDown, TargetRefuses
 
 if TYPE_CHECKING:
     import urllib3
@@ -22,6 +24,28 @@ SHOWN = 300
 
 DENIED = (401, 403)
 BUSY = (408, 429)
+
+LONGEST_S = 3600
+"""A server that asks for a longer pause gets this one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpTarget(Target):
+    """A store that speaks HTTP.
+
+    ``url``      of the server, without user and password
+    ``ca_file``  certificates that are trusted, where they are not the machine's
+    """
+
+    url: str = field(kw_only=False)
+    ca_file: str | None = None
+
+    def check(self, profile: Profile) -> None:
+        super().check(profile)
+        if _is_wrong(self.url):
+            raise self.refused(profile, "url", "http:// or https:// and a host, without user and password")
+        if self.ca_file is not None and not (isinstance(self.ca_file, str) and Path(self.ca_file).is_file()):
+            raise self.refused(profile, "ca_file", "the path of a file with certificates")
 
 
 @dataclass(frozen=True)
@@ -50,7 +74,7 @@ class Http:
         """The answer, where it is one about the body.
 
         :raises TargetDown: no answer, or one of 408, 429 or 5xx
-        :raises TargetRefuses: 401 or 403
+        :raises TargetRefuses: 401 or 403, or TLS does not come about
         """
         import gzip
 
@@ -59,6 +83,8 @@ class Http:
         sent = gzip.compress(body, compresslevel=1)
         try:
             reply = self._pool.request("POST", self.url + path, body=sent, headers=self._headers)
+        except urllib3.exceptions.SSLError as error:
+            raise TargetRefuses(f"{self.url}: {error}", "delivery.denied") from None
         except urllib3.exceptions.HTTPError as error:
             raise TargetDown(f"{self.url}: {_reason(error)}") from None
         answer = Answer(reply.status, _body(reply.data), len(sent))
@@ -82,17 +108,6 @@ def error_of(status: int, message: str, retry_after_s: float = 0) -> TargetDown 
     return TargetRefuses(message, reasons.get(status, "delivery.internal"))
 
 
-def address_is_wrong(url: object) -> bool:
-    """Whether this is no http or https URL of a host, or one that holds a password."""
-    if not isinstance(url, str):
-        return True
-    try:
-        parts = urlsplit(url)
-        return parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.port == 0
-    except ValueError:
-        return True
-
-
 def said(body: Any) -> str:
     """An answer in a message: the reason that it gives, where it gives one."""
     for way in (("error", "reason"), ("text",)):
@@ -102,6 +117,16 @@ def said(body: Any) -> str:
         if isinstance(found, str):
             return found[:SHOWN]
     return (body if isinstance(body, str) else json.dumps(body))[:SHOWN]
+
+
+def _is_wrong(url: object) -> bool:
+    if not isinstance(url, str):
+        return True
+    try:
+        parts = urlsplit(url)
+        return parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.port == 0
+    except ValueError:
+        return True
 
 
 def _body(data: bytes) -> Any:
@@ -115,8 +140,8 @@ def _reason(error: urllib3.exceptions.HTTPError) -> str:
     import urllib3
 
     match error:
-        case urllib3.exceptions.NewConnectionError() | urllib3.exceptions.SSLError():
-            return str(error).partition(": ")[2] or str(error)
+        case urllib3.exceptions.NewConnectionError():
+            return str(error).partition(": ")[2]
         case urllib3.exceptions.ConnectTimeoutError():
             return f"no connection within {CONNECT_S} s"
         case urllib3.exceptions.ReadTimeoutError():
@@ -133,8 +158,8 @@ def _seconds(retry_after: str | None) -> float:
     if retry_after is None or not retry_after.strip():
         return 0
     if retry_after.strip().isdecimal():
-        return float(retry_after)
+        return min(float(retry_after), LONGEST_S)
     try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+        return min(max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time()), LONGEST_S)
     except ValueError:
         return 0

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -22,12 +22,11 @@ from emulator.cloud.profile import Profile
 from emulator.logs.checkpoints import DeadLetter, Position
 from emulator.logs.delivery.documents import as_json, as_struct, document
 from emulator.logs.delivery.formats import joined
-from emulator.logs.delivery.http import Answer, Http, address_is_wrong, error_of, said
+from emulator.logs.delivery.http import Answer, Http, HttpTarget, error_of, said
 from emulator.logs.delivery.target import (
     Sender,
     Sent,
     Shipment,
-    Target,
     TargetDown,
     TargetRefuses,
     secret,
@@ -56,7 +55,7 @@ five minutes that Splunk advises to wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Splunk(Target):
+class Splunk(HttpTarget):
     """Deliver to a Splunk, one event a record.
 
     ``url``           of the HTTP Event Collector: ``https://splunk.example:8088``
@@ -69,18 +68,14 @@ class Splunk(Target):
 
     kind = "splunk"
     size: int = SIZE
-    url: str = field(kw_only=False)
     token: str | None = secret()
     index: str | None = None
     sourcetype: str = "vpcflow"
     source: str | None = None
     acknowledged: bool = False
-    ca_file: str | None = None
 
     def check(self, profile: Profile) -> None:
         super().check(profile)
-        if address_is_wrong(self.url):
-            raise self.refused(profile, "url", "http:// or https:// and a host, without user and password")
         for name in ("index", "source", "sourcetype"):
             value = getattr(self, name)
             if not (isinstance(value, str) and value) and (value is not None or name == "sourcetype"):

@@ -123,6 +123,23 @@ def test_nobody_there_is_down() -> None:
         sender.send(shipment(flows({})))
 
 
+def test_a_server_without_tls_is_for_a_person(elastic: Made) -> None:
+    sender = Elasticsearch(elastic().url.replace("http:", "https:")).opened()
+    with pytest.raises(TargetRefuses, match="SSL") as refuses:
+        sender.send(shipment(flows({})))
+    assert refuses.value.reason == "delivery.denied"
+
+
+def test_a_pause_that_a_server_asks_for_has_an_end(elastic: Made) -> None:
+    store = elastic()
+    pauses = {"5": 5, "99999999": 3600, "soon": 0, "Fri, 01 Jan 2100 00:00:00 GMT": 3600, " ": 0}
+    for said, wanted in pauses.items():
+        store.script.append(Reply(503, {}, {"retry-after": said}))
+        with pytest.raises(TargetDown) as down:
+            sent(store, shipment(flows({})))
+        assert down.value.retry_after_s == wanted
+
+
 def test_a_server_that_hangs_is_down(elastic: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     store = elastic()
     monkeypatch.setattr("emulator.logs.delivery.http.ANSWER_S", 0.05)
@@ -184,6 +201,7 @@ BAD: dict[str, dict[str, Any]] = {
     "no url": {"url": "elk.example"},
     "a password in the url": {"url": "http://me:word@elk.example"},
     "no http": {"url": "ftp://elk.example"},
+    "certificates that are not there": {"ca_file": "/nowhere"},
     "no port": {"url": "http://elk.example:99999"},
     "an index in upper case": {"index": "VPC"},
     "an index that becomes upper case": {"index": "vpc-%b"},
