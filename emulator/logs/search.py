@@ -119,7 +119,7 @@ def answered(topic: Topic, question: Question, scan: Scan, limits: QueryLimits |
     plan = understood(question)
     if plan.lookback_s > question.lookback_s:
         return None, plan.lookback_s
-    return plan.answer(scan, ENGINE if question.dialect == "duckdb" else topic.spark), 0
+    return plan.answer(scan, ENGINE if question.dialect == "duckdb" else topic.spark_engine()), 0
 
 
 def _check_elsewhere(topic: Topic, scan: Scan, limits: QueryLimits | None) -> None:

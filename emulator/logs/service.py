@@ -254,8 +254,7 @@ class LogService:
                 self._spark.close()
             self._spark = None if wanted is None else SparkEngine(wanted)
 
-    @property
-    def spark(self) -> SparkEngine:
+    def spark_engine(self) -> SparkEngine:
         """The engine of the cluster."""
         with self._lock:
             self._check_open()

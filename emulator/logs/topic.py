@@ -287,10 +287,9 @@ class Topic:
         """The processes that answer strangers' queries."""
         return self._service.workers
 
-    @property
-    def spark(self) -> SparkEngine:
+    def spark_engine(self) -> SparkEngine:
         """The engine of the Spark cluster."""
-        return self._service.spark
+        return self._service.spark_engine()
 
     @property
     def geography(self) -> Path | None:
