@@ -486,6 +486,7 @@ class Lab(AccountWide, Filed):
 
     def _append(self, topic_id: str, form: str, table: pa.Table, key: str, due_s: int) -> None:
         from emulator.capture import forms
+        from emulator.deciders import deciders
 
         self.logs.deliver(due_s)  # what falls due before comes before
-        self.logs.get(topic_id).append(forms.stored(form, table), key=key)
+        self.logs.get(topic_id).append(forms.stored(form, table, deciders(self.cloud, self._tag, table)), key=key)

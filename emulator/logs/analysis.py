@@ -12,6 +12,7 @@ from emulator.logs.condition import Condition
 from emulator.logs.elsewhere.engines import target_of
 from emulator.logs.elsewhere.kinds import Kind
 from emulator.logs.engine import ENGINE, Engine, EngineRefused
+from emulator.logs.index import DECIDED_BY, RULE_KEY
 from emulator.logs.plan import HistogramPlan, Question, RawPlan, parsed
 from emulator.logs.records import TIME
 from emulator.logs.scan import Scan, quoted
@@ -41,11 +42,24 @@ class SqlPlan:
         alibaba = question.text.profile.provider == "alibaba"
         time_name, time_unit = ("__time__", 1) if alibaba else ("__TIMESTAMP__", 1000)
         fields = {name: field.kind for name, field in question.ages[-1].index.fields.items() if field.sql}
+        rule_key = RULE_KEY[question.text.profile.provider]
         without = question.ages[-1].index.fields.keys() - fields.keys()
         self._sql = sql = Sql(
-            *(question.text, bar, [*fields, time_name], question.most, question.now_s, self._place_of, without),
+            *(
+                question.text,
+                bar,
+                [*fields, rule_key, time_name],
+                question.most,
+                question.now_s,
+                self._place_of,
+                without,
+            ),
             target=None if question.dialect == "duckdb" else target_of(question.dialect),
-            kinds={time_name.lower(): "BIGINT", **{name.lower(): _KINDS[kind] for name, kind in fields.items()}},
+            kinds={
+                time_name.lower(): "BIGINT",
+                rule_key.lower(): "VARCHAR",
+                **{name.lower(): _KINDS[kind] for name, kind in fields.items()},
+            },
         )
         if sql.shifts and (question.low is None or question.high is None):
             raise sql.refuse("compare", "compare needs a search with a start and an end: it looks at as much earlier")
@@ -55,6 +69,8 @@ class SqlPlan:
             for name, kind in fields.items()
             if sql.star or name.lower() in sql.words
         }
+        if rule_key.lower() in sql.words:
+            columns[rule_key] = self._where.column(DECIDED_BY) if DECIDED_BY in stored else _NULLS["text"]
         for name in columns:
             if sum(name.lower() == other.lower() for other in columns) > 1:
                 raise sql.refuse(name, f"{name} differs from another key by case only: SQL cannot tell them apart")

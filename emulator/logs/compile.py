@@ -38,7 +38,7 @@ from emulator.logs.condition import (
     number,
     split,
 )
-from emulator.logs.index import BUILT_IN, BUILT_IN_FIELD_OF, Age, Field, Index
+from emulator.logs.index import BUILT_IN, BUILT_IN_FIELD_OF, DECIDED_BY, FLOW_DELIMITERS, RULE_KEY, Age, Field, Index
 from emulator.logs.query import QueryText
 from emulator.logs.records import HIDDEN, SEGMENT, TIME
 from emulator.logs.scan import ORDER, ROWS, quoted
@@ -149,6 +149,7 @@ class _Compiler:
         self.stored = {name: kind for name, kind in types.items() if name not in later}
         self.characters = characters
         self.built_in = BUILT_IN[query.profile.provider]
+        self.rule_key = RULE_KEY[query.profile.provider]
         self.query = query
         self.where = where
 
@@ -236,6 +237,8 @@ class _Compiler:
                 return None
             there = f"{self.where.column(BUILT_IN_FIELD_OF)} IS NOT NULL"
             return f"CASE WHEN {there} THEN {self.where.parameter(self.built_in[name])} END"
+        if name == self.rule_key:
+            return self.where.column(DECIDED_BY) if DECIDED_BY in self.all_types else None
         stored = (self.all_types if asked is None and self.index.full_text else self.stored).get(name)
         return None if stored is None else value_sql(self.where.column(name), stored, "text")
 
@@ -244,6 +247,8 @@ class _Compiler:
         found = self.index.fields.get(name)
         if found is None and name in self.built_in:
             return Field("text", case_sensitive=True)
+        if found is None and name == self.rule_key:
+            return Field("text", FLOW_DELIMITERS)
         if found is None:
             near = get_close_matches(name, self.index.fields, n=3)
             hint = f"; did you mean {' or '.join(near)}?" if near else f"; indexed are {', '.join(self.index.fields)}"
@@ -252,7 +257,7 @@ class _Compiler:
 
     def value(self, name: str) -> str:
         """The value of an indexed field; NULL where no row of the topic ever had it."""
-        if name in self.built_in and name not in self.index.fields:
+        if name == self.rule_key or (name in self.built_in and name not in self.index.fields):
             return self.text(name, name) or "NULL"
         if name not in self.stored:
             return "NULL"

@@ -42,6 +42,12 @@ What these hold at Tencent is not documented: they are there, and empty. (tencen
 BUILT_IN_FIELD_OF = "_vpclab_flow_log_id"
 """The hidden column that flow records have and other logs have not."""
 
+DECIDED_BY = "_vpclab_decided_by"
+"""The hidden column that names the rule which decided for a flow record."""
+
+RULE_KEY: Mapping[str, str] = {"tencent": "__RULE__", "alibaba": "__rule__"}
+"""By provider: the key of ours by which queries ask for it, written as the provider's reserved ones; not in ``*``."""
+
 KEYS_MOST = 300
 """Keys of one index, as CLS has it (tencent.md §5.1)."""
 
