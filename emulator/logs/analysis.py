@@ -43,23 +43,12 @@ class SqlPlan:
         time_name, time_unit = ("__time__", 1) if alibaba else ("__TIMESTAMP__", 1000)
         fields = {name: field.kind for name, field in question.ages[-1].index.fields.items() if field.sql}
         rule_key = RULE_KEY[question.text.profile.provider]
+        kinds = {**fields, rule_key: "text"}
         without = question.ages[-1].index.fields.keys() - fields.keys()
         self._sql = sql = Sql(
-            *(
-                question.text,
-                bar,
-                [*fields, rule_key, time_name],
-                question.most,
-                question.now_s,
-                self._place_of,
-                without,
-            ),
+            *(question.text, bar, [*kinds, time_name], question.most, question.now_s, self._place_of, without),
             target=None if question.dialect == "duckdb" else target_of(question.dialect),
-            kinds={
-                time_name.lower(): "BIGINT",
-                rule_key.lower(): "VARCHAR",
-                **{name.lower(): _KINDS[kind] for name, kind in fields.items()},
-            },
+            kinds={time_name.lower(): "BIGINT", **{name.lower(): _KINDS[kind] for name, kind in kinds.items()}},
         )
         if sql.shifts and (question.low is None or question.high is None):
             raise sql.refuse("compare", "compare needs a search with a start and an end: it looks at as much earlier")
