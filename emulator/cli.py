@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from emulator.commands.importing import import_capture
 from emulator.commands.schema import schema
+from emulator.entry import INTERRUPTED
 from emulator.errors import VpclabError
 
 if TYPE_CHECKING:
     from emulator.doctor import Probe
     from scenarios import Outcome, Scenario
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FAILED, USAGE = 1, 2
 
 _OPTIONS: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
 app = typer.Typer(
@@ -35,6 +37,7 @@ app = typer.Typer(
 scenario_app = typer.Typer(help="Stories that run on real packets and end in records.", **_OPTIONS)
 app.add_typer(scenario_app, name="scenario")
 app.command()(schema)
+app.command("import")(import_capture)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 InProfile = Annotated[
@@ -45,10 +48,10 @@ InProfile = Annotated[
 
 def main() -> None:
     """The entry point: nothing that vpclab raises on purpose ends in a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a character
     try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # a terminal may be unable to show a character
+                stream.reconfigure(errors="replace")  # type: ignore[union-attr]
         try:
             app()
         finally:

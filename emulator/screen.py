@@ -48,7 +48,11 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.idle()
+        try:
+            self.idle()
+        finally:
+            if self.terminal and not self.console.is_dumb_terminal:
+                self.console.show_cursor(True)  # an interrupt may have hit the spinner between hiding and showing it
 
     # what a story tells ------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scenarios import (
+    audit_delivery,
     bandwidth_hog,
     baseline,
     beacon,
@@ -11,6 +12,7 @@ from scenarios import (
     cross_region,
     elk_and_splunk,
     exfiltration,
+    format_change,
     host_sweep,
     icmp_accepted_reply_rejected,
     internet_and_nat,
@@ -57,6 +59,7 @@ GROUPS: dict[str, tuple[Scenario, ...]] = {
         host_sweep.SCENARIO,
         known_threat.SCENARIO,
         uncommon_protocol.SCENARIO,
+        audit_delivery.SCENARIO,
         elk_and_splunk.SCENARIO,
     ),
     "attacks": (
@@ -74,6 +77,7 @@ GROUPS: dict[str, tuple[Scenario, ...]] = {
         internet_and_nat.SCENARIO,
         multi_eni.SCENARIO,
         ipv6.SCENARIO,
+        format_change.SCENARIO,
     ),
 }
 """Every scenario, in the order in which a newcomer should meet them."""

@@ -41,7 +41,7 @@ def run(story: Story, lab: Lab) -> None:
 
 
 def tell(story: Story, lab: Lab, elk: receivers.Elasticsearch, splunk: receivers.Splunk) -> None:
-    from emulator.logs.delivery import Elasticsearch, Splunk
+    from emulator.delivery import Elasticsearch, Splunk
 
     story.step("A web server that is open for HTTPS alone, and a flow log on its subnet")
     vpc = lab.create_vpc("10.4.0.0/16", name="demo")

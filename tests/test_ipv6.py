@@ -77,6 +77,18 @@ def test_a_vpc_gets_ipv6_while_it_is_logged(dual: Any, build: Any, profile: str)
     assert quiet == [site.b.eni.id], "it spoke neither"
 
 
+def test_an_open_port_serves_both_families(dual: Any) -> None:
+    site = dual()
+    addresses = [site.b.ip, site.b.ipv6_addresses[0]]
+    with site.b.listen(22), site.b.listen(53, protocol="udp") as ear:
+        assert [site.a.scan(address, [22]) for address in addresses] == [{22: "open"}] * 2
+        for address in addresses:
+            site.a.udp(address, 53, wait_s=0.01)
+        seen = [ear.socket.recvfrom(9)[1][0].removeprefix("::ffff:") for _ in addresses]
+    assert seen == [site.a.ip, site.a.ipv6_addresses[0]]
+    assert site.a.tcp(site.b, 443).outcome == "answered"
+
+
 def test_addresses_come_and_go_while_packets_pass(dual: Any) -> None:
     site = dual()
     site.log(site.vpc)

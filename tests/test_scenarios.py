@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(inspect.getfile(Scenario)).parent
 SHARED = {"story", "truth"}
-EXPORTED = {"emulator", "emulator.logs.delivery", "emulator.testing", "scenarios"}
+EXPORTED = {"emulator", "emulator.delivery", "emulator.testing", "scenarios"}
 PUBLIC = EXPORTED | {f"scenarios.{name}" for name in SHARED}
 TITLE_MOST = 48
 """`vpclab scenario list` keeps to 80 columns."""

@@ -26,6 +26,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -255,11 +256,17 @@ def decode(shape: Shape, answer: memoryview) -> np.ndarray[tuple[int], np.dtype[
     if shape.protocol is not None:
         flows["protocol"] = shape.protocol
     if shape.aside:
-        opened = (flows["flags"] & (_SYN | _ACK)) == _SYN | _ACK
-        flows["flags"] = flows["flags"] & _SHOWN_FLAGS | np.where(opened, _ACK, 0)
+        flows["flags"] = shown_flags(flows["flags"])
     else:
         flows["packets"], flows["bytes"] = found["packets"], found["bytes"]
     return flows
+
+
+def shown_flags(flags: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Those of TCP's flags that records show."""
+    opened = (flags & (_SYN | _ACK)) == _SYN | _ACK
+    shown: np.ndarray[Any, Any] = flags & _SHOWN_FLAGS | np.where(opened, _ACK, 0)
+    return shown
 
 
 def _layout(key: np.dtype[np.void], part: memoryview) -> tuple[int, np.dtype[np.void]]:

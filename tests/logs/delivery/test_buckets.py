@@ -21,6 +21,8 @@ import pytest
 from emulator.errors import InvalidValue, Unsupported
 from emulator.logs import Topic
 from emulator.logs.delivery import S3, Cos, Oss
+from emulator.pytest_plugin import need_kernel
+from scenarios import SCENARIOS, tell
 from tests.logs.delivery import seaweed
 from tests.logs.delivery.conftest import START, Bench, numbered
 
@@ -122,6 +124,21 @@ def test_lifecycle_wrong_keys_no_bucket(server: seaweed.Seaweed, bench_on: Calla
         assert (json.loads(left)["n"], [one.records for one in delivery.objects]) == (2, [1])
     finally:
         server.remove_bucket(BUCKET)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(("name", "account"), [("tencent", BUCKET), ("alibaba", "audit")])
+def test_a_story_of_an_audit(name: str, account: str, server: seaweed.Seaweed, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_kernel()
+    monkeypatch.setenv("VPCLAB_BUCKETS", server.endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", seaweed.ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", seaweed.SECRET_KEY)
+    server.make_bucket(account)
+    try:
+        assert tell(SCENARIOS["audit-delivery"], name).failure is None
+        assert server.objects(account) == {}, "three years are over"
+    finally:
+        server.remove_bucket(account)
 
 
 def test_nobody_listens(bench_on: Callable[..., Bench]) -> None:

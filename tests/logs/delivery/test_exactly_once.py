@@ -1,0 +1,29 @@
+"""A kill between any two steps of a delivery: no record is left out, and none is there twice."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def killed(folder: Path, where: str, kills: int) -> None:
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("steps.py")), str(folder), where, str(kills)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        timeout=600,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"of {kills} killed" in done.stdout
+
+
+@pytest.mark.parametrize("kills", [20, pytest.param(200, marks=pytest.mark.long)])
+def test_in_a_folder(kills: int, tmp_path: Path) -> None:
+    killed(tmp_path / "data", str(tmp_path / "out"), kills)
