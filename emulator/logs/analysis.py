@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from emulator.logs.compile import age_sql, compile_ages, value_sql
+from emulator.logs.compile import age_sql, compile_ages, source_sql, value_sql
 from emulator.logs.condition import Condition
 from emulator.logs.elsewhere.engines import target_of
 from emulator.logs.elsewhere.kinds import Kind
@@ -18,9 +18,9 @@ from emulator.logs.records import TIME
 from emulator.logs.scan import Scan, quoted
 from emulator.logs.sql import Sql
 
-_KINDS: dict[str, Kind] = {"text": "VARCHAR", "long": "BIGINT", "double": "DOUBLE"}
+_KINDS: dict[str, Kind] = {"text": "VARCHAR", "json": "VARCHAR", "long": "BIGINT", "double": "DOUBLE"}
 
-_NULLS = {"text": "CAST(NULL AS VARCHAR)", "long": "CAST(NULL AS BIGINT)", "double": "CAST(NULL AS DOUBLE)"}
+_NULLS = {kind: f"CAST(NULL AS {name})" for kind, name in _KINDS.items()}
 
 
 class SqlPlan:
@@ -54,9 +54,7 @@ class SqlPlan:
             raise sql.refuse("compare", "compare needs a search with a start and an end: it looks at as much earlier")
         stored = set(question.schema.names)
         columns = {
-            name: self._value(name, kind) if name in stored else _NULLS[kind]
-            for name, kind in fields.items()
-            if sql.star or name.lower() in sql.words
+            name: self._value(name, kind) for name, kind in fields.items() if sql.star or name.lower() in sql.words
         }
         if rule_key.lower() in sql.words:
             columns[rule_key] = self._where.column(DECIDED_BY) if DECIDED_BY in stored else _NULLS["text"]
@@ -101,7 +99,11 @@ class SqlPlan:
 
     def _value(self, name: str, kind: str) -> str:
         """The value of a key; NULL in rows that were written when it was not yet indexed for SQL."""
-        value = value_sql(self._where.column(name), self._schema.field(name).type, kind)
+        types = {column.name: column.type for column in self._schema}
+        source = source_sql(name, self._ages[-1].index.fields, types, self._where)
+        if source is None:
+            return _NULLS[kind]
+        value = value_sql(*source, kind)
         having = [age for age in self._ages if name in age.index.fields and age.index.fields[name].sql]
         return value if len(having) == len(self._ages) else f"CASE WHEN {age_sql(having, self._where)} THEN {value} END"
 

@@ -1,7 +1,8 @@
 """What of a topic can be searched, and as what: the index.
 
 A text field is cut into words at its delimiters; searches compare words. A long or double field is a number;
-what is none has no value there.
+what is none has no value there. A json field is text, and its sub-keys are fields of their own: ``request`` as json,
+``request.status`` as long. What is no JSON has none of them.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from emulator.cloud.profile import Profile
 from emulator.errors import InvalidValue, QuotaExceeded
 from emulator.logs.refusal import refuse
 
-Kind = Literal["text", "long", "double"]
-KINDS: tuple[Kind, ...] = ("text", "long", "double")
+Kind = Literal["text", "long", "double", "json"]
+KINDS: tuple[Kind, ...] = ("text", "long", "double", "json")
+
+WORDS: tuple[Kind, ...] = ("text", "json")
+"""What is cut into words and compared by them."""
 
 DEFAULT_DELIMITERS: Mapping[str, str] = {
     "tencent": "@&?|#()='\",;:<>[]{}/ \n\t\r",
@@ -89,6 +93,13 @@ class Index:
         return cls(fields, None if full_text is None else FullText(**full_text))
 
 
+def parent_of(name: str, fields: Mapping[str, Field]) -> str | None:
+    """The json field that a sub-key belongs to."""
+    parts = name.split(".")
+    parents = (".".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
+    return next((one for one in parents if one in fields and fields[one].kind == "json"), None)
+
+
 @dataclass(frozen=True)
 class Age:
     """An index and the batches that it holds for, ``first`` included, ``end`` not (None: all that come)."""
@@ -145,6 +156,10 @@ def check_keys(kinds: object, profile: Profile, topic_id: str, *, needed: bool) 
     good = isinstance(kinds, Mapping) and all(
         isinstance(key, str) and key and not key.startswith("_") and kind in KINDS for key, kind in kinds.items()
     )
+    wild = good and next((key for key in kinds if "*" in key and _is_sub_key(key, kinds)), None)  # type: ignore[attr-defined]
+    if wild:
+        message = f"{wild!r}: the sub-key of a json key has no *"
+        raise refuse(InvalidValue, profile, "write.key", message, object=topic_id, value=wild)
     if not good or (needed and not kinds):
         message = f"an index maps keys to {', '.join(KINDS)}; keys do not start with _; this is {kinds!r}"
         raise refuse(InvalidValue, profile, "write.key", message, object=topic_id, value=kinds)
@@ -153,9 +168,13 @@ def check_keys(kinds: object, profile: Profile, topic_id: str, *, needed: bool) 
         raise refuse(QuotaExceeded, profile, "index.keys", message, object=topic_id, value=KEYS_MOST)
 
 
+def _is_sub_key(key: str, kinds: Mapping[str, str]) -> bool:
+    return any(kind == "json" and key.startswith(f"{name}.") for name, kind in kinds.items())
+
+
 def index_of(kinds: Mapping[str, str], delimiters: str) -> Index:
-    """Key → ``text``, ``long`` or ``double`` (checked by the caller), statistics on, text without case."""
-    return Index({key: Field(cast(Kind, kind), delimiters if kind == "text" else "") for key, kind in kinds.items()})
+    """Key → kind (checked by the caller), statistics on, text without case."""
+    return Index({key: Field(cast(Kind, kind), delimiters if kind in WORDS else "") for key, kind in kinds.items()})
 
 
 def flow_index(schema: pa.Schema) -> Index:

@@ -33,6 +33,9 @@ from emulator.logs.query import QueryText
 if TYPE_CHECKING:
     from emulator.logs.elsewhere.target import Target
 
+MOST_ROWS = 1_000_000
+"""Largest LIMIT of both providers (tencent.md §5.7, alibaba.md §5.7)."""
+
 _OWN = "vpclab cte "
 
 _FORMS = {"now": 0, "try": 1, "time_series": 4, "compare": 2}
@@ -178,6 +181,8 @@ class Sql:
                 raise self._query.refuse(self._at(node), f'{node.name} is a keyword; the column is "{node.name}"')
             if not is_allowed(node):
                 raise self._query.unsupported(self._at(node), self._text(node))
+            if isinstance(node, exp.Limit) and int(node.expression.name) > MOST_ROWS:
+                raise self._query.refuse(self._at(node), f"a LIMIT is at most {MOST_ROWS}")
             if isinstance(node, exp.Anonymous):
                 self._check_call(node)
             if isinstance(node, exp.Column) and not node.is_star and node.name.lower() not in names:

@@ -112,10 +112,10 @@ class Topic:
     ) -> None:
         """Make ``keys`` searchable in what is written from now on (:meth:`reindex` for what is there already).
 
-        ``keys`` maps each to ``text``, ``long`` or ``double``, or is a whole ``Index``. ``full_text`` looks for words
-        that name no key in all values. With ``report``, the provider's flow-log report, which is offered where it is
-        off: text is cut so that addresses and ids stay whole, and the dashboards come with it; without it by the
-        provider's default tokens.
+        ``keys`` maps each to ``text``, ``long``, ``double`` or ``json`` (with sub-keys: ``a.b``), or is a whole
+        ``Index``. ``full_text`` looks for words that name no key in all values. With ``report``, the provider's
+        flow-log report, which is offered where it is off: text is cut so that addresses and ids stay whole, and the
+        dashboards come with it; without it by the provider's default tokens.
         """
         with self._lock:
             self._check_there()
