@@ -17,6 +17,7 @@ import typer
 
 from emulator.commands.importing import import_capture
 from emulator.commands.schema import schema
+from emulator.commands.shell import shell
 from emulator.entry import INTERRUPTED
 from emulator.errors import VpclabError
 
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 scenario_app = typer.Typer(help="Stories that run on real packets and end in records.", **_OPTIONS)
 app.add_typer(scenario_app, name="scenario")
+app.command()(shell)
 app.command()(schema)
 app.command("import")(import_capture)
 
@@ -213,13 +215,14 @@ def _judge(outcomes: Iterable[Outcome]) -> None:
 
 def _tell_all(chosen: Iterable[Scenario], profile: str | None, step: bool) -> list[Outcome]:
     from emulator.screen import Screen
+    from emulator.stage import Stage
     from scenarios import tell
 
     outcomes = []
-    with Screen(step=step) as screen:
+    with Stage() if step else Screen() as screen:
         for scenario in chosen:
             screen.title(f"{scenario.name}, under {profile or scenario.profiles[0]}", scenario.situation)
-            outcome = tell(scenario, profile, screen)
+            outcome = tell(scenario, profile, screen, packets=step)
             outcomes.append(outcome)
             screen.say("")
             ended = f"every fact held, {outcome.seconds:.1f} s" if outcome.passed else "failed"

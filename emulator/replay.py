@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Direction, Eni, NetworkAcl, Rule, SecurityGroup
@@ -73,15 +74,21 @@ def replay(
         if record.meta["eni_id"] in trial.enis and (packet := packet_in(record)) is not None
     ]
     history = [one for one in history if instead_of.id in (*one[1].groups, trial.subnets[one[1].subnet_id].acl_id)]
+    # The kernel's word: packets that a rule of the other direction let through belong to a connection.
+    told = cache(lambda vpc_id, number: cloud.rule_origin(vpc_id, number).rule.direction)
+    answers = [
+        told(str(one.meta["vpc_id"]), int(one.meta["rule"])) != _WAYS[one.meta["direction"]] for one, *_ in history
+    ]
     begun = {
-        _key(record, packet)
-        for record, _, packet in history
-        if record["action"] == "ACCEPT" and not _told(trial, record)
+        (record.meta["eni_id"], record.meta["direction"], packet)
+        for (record, _, packet), answer in zip(history, answers, strict=True)
+        if record["action"] == "ACCEPT" and not answer
     }
     judge, changed = Judge(trial), []
     decided: dict[int, list[Record]] = {rule.number: [] for rule in rules_of.rules}
-    for record, eni, packet in history:
-        answer = _told(trial, record) or (record["action"] == "REJECT" and _opening(record, packet) in begun)
+    for (record, eni, packet), said in zip(history, answers, strict=True):
+        opening = eni.id, _BACK[record.meta["direction"]], _turned(packet)
+        answer = said or (record["action"] == "REJECT" and opening in begun)
         judgements = _judgements(judge, eni, packet, record.meta["direction"], answer)
         for judgement in judgements:
             for step in judgement.steps:
@@ -109,19 +116,5 @@ def _judgements(judge: Judge, eni: Eni, packet: Packet, direction: str, answer: 
     return [opening, judge.at(eni, packet, _WAYS[direction], established=True)]
 
 
-def _told(cloud: Cloud, record: Record) -> bool:
-    """Whether the kernel said that the packets belong to a connection that was let through the other way."""
-    rule = cloud.rule_origin(str(record.meta["vpc_id"]), int(record.meta["rule"])).rule
-    return rule.direction != _WAYS[record.meta["direction"]]
-
-
 def _turned(packet: Packet) -> Packet:
     return Packet(packet.dst, packet.src, packet.protocol, packet.dst_port, packet.src_port)
-
-
-def _key(record: Record, packet: Packet) -> tuple[object, ...]:
-    return record.meta["eni_id"], record.meta["direction"], packet
-
-
-def _opening(record: Record, packet: Packet) -> tuple[object, ...]:
-    return record.meta["eni_id"], _BACK[record.meta["direction"]], _turned(packet)

@@ -7,7 +7,6 @@ copied and searched for.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -23,20 +22,21 @@ from rich.text import Text
 UNFOLDED = 1_000_000
 """Columns of what is no terminal."""
 BUSY_AFTER_S = 1.0
-NARROW = ("srcaddr", "srcport", "dstaddr", "dstport", "protocol", "packets", "bytes", "action", "log-status")
+NARROW = ("#", "srcaddr", "srcport", "dstaddr", "dstport", "protocol", "packets", "bytes", "action", "log-status")
 """The fields that a table keeps, the last ones least, where a terminal has no room for all."""
 _INDENT = 3
+_FLOWS = 8
+"""Of a step's flows so many are shown."""
 
 
 class Screen:
-    """Prints to standard output; as a story's teller each thing at once. ``step`` waits for a key between steps."""
+    """Prints to standard output; as a story's teller each thing at once."""
 
-    def __init__(self, *, step: bool = False) -> None:
+    def __init__(self) -> None:
         self.terminal = sys.stdout.isatty()
         # Rich takes a width as final only beside a height: FORCE_COLOR with TERM=dumb would fold at 80 columns.
         width, height = (None, None) if self.terminal else (UNFOLDED, 25)
         self.console = Console(width=width, height=height, markup=False, highlight=False, emoji=False)
-        self._waits = step
         self._doing = "starting"
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
@@ -65,9 +65,6 @@ class Screen:
             self.say(paragraph if drawing else " ".join(paragraph.splitlines()), whole=drawing)
 
     def step(self, number: int, text: str) -> None:
-        if number > 1 and self._waits:
-            self.idle()
-            self._waits = _pause()
         self._doing = text
         self.say("")
         self.say(Text(f"{number}. {text}", style="bold cyan"))
@@ -90,7 +87,7 @@ class Screen:
         if not records:
             self.say("nothing was found", indent=_INDENT)
             return
-        self.say(self._fitting(records), indent=_INDENT, whole=True)
+        self.say(self.fitting(records), indent=_INDENT, whole=True)
         for record, reason in zip(records, reasons, strict=True):
             self.say("")
             self.say(str(getattr(record, "line", record)), indent=_INDENT, whole=True)
@@ -100,6 +97,15 @@ class Screen:
         self.say(Text(title, style="bold"), indent=_INDENT, whole=True)
         names = list(rows[0]) if rows else []
         self.say(grid(names, rows) if rows else "nothing was found", indent=_INDENT, whole=True)
+
+    def packets(self, flows: Sequence[dict[str, Any]], lost: int) -> None:
+        """What was sent in a step and what arrived; ``lost`` is how many more packets nobody has looked at."""
+        if flows:
+            self.table("packets of this step, as the VPC saw them", list(flows[:_FLOWS]))
+        if len(flows) > _FLOWS:
+            self.note(f"... and {len(flows) - _FLOWS} more flows")
+        if lost:
+            self.note(f"... and {lost} more packets")
 
     def fact(self, text: str) -> None:
         self.say(Text.assemble(("[ok] ", "green"), text), indent=_INDENT)
@@ -154,7 +160,7 @@ class Screen:
                 self._status = Status(self._doing, console=self.console)
                 self._status.start()
 
-    def _fitting(self, records: Sequence[dict[str, Any]]) -> Text:
+    def fitting(self, records: Sequence[dict[str, Any]]) -> Text:
         """A table of the records with as many fields as the width has room for."""
         names = list(dict.fromkeys(name for record in records for name in record))
         room = self.console.width - _INDENT
@@ -180,27 +186,3 @@ def grid(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> Text:
 
 def _width(table: Text) -> int:
     return max(len(line) for line in table.plain.splitlines())
-
-
-def _pause() -> bool:
-    """Wait for a key (of a terminal) or a line (of anything else); False when nobody is there to give one."""
-    try:
-        handle = sys.stdin.fileno()
-    except (AttributeError, OSError, ValueError):
-        return False
-    if not os.isatty(handle):
-        return sys.stdin.readline() != ""
-    import termios
-    import tty
-
-    sys.stdout.flush()
-    before = termios.tcgetattr(handle)
-    try:
-        tty.setcbreak(handle)  # Ctrl-C still interrupts
-        sys.stderr.write("\n   -- press a key to go on --")
-        sys.stderr.flush()
-        return os.read(handle, 1) not in (b"", b"\x04")
-    finally:
-        termios.tcsetattr(handle, termios.TCSAFLUSH, before)  # the rest of an arrow key goes as well
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()

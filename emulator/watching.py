@@ -1,6 +1,7 @@
 """Who looks on at the labs of this process: rule coverage and the evidence of failed tests.
 
-A lab asks ``WATCHERS`` when it is opened, and tells them of its changes and its end. What they raise reaches the user.
+A lab asks ``WATCHERS`` when it is opened, and tells them of its changes and its end. They raise nothing: a change that
+they are told of stands.
 """
 
 from __future__ import annotations

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 FAR = {"tencent": "ap-singapore", "alibaba": "ap-southeast-1"}
 ARRIVED = {"tencent": "action:ACCEPT", "alibaba": "direction:out"}
-"""Of the packets that were sent to the far region, the records of those that came out of the link there."""
+"""In the far region's log: what came out of the link."""
+ENTERED = {"tencent": "log-status:OK", "alibaba": 'direction:"in"'}
+"""In the own region's: what went in."""
 ORDERS, PICTURES, DATA = 5001, 5002, bytes(972)
 IN_A_SECOND, ALARM = 12_500, 40
 WINDOW_S = 60
@@ -51,8 +53,9 @@ def run(story: Story, lab: Lab) -> None:
     for vpc in (here, there):
         ccn.attach(vpc)
     ccn.set_bandwidth(here.region, far, 0.1)
-    topic = lab.logs.create_topic("link", logset="demo")
-    ccn.create_flow_log("link", topic=topic, region=far, interval_s=WINDOW_S)
+    topic, entered = (lab.logs.create_topic(name, logset="demo") for name in ("came-out", "went-in"))
+    ccn.create_flow_log("came-out", topic=topic, region=far, interval_s=WINDOW_S)
+    ccn.create_flow_log("went-in", topic=entered, region=here.region, interval_s=WINDOW_S)
     for port in (ORDERS, PICTURES):
         db.listen(port, protocol="udp")
 
@@ -86,11 +89,14 @@ def run(story: Story, lab: Lab) -> None:
     story.note("at this pace the link is full in four minutes: time to ask what comes")
 
     story.step("Nobody listened: a sale, 10 orders with three pictures each")
-    sale = arrived(burst(10, 3))
+    began = burst(10, 3)
+    sale = arrived(began)
     passed = sum(sale.values())
     story.note(f"{passed} of 40 datagrams came through, {sale.get(ORDERS, 0)} of 10 orders")
     story.check("orders were lost", sale.get(ORDERS, 0) < 10, True)
     story.check("some came through, not all", 0 < passed < 40, True)
+    sent = story.search(entered, f"{ENTERED[lab.profile.provider]} AND start:{began} | select sum(packets) as packets")
+    story.check("all 40 went in", sent[0]["packets"], 40)
 
     story.step("Expansion: 10 Mbit/s, and the same sale")
     ccn.set_bandwidth(here.region, far, 10)

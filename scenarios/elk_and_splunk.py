@@ -59,8 +59,8 @@ def tell(story: Story, lab: Lab, elk: receivers.Elasticsearch, splunk: receivers
     key = os.environ.get("VPCLAB_ELASTICSEARCH_API_KEY")
     splunk_url = os.environ.get("VPCLAB_SPLUNK_URL", splunk.url)
     token = os.environ.get("VPCLAB_SPLUNK_TOKEN", splunk.token)
-    indexed = topic.deliver(Elasticsearch(elk_url, index=INDEX, fields="ecs", api_key=key), "elk")
-    collected = topic.deliver(Splunk(splunk_url, token=token), "splunk")
+    indexed = topic.deliver(Elasticsearch(elk_url, index=INDEX, fields="ecs", api_key=key, timeout_s=10), "elk")
+    collected = topic.deliver(Splunk(splunk_url, token=token, timeout_s=10), "splunk")
     deliveries = (indexed, collected)
 
     def documents() -> list[dict[str, Any]]:

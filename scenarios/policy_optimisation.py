@@ -44,9 +44,9 @@ def run(story: Story, lab: Lab) -> None:
         """Everybody does what they do; what became of each attempt."""
         attempts = [("client1", 443), ("client2", 443), ("bastion", 22), ("balancer", 8080), ("stranger", 22)]
         outcomes = {
-            f"{name} {port}": cvms[name].tcp(web, port, bytes=200, wait_s=0.1).outcome for name, port in attempts
+            f"{name} {port}": cvms[name].tcp(web, port, bytes=200, wait_s=0.3).outcome for name, port in attempts
         }
-        found = cvms["stranger"].scan(web, [23, 8443], wait_s=0.1)
+        found = cvms["stranger"].scan(web, [23, 8443], wait_s=0.3)
         return {**outcomes, "stranger 23": found[23], "stranger 8443": found[8443]}
 
     story.step("An hour of history")

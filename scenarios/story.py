@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from emulator.logs.records import Record, Records
     from emulator.logs.topic import Topic
     from emulator.resources import NetworkAcl, SecurityGroup
+    from emulator.suites.passing import Passing
 
 START_S = 1_704_067_200
 """Lab time at the start of every story: 2024-01-01 00:00 UTC, where a capture window of any length begins."""
@@ -65,6 +67,8 @@ class Teller(Protocol):
 
     def table(self, title: str, rows: Sequence[Json]) -> None: ...
 
+    def packets(self, flows: Sequence[Json], lost: int) -> None: ...
+
     def fact(self, text: str) -> None: ...
 
 
@@ -106,9 +110,12 @@ class Story:
     lab: Lab
     teller: Teller | None = None
     steps: list[Json] = field(default_factory=list)
+    passing: Passing | None = None
+    """Who listens to the packets, where each step is to show its own."""
 
     def step(self, text: str) -> None:
         """What happens next, in one sentence."""
+        self.show_packets()
         self.steps.append({"step": len(self.steps) + 1, "text": text, "events": []})
         if self.teller:
             self.teller.step(len(self.steps), text)
@@ -120,6 +127,16 @@ class Story:
         self.step(f"{wait_s // 60} minutes later: {text}")
         self.lab.clock.advance(seconds=wait_s)
         return int(now)
+
+    def show_packets(self) -> None:
+        """What passed in the step that ends, by flow, where somebody listens."""
+        if self.passing is None:
+            return
+        flows, lost = self.passing.take()
+        if flows or lost:
+            self._event("packets", flows=flows, lost=lost)
+            if self.teller:
+                self.teller.packets(flows, lost)
 
     def note(self, text: str) -> None:
         """Something to look at."""
@@ -202,21 +219,26 @@ class Story:
         return [(topic.name, record) for topic in self.lab.logs.topics() for record in topic.search("*")]
 
 
-def tell(scenario: Scenario, profile: str | None = None, teller: Teller | None = None) -> Outcome:
-    """Run a scenario in a lab of its own, by default under the first profile that it supports.
+def tell(
+    scenario: Scenario, profile: str | None = None, teller: Teller | None = None, *, packets: bool = False
+) -> Outcome:
+    """Run a scenario in a lab of its own, by default under the first profile that it supports; ``packets``: each step
+    shows what passed in it.
 
     A fact that does not hold, or books that do not balance (``lab.audit()``), are the outcome's ``failure``; what keeps
     the lab from working is raised.
     """
     from emulator import Lab
+    from emulator.suites.passing import listening
 
     profile = profile or scenario.profiles[0]
     began = time.perf_counter()
     failure: str | None = None
-    with Lab(profile=profile, start=START_S) as lab:
-        story = Story(lab, teller)
+    with listening() if packets else nullcontext() as passing, Lab(profile=profile, start=START_S) as lab:
+        story = Story(lab, teller, passing=passing)
         try:
             scenario.run(story, lab)
+            story.show_packets()
         except AssertionError as error:
             failure = str(error) or "a fact of the story does not hold"
         else:

@@ -48,7 +48,7 @@ def run(story: Story, lab: Lab) -> None:
     group.allow("ingress", protocol="tcp", port=3306, cidr="10.9.1.0/28")
     story.rules(group)
     tightened = story.later("the window of before is closed")
-    both = [cvm.tcp(db, 3306, bytes=100, wait_s=0.1).outcome for cvm in (app1, app2)]
+    both = [cvm.tcp(db, 3306, bytes=100, wait_s=0.3).outcome for cvm in (app1, app2)]
     story.check("app1 reaches it, app2 hears nothing", both, ["answered", "silent"])
 
     failed = story.later("what do the records say of app2?")

@@ -50,7 +50,7 @@ def run(story: Story, lab: Lab) -> None:
     eip = site(lab, here, 7)
     visitors = [lab.internet.host(f"eu{number}", region=europe, ip=f"198.51.100.{number}") for number in range(1, 6)]
     visitors += [lab.internet.host(f"us{number}", region=america, ip=f"192.0.2.{number}") for number in (1, 2)]
-    visitors.append(lab.internet.host("near", region=here))
+    visitors.append(lab.internet.host("near", region=here, ip="198.19.0.7"))
     region_of = {visitor.ip: visitor.region for visitor in visitors}
     fetched = {europe: PAGE, america: FILM, here: PAGE}
 
@@ -59,7 +59,7 @@ def run(story: Story, lab: Lab) -> None:
         outcome = visitor.tcp(eip, 443, bytes=100, answer=fetched[visitor.region]).outcome
         story.check(f"{visitor.name} is served", outcome, "answered")
 
-    first = story.later("who came, and what went to them?")
+    story.later("who came, and what went to them?")
     came = "log-status:OK AND srcport:443 | select dstaddr, sum(bytes) as bytes group by dstaddr order by dstaddr"
     rows = story.search(topic, came)
     # Per answer: SYN-ACK, ACK, a segment for each 1448 bytes, FIN, ACK; 52 bytes of headers, 60 of the SYN-ACK.
@@ -79,9 +79,10 @@ def run(story: Story, lab: Lab) -> None:
     rows = story.search(
         topic,
         "log-status:OK AND srcport:443 | select ip_to_country(dstaddr) as country, count(distinct dstaddr) as visitors"
-        " where dstaddr like '198.51.%' or dstaddr like '192.0.%' group by 1 order by visitors desc limit 2",
+        " group by 1 order by visitors desc",
     )
-    story.check("the first of them", (rows[0]["country"], rows[0]["visitors"] >= 5), ("Germany", True))
+    countries = [(row["country"], row["visitors"]) for row in rows]
+    story.check("of one it knows no country", countries, [("Germany", 5), ("United States", 2), (None, 1)])
     near = ranking[here][0]
     story.note(f"served near them: {near} of {len(visitors)}, {100 * near // len(visitors)} %")
 
@@ -100,9 +101,8 @@ def run(story: Story, lab: Lab) -> None:
     )
     by_shop = {row["srcaddr"]: (row["visitors"], row["bytes"]) for row in rows}
     story.check("five at the new shop", by_shop, {"10.7.1.10": (3, page + 2 * film), "10.8.1.10": (5, 5 * page)})
-    story.check(
-        "75 % are served near them, 12 % before", (100 * 6 // 8, 100 * near // 8, first < again), (75, 12, True)
-    )
+    near += by_shop["10.8.1.10"][0]
+    story.check("75 % are served near them", 100 * near // len(visitors), 75)
     story.learnt(
         "Rank by visitors for how it feels, by bytes for what it costs: the answers differ.",
         "Behind an EIP the record has the visitor's own address; behind a proxy it would have the proxy's.",

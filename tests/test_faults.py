@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from emulator import InvalidValue, Lab, NotFound
-from emulator.logs.delivery import Elasticsearch, Splunk
+from emulator.delivery import Elasticsearch, Splunk
 from scenarios import receivers
 
 pytestmark = pytest.mark.kernel
@@ -174,8 +174,8 @@ def test_a_project_that_is_gone_is_named(tmp_path: Any) -> None:
 def test_targets_of_deliveries_fail_on_order(stage: Stage) -> None:
     faults = stage.lab.faults
     with receivers.Elasticsearch() as elk, receivers.Splunk() as splunk:
-        indexed = stage.topic.deliver(Elasticsearch(elk.url, index="vpcflow"), "elk")
-        collected = stage.topic.deliver(Splunk(splunk.url, token=splunk.token), "splunk")
+        indexed = stage.topic.deliver(Elasticsearch(elk.url, index="vpcflow", timeout_s=20), "elk")
+        collected = stage.topic.deliver(Splunk(splunk.url, token=splunk.token, timeout_s=20), "splunk")
         faults.target_answers(503, requests=None, delivery=collected)
         faults.target_closes(requests=1)
         assert repr(faults) == "<Faults answer 503: until mended, close: 1>"

@@ -19,7 +19,7 @@ README = REPOSITORY / "README.md"
 def test_its_commands_exist() -> None:
     commands = set(re.findall(r"^\| `vpclab (\w+)(?: ([a-z]+))?", README.read_text(), re.MULTILINE))
     scenarios = {("scenario", "list"), ("scenario", "run")}
-    assert commands == scenarios | {(name, "") for name in ("demo", "schema", "import", "dashboard", "doctor")}
+    assert commands == scenarios | {(name, "") for name in ("demo", "schema", "import", "shell", "dashboard", "doctor")}
     for command in commands:
         shown = [sys.executable, "-m", "emulator.cli", *filter(None, command), "--help"]
         assert subprocess.run(shown, cwd=REPOSITORY, capture_output=True, timeout=60).returncode == 0

@@ -19,6 +19,8 @@ _TOLD = "vpclab_cov"
 """The key under which a worker of pytest-xdist and its controller tell each other."""
 _MOST = 200
 """Rules that the terminal shows."""
+_LEAST_WIDTH = 120
+"""A place and a rule have room in it; a narrower terminal wraps, for CI's logs are no terminals."""
 
 
 class Covering:
@@ -80,7 +82,9 @@ class Covering:
         counts, defaults = told["counts"], [row for row in told["rules"] if row["default"]]
         total, shown = sum(counts.values()), io.StringIO()
         if total:
-            console = Console(file=shown, width=width, color_system=None, emoji=False, highlight=False)
+            console = Console(
+                file=shown, width=max(width, _LEAST_WIDTH), color_system=None, emoji=False, highlight=False
+            )
             console.print(self._table(), markup=False)
         if total > _MOST:
             shown.write(f"... and {total - _MOST} more rules; --vpclab-cov-json FILE has them all\n")

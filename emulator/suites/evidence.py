@@ -5,7 +5,7 @@
 ``VPC.pcapng``       the packets of a VPC at its ENIs, with what became of each, the rule and its record as comments
 ``records.jsonl``    every record of every topic
 ``explained.txt``    of each record the walk through the rules at both ENIs
-``rules.txt``        VPCs, security groups, network ACLs and ENIs as they were
+``lab.toml``         the lab as it was, rules and all: ``Lab.from_file`` opens it
 ===================  ==================================================================================================
 
 A lab's records are read while it is open, so those of a lab that a test itself closes are kept until its verdict is
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from emulator.errors import VpclabError
+from emulator.errors import LabError, VpclabError
 from emulator.watching import Watcher
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Trace:
     enis: dict[str, dict[str, str]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     records: list[tuple[str, Record]] = field(default_factory=list)
+    file: str = ""
+    """The lab as a lab file."""
 
 
 class Recorder(Watcher):
@@ -66,7 +68,10 @@ class Recorder(Watcher):
         trace = self._traces.setdefault(lab, Trace())
         for vpc_id, fabric in lab.fabric.vpcs.items():
             if vpc_id not in trace.taps:
-                trace.taps[vpc_id] = Tap(lab.fabric.keeper, fabric.ns)
+                try:
+                    trace.taps[vpc_id] = Tap(lab.fabric.keeper, fabric.ns)
+                except LabError:
+                    continue  # the change that is told of stands, and must not fail for that; the next tries again
                 trace.open.add(vpc_id)
                 trace.names[vpc_id] = lab.cloud.vpcs[vpc_id].name or vpc_id
             trace.enis.setdefault(vpc_id, {}).update({interface_name(eni_id): eni_id for eni_id in fabric.attached})
@@ -120,11 +125,17 @@ class Recorder(Watcher):
         return len(self._traces)
 
     def _read(self, lab: Lab, trace: Trace) -> None:
+        import tomli_w
+
+        from emulator.labfiles.opening import describe
+
         with contextlib.suppress(VpclabError):  # of a lab whose kernel or folder is gone there is the rest
             topics = [topic for topic in lab.logs.topics() if topic.index is not None]
             trace.records = [
                 (topic.name, record) for topic in topics for record in topic.search("*", limit=_MOST_RECORDS)
             ]
+        with contextlib.suppress(VpclabError):
+            trace.file = tomli_w.dumps(describe(lab))
         for vpc_id in trace.open:
             with contextlib.suppress(OSError):
                 trace.taps[vpc_id].drain()
@@ -144,7 +155,8 @@ def _write(folder: Path, lab: Lab, trace: Trace) -> None:
             row = {"topic": topic, "line": record.line, "record": record, "eni": record.meta.get("eni_id")}
             file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
     (folder / "explained.txt").write_text("".join(_explained(lab, trace.records)), encoding="utf-8")
-    (folder / "rules.txt").write_text("".join(_rules(lab)), encoding="utf-8")
+    if trace.file:
+        (folder / "lab.toml").write_text(trace.file, encoding="utf-8")
     names = list(trace.names.values())
     for vpc_id, tap in trace.taps.items():
         name = trace.names[vpc_id] if names.count(trace.names[vpc_id]) == 1 else vpc_id
@@ -158,26 +170,6 @@ def _explained(lab: Lab, records: Sequence[tuple[str, Record]]) -> Iterator[str]
             yield f"  {lab.explain(record).in_full}\n"
     if len(records) > _MOST_EXPLAINED:
         yield f"... and {len(records) - _MOST_EXPLAINED} more records\n"
-
-
-def _rules(lab: Lab) -> Iterator[str]:
-    """The lists of rules of each VPC in the order of judgement, and who is under them."""
-    cloud = lab.cloud
-    for vpc in cloud.vpcs.values():
-        yield f"VPC {vpc.id} ({vpc.name}) {vpc.cidr}\n"
-        groups = [("security group", group) for group in cloud.groups.values() if group.vpc_id == vpc.id]
-        for kind, owner in [*groups, *(("network ACL", acl) for acl in cloud.acls.values() if acl.vpc_id == vpc.id)]:
-            yield f"  {kind} {owner.id} ({owner.name})\n"  # type: ignore[attr-defined]  # both have them
-            for number, rule in enumerate(owner.rules, 1):  # type: ignore[attr-defined]
-                yield f"    {number}. {rule}  {rule.id}\n"
-        for subnet in cloud.subnets.values():
-            if subnet.vpc_id == vpc.id:
-                acl = f", network ACL {subnet.acl_id}" if subnet.acl_id else ""
-                yield f"  subnet {subnet.id} ({subnet.name}) {subnet.cidr}{acl}\n"
-        for eni in cloud.enis.values():
-            if eni.vpc_id == vpc.id:
-                addresses, groups_of = ", ".join(map(str, eni.addresses)), ", ".join(eni.groups)
-                yield f"  ENI {eni.id} ({eni.name}) {addresses}, in {eni.subnet_id}, groups {groups_of}\n"
 
 
 def _write_packets(path: Path, lab: Lab, trace: Trace, vpc_id: str, tap: Tap) -> None:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.kernel
 def notebook(
     needs_kernel: None, running: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., list[str]]:
-    """Runs cells in a notebook and returns what each printed."""
+    """Runs cells in a notebook, or those of a page that is one, and returns what each printed."""
     nbclient = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     nbformat = pytest.importorskip("nbformat")
@@ -31,14 +31,19 @@ def notebook(
     (kernels / "kernel.json").write_text(f'{{"argv": {argv}, "display_name": "here", "language": "python"}}')
     monkeypatch.setenv("PYTHONPATH", running.environment()["PYTHONPATH"])
 
-    def run(*cells: str) -> list[str]:
-        book = nbformat.v4.new_notebook()
-        book.cells = [nbformat.v4.new_code_cell(textwrap.dedent(cell)) for cell in cells]
+    def run(*cells: str, page: Path | None = None) -> list[str]:
+        if page is None:
+            book = nbformat.v4.new_notebook()
+            book.cells = [nbformat.v4.new_code_cell(textwrap.dedent(cell)) for cell in cells]
+        else:
+            book = nbformat.read(page, as_version=4)
+            nbformat.validate(book)
         client = nbclient.NotebookClient(book, timeout=60, kernel_name="here", resources={"metadata": {"path": "/"}})
         client.execute()
         return [
             "".join(output.get("text", "") for output in cell.outputs if output.output_type == "stream")
             for cell in book.cells
+            if cell.cell_type == "code"
         ]
 
     return run
@@ -90,3 +95,21 @@ def test_a_lab_lives_from_cell_to_cell(notebook: Callable[..., list[str]], runni
     assert said[5] == "interrupted\n1\n"
     assert "closed" in said[6]
     running.until(lambda: not os.path.exists(f"/proc/{keeper}") or not running.alive(int(keeper)), "the keeper ends")
+
+
+def test_the_ping_as_a_notebook(notebook: Callable[..., list[str]]) -> None:
+    """The page in docs/ tells what a reader will see; its outputs are not kept."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "ping.ipynb"
+    opened, reply, waiting, records, why, refused, sums, books = notebook(page=page)
+    assert opened == ""
+    assert "9 packets transmitted, 9 received" in reply
+    assert waiting == "0 records before\n2 records after\n"
+    assert records == "10.16.0.22 10.16.0.40 9 756 ACCEPT\n10.16.0.40 10.16.0.22 9 756 ACCEPT\n"
+    assert why.startswith("ACCEPT of what left eni-")
+    assert "other side: eni-" in why
+    *_, record, because = refused.splitlines()
+    assert "3 packets transmitted, 0 received" in refused
+    assert record == "10.16.0.22 10.16.0.40 3 REJECT"
+    assert because.endswith("deny ingress icmp from anywhere")
+    assert sums == "[{'srcaddr': '10.16.0.22', 'bytes': 1008}, {'srcaddr': '10.16.0.40', 'bytes': 756}]\n"
+    assert books == "True\n"

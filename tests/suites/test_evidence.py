@@ -6,6 +6,7 @@ import io
 import json
 import socket
 import struct
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import dpkt
 import pytest
 from projects import run
 
-from emulator import Lab
+from emulator import KernelRefused, Lab
 from emulator.fabric.fabric import interface_name
 from emulator.pytest_plugin import START_S, need_kernel
 from emulator.suites import taps
@@ -110,6 +111,22 @@ def test_each_packet_says_what_became_of_it(recorder: Recorder, tmp_path: Path, 
 
 
 @pytest.mark.kernel
+def test_a_change_stands_where_nobody_can_listen(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next change tries again."""
+    with Lab(start=START_S) as lab:
+
+        def refuse(*_: object) -> None:
+            raise KernelRefused("injected", request="socket")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(lab.fabric.keeper, "socket", refuse)
+            subnet = lab.create_vpc("10.16.0.0/16", name="demo").create_subnet("10.16.0.0/24")
+        assert not recorder._traces[lab].taps
+        subnet.run_instance("A")
+        assert len(recorder._traces[lab].taps) == 1
+
+
+@pytest.mark.kernel
 def test_what_finds_no_room_is_told(recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(taps, "MOST", 10)
     with Lab(start=START_S) as lab:
@@ -138,9 +155,9 @@ def test_a_folder_for_each_test_that_fails(pytester: pytest.Pytester) -> None:
     names = ["closes", "is_refused", "is_taken_down", "unlucky"]
     assert sorted(path.name for path in kept.iterdir()) == [f"test_it.py-test_{name}" for name in names]
     for path in kept.iterdir():
-        there = {"explained.txt", "failure.txt", "records.jsonl", "rules.txt", "demo.pcapng"}
+        there = {"explained.txt", "failure.txt", "records.jsonl", "lab.toml", "demo.pcapng"}
         assert {one.name for one in path.iterdir()} == there
-        assert "allow egress all to anywhere" in (path / "rules.txt").read_text()
+        assert tomllib.loads((path / "lab.toml").read_text())["vpc"]["demo"]["cidr"] == "10.16.0.0/16"
         rows = [json.loads(line) for line in (path / "records.jsonl").read_text().splitlines()]
         assert [row["record"]["packets"] for row in rows if row["record"]["packets"]] == [4, 4]
         assert (path / "explained.txt").read_text().count("ACCEPT of what") == 2

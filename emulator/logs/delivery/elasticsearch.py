@@ -60,6 +60,7 @@ class Elasticsearch(HttpTarget):
     ``fields``    ``provider``: the record's own names; ``ecs``: those of the Elastic Common Schema
     ``api_key``   encoded; or ``user`` and ``password``
     ``ca_file``   certificates that are trusted, where they are not the machine's
+    ``timeout_s`` wall time that an answer may take
     """
 
     kind = "elasticsearch"
@@ -92,7 +93,7 @@ class ElasticsearchSender(Sender):
         elif target.user is not None:
             word = base64.b64encode(f"{target.user}:{target.password or ''}".encode()).decode()
             headers["authorization"] = f"Basic {word}"
-        self._http = Http(target.url, headers, ca_file=target.ca_file)
+        self._http = Http(target, headers)
 
     def send(self, shipment: Shipment) -> Sent:
         lines = actions(shipment, self.target)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal
 
-from emulator.logs.delivery.http import ANSWER_S, error_of
+from emulator.logs.delivery.http import error_of
 from emulator.logs.delivery.target import Sender, Sent, Shipment, TargetDown
 
 TargetFault = Literal["answer", "hang", "close"]
@@ -53,7 +53,7 @@ class TargetFaults:
                 phrase = HTTPStatus(order.status).phrase
                 raise error_of(order.status, f"HTTP {order.status}: {phrase}, on order", order.retry_after_s)
             case "hang":
-                raise TargetDown(f"no answer within {ANSWER_S} s, on order")
+                raise TargetDown("no answer in time, on order")
             case "close":
                 sender.send(shipment)  # it has arrived, and nobody here knows
                 raise TargetDown("the connection was closed before an answer, on order")

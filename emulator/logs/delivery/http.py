@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from emulator.cloud.profile import Profile
-from emulator.logs.delivery.target import Target, TargetDown, TargetRefuses
+from emulator.logs.delivery.target import RemoteTarget, TargetDown, TargetRefuses
 
 if TYPE_CHECKING:
     import urllib3
 
-CONNECT_S, ANSWER_S = 0.5, 1.0
-"""Wall time; together less than a shipment may take."""
+CONNECT_S = 0.5
+"""Wall time."""
 
 SHOWN = 300
 """Characters of an answer that a message repeats."""
@@ -30,7 +30,7 @@ LONGEST_S = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
-class HttpTarget(Target):
+class HttpTarget(RemoteTarget):
     """A store that speaks HTTP.
 
     ``url``      of the server, without user and password
@@ -61,13 +61,16 @@ class Answer:
 class Http:
     """One server, to which bodies go gzipped; nothing is retried here, for that is done in lab time."""
 
-    def __init__(self, url: str, headers: Mapping[str, str], *, ca_file: str | None = None) -> None:
+    def __init__(self, target: HttpTarget, headers: Mapping[str, str]) -> None:
         import urllib3
 
-        self.url = url.rstrip("/")
+        self.url = target.url.rstrip("/")
         self._headers = {**headers, "content-encoding": "gzip"}
         self._pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S), retries=False, maxsize=1, ca_certs=ca_file
+            timeout=urllib3.Timeout(connect=CONNECT_S, read=target.timeout_s),
+            retries=False,
+            maxsize=1,
+            ca_certs=target.ca_file,
         )
 
     def post(self, path: str, body: bytes) -> Answer:
@@ -145,7 +148,7 @@ def _reason(error: urllib3.exceptions.HTTPError) -> str:
         case urllib3.exceptions.ConnectTimeoutError():
             return f"no connection within {CONNECT_S} s"
         case urllib3.exceptions.ReadTimeoutError():
-            return f"no answer within {ANSWER_S} s"
+            return "no answer in time"
         case urllib3.exceptions.ProtocolError():
             return "the connection was closed before an answer"
     return str(error)

@@ -25,7 +25,7 @@ from emulator.cloud.profile import Profile
 from emulator.errors import RequirementMissing
 from emulator.logs.delivery.formats import json_lines
 from emulator.logs.delivery.pending import ROWS_MOST
-from emulator.logs.delivery.target import Sender, Sent, Shipment, Target, TargetDown, TargetRefuses, secret
+from emulator.logs.delivery.target import RemoteTarget, Sender, Sent, Shipment, TargetDown, TargetRefuses, secret
 from emulator.logs.records import TIME
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 KEYS = ("interface-id", "eni-id", "ccnid", "cen-id")
 """By which flow records are keyed, the first that there is."""
-
-ACKNOWLEDGED_S = 1.5
-"""Wall time within which all messages of a shipment must be acknowledged."""
 
 NAME_RULE = re.compile(r"(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}")
 """A Kafka topic's name."""
@@ -58,13 +55,14 @@ _SILENT.propagate = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kafka(Target):
+class Kafka(RemoteTarget):
     """Deliver to a Kafka topic, which must be there, one message a record.
 
     ``brokers``   to begin with: ``kafka-1.example:9092,kafka-2.example:9092``
     ``topic``     of Kafka
     ``key``       the field that messages are keyed by; None: the ENI's, or the CCN's
     ``user``, ``password``  for SASL
+    ``timeout_s``  wall time that a shipment's acknowledgement may take
     ``settings``  librdkafka's own, over ours: ``{"security.protocol": "ssl"}``
     """
 
@@ -125,7 +123,7 @@ class KafkaSender(Sender):
             "acks": "all",
             "linger.ms": 0,
             "queue.buffering.max.messages": ROWS_MOST,
-            "message.timeout.ms": round(ACKNOWLEDGED_S * 1000),
+            "message.timeout.ms": round(target.timeout_s * 1000),
             "socket.connection.setup.timeout.ms": 1000,
             "allow.auto.create.topics": False,
             **protocol,
@@ -139,7 +137,7 @@ class KafkaSender(Sender):
         except KafkaException as error:
             raise TargetRefuses(f"{target.brokers}: {error.args[0].str()}") from None
         try:
-            found = producer.list_topics(target.topic, timeout=ACKNOWLEDGED_S).topics[target.topic]
+            found = producer.list_topics(target.topic, timeout=target.timeout_s).topics[target.topic]
         except KafkaException as error:
             producer.poll(0)  # for what it has to note
             raise self._told(error.args[0]) from None
@@ -168,7 +166,7 @@ class KafkaSender(Sender):
                 )
             except KafkaException as error:  # it is longer than librdkafka sends
                 failed.append((at, error.args[0]))
-        unknown = producer.flush(ACKNOWLEDGED_S + 0.5)
+        unknown = producer.flush(self.target.timeout_s + 0.5)
         grave = [error for _, error in failed if error.name() not in _OF_A_RECORD]
         if grave or unknown:
             raise self._told(grave[0] if grave else None)
@@ -192,7 +190,7 @@ class KafkaSender(Sender):
         if error is None or error.name() in _TOO_SLOW:
             error = self._said or error
         if error is None:
-            return TargetDown(f"{self.target.brokers}: no acknowledgement within {ACKNOWLEDGED_S} s")
+            return TargetDown(f"{self.target.brokers}: no acknowledgement in time")
         message = f"{self.target.brokers}, topic {self.target.topic}: {_AFTER.sub('', error.str())}"
         if error.name() in _MISSING:
             return TargetRefuses(message, "delivery.missing")

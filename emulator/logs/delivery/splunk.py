@@ -64,6 +64,7 @@ class Splunk(HttpTarget):
     ``source``        None: the topic's name
     ``acknowledged``  for a token with indexer acknowledgement: an event is delivered once it is indexed
     ``ca_file``       certificates that are trusted, where they are not the machine's
+    ``timeout_s``     wall time that an answer may take
     """
 
     kind = "splunk"
@@ -105,7 +106,7 @@ class SplunkSender(Sender):
         headers = {"content-type": "application/json", "authorization": f"Splunk {target.token}"}
         if target.acknowledged:
             headers["x-splunk-request-channel"] = str(uuid.uuid4())
-        self._http = Http(target.url, headers, ca_file=target.ca_file)
+        self._http = Http(target, headers)
         self._progress: Progress | None = None
 
     def send(self, shipment: Shipment) -> Sent:

@@ -19,6 +19,8 @@ from emulator.logs.refusal import refuse
 LONGEST_S = 86_400
 """Of an interval."""
 
+LONGEST_ANSWER_S = 600
+
 
 class TargetDown(Exception):
     """The target cannot take it now; it is tried again, not before ``retry_after_s`` where the target says so."""
@@ -157,3 +159,20 @@ class Target(ABC):
     def refused_as(self, profile: Profile, message: str, value: object = None) -> InvalidValue:
         """A refusal that shows no more than it says: of secrets, say."""
         return refuse(InvalidValue, profile, "delivery.setting", message, value=value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteTarget(Target):
+    """A target that is asked over the network.
+
+    ``timeout_s``  wall time that an answer may take
+    """
+
+    size: int = 1 << 20  # what servers take in such a time
+    timeout_s: float = 1.5
+
+    def check(self, profile: Profile) -> None:
+        super().check(profile)
+        number = isinstance(self.timeout_s, int | float) and not isinstance(self.timeout_s, bool)
+        if not (number and 0 < self.timeout_s <= LONGEST_ANSWER_S):
+            raise self.refused(profile, "timeout_s", f"seconds, more than 0 and at most {LONGEST_ANSWER_S}")

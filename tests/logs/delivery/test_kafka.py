@@ -10,10 +10,15 @@ import pytest
 
 from emulator.errors import InvalidValue, RequirementMissing
 from emulator.logs.delivery import Kafka, TargetDown, TargetRefuses
+from emulator.logs.delivery.target import Sender
 from emulator.providers import profile
 from tests.logs.delivery.stores import FLOW, IDLE, START_S, Broker, flows, shipment
 
 ENIS = ("eni-a", "eni-b", "eni-c", "eni-d")
+
+
+def opened(broker: Broker, **options: Any) -> Sender:
+    return Kafka(broker.address, topic="vpcflow", timeout_s=20, **options).opened()
 
 
 def many(count: int) -> Any:
@@ -23,7 +28,7 @@ def many(count: int) -> Any:
 
 def test_each_record_is_a_message(broker: Broker) -> None:
     broker.create("vpcflow", 1)
-    sender = Kafka(broker.address, topic="vpcflow").opened()
+    sender = opened(broker)
     done = sender.send(shipment(flows({}, IDLE)))
     first, idle = broker.messages("vpcflow")
     assert json.loads(first.value()) == {**FLOW, "__time__": START_S + 300}
@@ -37,7 +42,7 @@ def test_each_record_is_a_message(broker: Broker) -> None:
 
 def test_what_has_one_key_stays_in_order(broker: Broker) -> None:
     broker.create("vpcflow")
-    sender = Kafka(broker.address, topic="vpcflow").opened()
+    sender = opened(broker)
     sender.send(many(400))
     sender.close()
     messages = broker.messages("vpcflow")
@@ -61,7 +66,7 @@ def test_what_has_one_key_stays_in_order(broker: Broker) -> None:
 )
 def test_keys(records: pa.Table, key: str | None, wanted: bytes | None, broker: Broker) -> None:
     broker.create("vpcflow", 1)
-    sender = Kafka(broker.address, topic="vpcflow", key=key).opened()
+    sender = opened(broker, key=key)
     sender.send(shipment(records))
     sender.close()
     (message,) = broker.messages("vpcflow")
@@ -71,11 +76,11 @@ def test_keys(records: pa.Table, key: str | None, wanted: bytes | None, broker: 
 def test_a_key_that_no_record_has(broker: Broker) -> None:
     broker.create("vpcflow", 1)
     with pytest.raises(TargetRefuses, match="key='eni': the records have no eni: version"):
-        Kafka(broker.address, topic="vpcflow", key="eni").opened().send(many(1))
+        opened(broker, key="eni").send(many(1))
 
 
 def test_a_topic_that_is_missing_is_not_made(broker: Broker) -> None:
-    sender = Kafka(broker.address, topic="vpcflow").opened()
+    sender = opened(broker)
     for _ in range(2):
         with pytest.raises(TargetRefuses, match=r"topic vpcflow: .*Unknown topic or partition") as refuses:
             sender.send(many(1))
@@ -88,7 +93,7 @@ def test_a_topic_that_is_missing_is_not_made(broker: Broker) -> None:
 
 def test_a_broker_that_went_away_and_comes_back(broker: Broker) -> None:
     broker.create("vpcflow", 1)
-    sender = Kafka(broker.address, topic="vpcflow").opened()
+    sender = Kafka(broker.address, topic="vpcflow", timeout_s=2.5).opened()
     sender.send(many(1))
     broker.stop()
     with pytest.raises(TargetDown, match=f"{broker.address}, topic vpcflow: .*refused$"):
@@ -102,7 +107,7 @@ def test_a_broker_that_went_away_and_comes_back(broker: Broker) -> None:
 
 def test_a_record_that_is_too_long_is_told_and_the_rest_goes_on(broker: Broker) -> None:
     broker.create("vpcflow", 1)
-    sender = Kafka(broker.address, topic="vpcflow").opened()
+    sender = opened(broker)
     done = sender.send(shipment(flows({}, {"account-id": "9" * 1_500_000}, {})))
     sender.close()
     (dead,) = done.dead
@@ -117,6 +122,7 @@ def test_a_setting_that_librdkafka_does_not_know() -> None:
 
 
 BAD: dict[str, dict[str, Any]] = {
+    "no time": {"timeout_s": 0},
     "no brokers": {"brokers": " "},
     "no name": {"topic": ""},
     "a name with a space": {"topic": "vpc flow"},

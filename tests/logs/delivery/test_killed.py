@@ -40,20 +40,20 @@ def twice(run: Callable[..., subprocess.CompletedProcess[str]], target: dict[str
 
 def test_elasticsearch_has_each_once(run: Callable[..., Any], elastic: Callable[..., ScriptedElasticsearch]) -> None:
     store = elastic()
-    twice(run, {"kind": "elasticsearch", "url": store.url, "index": "app"})
+    twice(run, {"kind": "elasticsearch", "url": store.url, "index": "app", "timeout_s": 20})
     assert len(store.requests) == 2
     assert [document["n"] for document in store.indices["app"].values()] == list(range(ROWS))
 
 
 def test_splunk_has_each_at_least_once(run: Callable[..., Any], splunk: Callable[..., ScriptedSplunk]) -> None:
     store = splunk()
-    twice(run, {"kind": "splunk", "url": store.url, "token": store.token})
+    twice(run, {"kind": "splunk", "url": store.url, "token": store.token, "timeout_s": 20})
     assert [event["event"]["n"] for event in store.events] == 2 * list(range(ROWS))
 
 
 def test_kafka_has_each_at_least_once_under_the_same_id(run: Callable[..., Any], broker: Broker) -> None:
     broker.create("app")
-    twice(run, {"kind": "kafka", "brokers": broker.address, "topic": "app"})
+    twice(run, {"kind": "kafka", "brokers": broker.address, "topic": "app", "timeout_s": 20})
     messages = broker.messages("app")
     ids = [dict(message.headers())["id"] for message in messages]
     assert set(Counter(ids).values()) == {2}

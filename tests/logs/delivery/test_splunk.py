@@ -18,7 +18,7 @@ Made = Callable[..., ScriptedSplunk]
 
 
 def opened(store: ScriptedSplunk, **options: Any) -> Sender:
-    return Splunk(store.url, **{"token": store.token, **options}).opened()
+    return Splunk(store.url, **{"token": store.token, "timeout_s": 20, **options}).opened()
 
 
 def taken(store: ScriptedSplunk) -> list[Any]:

@@ -72,7 +72,7 @@ def accepting(accept: str) -> Iterator[Pipeline]:
 @pytest.mark.parametrize("fields", ["provider", "ecs"])
 def test_bulk_requests_are_what_elasticsearch_takes(fields: Any) -> None:
     with accepting("accept_elasticsearch {}, keep_actions=true") as pipeline:
-        sender = Elasticsearch(pipeline.url, fields=fields).opened()
+        sender = Elasticsearch(pipeline.url, fields=fields, timeout_s=20).opened()
         for _ in range(2):
             assert sender.send(shipment(flows({}, IDLE))).dead == []
         sender.close()
@@ -90,9 +90,9 @@ def test_bulk_requests_are_what_elasticsearch_takes(fields: Any) -> None:
 
 def test_events_are_what_splunk_takes() -> None:
     with accepting(f'accept_splunk {{}}, hec_token="{TOKEN}"') as pipeline:
-        Splunk(pipeline.url, token=TOKEN).opened().send(shipment(flows({}, IDLE)))
+        Splunk(pipeline.url, token=TOKEN, timeout_s=20).opened().send(shipment(flows({}, IDLE)))
         with pytest.raises(TargetRefuses, match="HTTP 403: Invalid token"):
-            Splunk(pipeline.url, token="another").opened().send(shipment(flows({})))
+            Splunk(pipeline.url, token="another", timeout_s=20).opened().send(shipment(flows({})))
     data, idle = pipeline.rows
     assert data["event"] == FLOW
     assert (data["sourcetype"], data["source"]) == ("vpcflow", "accept")
