@@ -221,3 +221,17 @@ def test_the_places_of_a_database_are_not_taken_for_those_of_the_table(
             topics["CLS"].search("* | select ip_to_country('203.0.113.5') as c", engine="spark")
     finally:
         service.geography = None
+
+
+def test_sub_keys_of_json(topics: dict[str, Topic]) -> None:
+    index = {"request": "json", "request.method": "text", "request.status": "long", "request.a b.c": "text"}
+    topic = topics["CLS"]._service.create_topic("json", index=index)
+    texts = ['{"method":"GET","status":200}', '{"status":"404","a b":{"c":"x"}}', "no json", '{"method":["PUT"]}', None]
+    topic.write([{"request": text, "__time__": at} for at, text in enumerate(texts)])
+    for query in (
+        "request.status:>=200",
+        "request.method:get OR request.method:put",
+        "NOT request.status:*",
+        '* | select "request.method" as m, "request.status" as s, "request.a b.c" as c',
+    ):
+        assert rows_of(topic, query, "spark") == rows_of(topic, query, "duckdb")

@@ -16,6 +16,9 @@ from emulator.logs.elsewhere.statement import VIEW
 from emulator.logs.elsewhere.target import Target
 from emulator.logs.scan import ROWS
 
+_NAME_IN_PATH = re.compile(r'\."((?:[^"\\]|\\.)*)"')
+"""DuckDB's ``."name"`` is ``['name']`` at others."""
+
 
 def translated(statement: str, parameters: Sequence[str], target: Target) -> str:
     """A statement of the compiler's for an engine elsewhere, which knows the stored rows as ``VIEW``."""
@@ -51,6 +54,10 @@ def _translated(node: exp.Expr, parameters: Sequence[str], size: str) -> exp.Exp
             return exp.GT(
                 this=exp.StrPosition(this=node.this, substr=node.expression), expression=exp.Literal.number(0)
             )
+        case exp.Anonymous() if node.name.lower() == "json_valid":
+            return exp.true()  # elsewhere what is no JSON has nothing under any path
+        case exp.JSONExtractScalar():
+            node.set("expression", exp.Literal.string(_NAME_IN_PATH.sub(r"['\1']", node.expression.name)))
         case exp.Length(this=exp.ArrayFilter()):
             return exp.Anonymous(this=size, expressions=[node.this])
     return node
