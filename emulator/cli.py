@@ -121,7 +121,7 @@ def list_scenarios(as_json: AsJson = False) -> None:
 
 @scenario_app.command("run")
 def run_scenarios(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="As `vpclab scenario list` names them.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Of `vpclab scenario list`, or your own FILE.py.")],
     profile: InProfile = None,
     step: Annotated[bool, typer.Option("--step", help="Wait for a key between steps.")] = False,
     as_json: AsJson = False,
@@ -252,7 +252,13 @@ def _show_probes() -> list[Probe]:
 def _scenario(name: str) -> Scenario:
     from emulator.cloud.names import nearest
     from scenarios import SCENARIOS
+    from scenarios.own import scenario_in
 
+    if name.endswith(".py"):
+        try:
+            return scenario_in(Path(name))
+        except ValueError as error:
+            _refuse(str(error))
     if name not in SCENARIOS:
         _refuse(f"there is no scenario {name!r}; {nearest(name, SCENARIOS)}")
     return SCENARIOS[name]

@@ -13,6 +13,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from scenarios.mistakes import mistake_in
+
 if TYPE_CHECKING:
     from emulator import Lab
     from emulator.logs.records import Record, Records
@@ -225,10 +227,10 @@ def tell(
     """Run a scenario in a lab of its own, by default under the first profile that it supports; ``packets``: each step
     shows what passed in it.
 
-    A fact that does not hold, or books that do not balance (``lab.audit()``), are the outcome's ``failure``; what keeps
-    the lab from working is raised.
+    A fact that does not hold, books that do not balance (``lab.audit()``) or a mistake in the story's own code are the
+    outcome's ``failure``; what keeps the lab from working is raised.
     """
-    from emulator import Lab
+    from emulator import Lab, VpclabError
     from emulator.suites.passing import listening
 
     profile = profile or scenario.profiles[0]
@@ -241,6 +243,10 @@ def tell(
             story.show_packets()
         except AssertionError as error:
             failure = str(error) or "a fact of the story does not hold"
+        except VpclabError:
+            raise
+        except Exception as error:
+            failure = mistake_in(scenario.run.__code__.co_filename, error)
         else:
             audit = lab.audit()
             failure = None if audit.ok else audit.text
