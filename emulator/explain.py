@@ -116,7 +116,7 @@ def explain(
         return Explanation(action, direction, eni_id, None, None, None, None, False, gone)
     origin = cloud.rule_origin(str(meta["vpc_id"]), int(number))
     rule = origin.rule
-    text = f"{action} of what {'left' if direction == 'out' else 'reached'} {eni_id}: {_owner(origin)}, {_named(rule)}"
+    text = f"{action} of what {'left' if direction == 'out' else 'reached'} {eni_id}: {named_rule(origin)}"
     reply = (rule.direction == "egress") != (direction == "out")
     if reply:
         text += "; the packet belongs to a connection that this rule let through the other way"
@@ -337,6 +337,11 @@ def _everybody(cloud: Cloud, eni: Eni, packet: Packet, action: str) -> tuple[tup
     if refusing:
         said += f", which says REJECT at {', '.join(refusing[:_NAMED])}" + (" ..." if refusing[_NAMED:] else "")
     return tuple(look for one in judgements for look in _looks(cloud, one)), said
+
+
+def named_rule(origin: RuleOrigin) -> str:
+    """A rule, and where it stands."""
+    return f"{_owner(origin)}, {_named(origin.rule)}"
 
 
 def _owner(origin: RuleOrigin) -> str:

@@ -60,6 +60,7 @@ class Lab(AccountWide, Filed):
     time
     ``data``     a folder that keeps topics and unpublished records; in memory where left out
     ``quotas``   most of a kind, over the profile's own: ``{"flow_logs": 20}``
+    ``spark``    the address of a Spark cluster that answers ``topic.search(..., engine="spark")``
 
     Raises RequirementMissing where the machine lacks what a lab needs, with the way out.
     """
@@ -73,6 +74,7 @@ class Lab(AccountWide, Filed):
         speed: float | None = None,
         data: str | os.PathLike[str] | None = None,
         quotas: Mapping[str, int] | None = None,
+        spark: str | None = None,
     ) -> None:
         self._closed, self._entered = True, False
         self.profile = find_profile(profile)
@@ -98,6 +100,7 @@ class Lab(AccountWide, Filed):
         self._folder = folder = None if data is None else data_folder(data)
         self.logs = LogService(profile=self.profile, now=lambda: self.clock.now, folder=folder)
         try:
+            self.logs.cluster = spark
             tally = any(watcher.tally for watcher in WATCHERS)
             self.fabric = Fabric(keeper(), self.cloud, self._tag, tally=tally)
             spool = Spool(None if folder is None else folder / "spool")
@@ -483,6 +486,7 @@ class Lab(AccountWide, Filed):
 
     def _append(self, topic_id: str, form: str, table: pa.Table, key: str, due_s: int) -> None:
         from emulator.capture import forms
+        from emulator.deciders import deciders
 
         self.logs.deliver(due_s)  # what falls due before comes before
-        self.logs.get(topic_id).append(forms.stored(form, table), key=key)
+        self.logs.get(topic_id).append(forms.stored(form, table, deciders(self.cloud, self._tag, table)), key=key)

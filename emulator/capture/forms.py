@@ -194,12 +194,14 @@ def form(name: str, table: pa.Table) -> pa.Table:
     return pa.table(write(table))
 
 
-def stored(name: str, table: pa.Table) -> pa.Table:
+def stored(name: str, table: pa.Table, deciders: pa.Array | None = None) -> pa.Table:
     """As :func:`form`, ready for a topic: with the hidden columns and ``__time__``, a record's time, which is its
-    window's end."""
+    window's end; ``deciders`` names each record's rule in words."""
     columns = FORMS[name](table)
     hidden = (*_HIDDEN_COLUMNS, *(one for one in _HIDDEN_OF_CCN if one in table.column_names))
     columns.update({HIDDEN + one: table[one] for one in hidden})
+    if deciders is not None:
+        columns[HIDDEN + "decided_by"] = deciders
     columns["__time__"] = table["end"]
     return pa.table(columns)
 

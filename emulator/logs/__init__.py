@@ -4,10 +4,22 @@ Knows records as Arrow tables, not packets. Imports ``emulator.errors`` and ``em
 vpclab. DuckDB, luqum and sqlglot are imported when a query first needs them.
 """
 
+from emulator.logs.elsewhere.cluster import SparkCluster
 from emulator.logs.index import Field, FullText, Index, flow_index
 from emulator.logs.limits import QueryLimits
 from emulator.logs.records import Record, Records
 from emulator.logs.service import LogService
 from emulator.logs.topic import Topic
 
-__all__ = ["Field", "FullText", "Index", "LogService", "QueryLimits", "Record", "Records", "Topic", "flow_index"]
+__all__ = [
+    "Field",
+    "FullText",
+    "Index",
+    "LogService",
+    "QueryLimits",
+    "Record",
+    "Records",
+    "SparkCluster",
+    "Topic",
+    "flow_index",
+]

@@ -7,15 +7,20 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from emulator.logs.compile import age_sql, compile_ages, value_sql
+from emulator.logs.compile import age_sql, compile_ages, source_sql, value_sql
 from emulator.logs.condition import Condition
+from emulator.logs.elsewhere.engines import target_of
+from emulator.logs.elsewhere.kinds import Kind
 from emulator.logs.engine import ENGINE, Engine, EngineRefused
+from emulator.logs.index import DECIDED_BY, RULE_KEY
 from emulator.logs.plan import HistogramPlan, Question, RawPlan, parsed
 from emulator.logs.records import TIME
 from emulator.logs.scan import Scan, quoted
 from emulator.logs.sql import Sql
 
-_NULLS = {"text": "CAST(NULL AS VARCHAR)", "long": "CAST(NULL AS BIGINT)", "double": "CAST(NULL AS DOUBLE)"}
+_KINDS: dict[str, Kind] = {"text": "VARCHAR", "json": "VARCHAR", "long": "BIGINT", "double": "DOUBLE"}
+
+_NULLS = {kind: f"CAST(NULL AS {name})" for kind, name in _KINDS.items()}
 
 
 class SqlPlan:
@@ -27,6 +32,7 @@ class SqlPlan:
     computed = True
 
     def __init__(self, question: Question, condition: Condition, bar: int) -> None:
+        self._question = question
         self._geography = question.geography
         path = str(question.geography or "").encode()
         self._place_of = f"place_of_{hashlib.sha256(path).hexdigest()[:12]}" if path else ""
@@ -36,18 +42,22 @@ class SqlPlan:
         alibaba = question.text.profile.provider == "alibaba"
         time_name, time_unit = ("__time__", 1) if alibaba else ("__TIMESTAMP__", 1000)
         fields = {name: field.kind for name, field in question.ages[-1].index.fields.items() if field.sql}
+        rule_key = RULE_KEY[question.text.profile.provider]
+        kinds = {**fields, rule_key: "text"}
         without = question.ages[-1].index.fields.keys() - fields.keys()
         self._sql = sql = Sql(
-            question.text, bar, [*fields, time_name], question.most, question.now_s, self._place_of, without
+            *(question.text, bar, [*kinds, time_name], question.most, question.now_s, self._place_of, without),
+            target=None if question.dialect == "duckdb" else target_of(question.dialect),
+            kinds={time_name.lower(): "BIGINT", **{name.lower(): _KINDS[kind] for name, kind in kinds.items()}},
         )
         if sql.shifts and (question.low is None or question.high is None):
             raise sql.refuse("compare", "compare needs a search with a start and an end: it looks at as much earlier")
         stored = set(question.schema.names)
         columns = {
-            name: self._value(name, kind) if name in stored else _NULLS[kind]
-            for name, kind in fields.items()
-            if sql.star or name.lower() in sql.words
+            name: self._value(name, kind) for name, kind in fields.items() if sql.star or name.lower() in sql.words
         }
+        if rule_key.lower() in sql.words:
+            columns[rule_key] = self._where.column(DECIDED_BY) if DECIDED_BY in stored else _NULLS["text"]
         for name in columns:
             if sum(name.lower() == other.lower() for other in columns) > 1:
                 raise sql.refuse(name, f"{name} differs from another key by case only: SQL cannot tell them apart")
@@ -59,9 +69,7 @@ class SqlPlan:
     def answer(self, scan: Scan, engine: Engine = ENGINE) -> pa.Table:
         """The computed rows."""
         try:
-            found = engine.table(
-                scan, self._sql.over(self._log), self._where.parameters, self._sql.macros, self._python()
-            )
+            found = engine.table(scan, *self.statement(), self._sql.macros, self._python())
             return pa.table({name: _plain(found[at]) for at, name in enumerate(found.column_names)})
         except EngineRefused as refused:
             if refused.reason != "query":
@@ -69,6 +77,17 @@ class SqlPlan:
             raise self._sql.failed(str(refused)) from None
         except pa.ArrowInvalid as overflow:
             raise self._sql.failed(f"a number of the result does not fit a bigint ({overflow})") from None
+
+    def statement(self) -> tuple[str, list[str]]:
+        """What the engine is asked, and the parameters."""
+        parameters: list[str] = []
+
+        def log(shift: int) -> str:
+            nonlocal parameters
+            text, parameters = self._question.written(self._log(shift), self._where)
+            return text
+
+        return self._sql.over(log), parameters
 
     def _python(self) -> dict[str, Callable[..., pa.Array]]:
         """What DuckDB asks Python for: the places of a database."""
@@ -80,7 +99,11 @@ class SqlPlan:
 
     def _value(self, name: str, kind: str) -> str:
         """The value of a key; NULL in rows that were written when it was not yet indexed for SQL."""
-        value = value_sql(self._where.column(name), self._schema.field(name).type, kind)
+        types = {column.name: column.type for column in self._schema}
+        source = source_sql(name, self._ages[-1].index.fields, types, self._where)
+        if source is None:
+            return _NULLS[kind]
+        value = value_sql(*source, kind)
         having = [age for age in self._ages if name in age.index.fields and age.index.fields[name].sql]
         return value if len(having) == len(self._ages) else f"CASE WHEN {age_sql(having, self._where)} THEN {value} END"
 

@@ -1,7 +1,8 @@
 """What of a topic can be searched, and as what: the index.
 
 A text field is cut into words at its delimiters; searches compare words. A long or double field is a number;
-what is none has no value there.
+what is none has no value there. A json field is text, and its sub-keys are fields of their own: ``request`` as json,
+``request.status`` as long. What is no JSON has none of them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import pyarrow as pa
 
@@ -17,8 +18,11 @@ from emulator.cloud.profile import Profile
 from emulator.errors import InvalidValue, QuotaExceeded
 from emulator.logs.refusal import refuse
 
-Kind = Literal["text", "long", "double"]
-KINDS: tuple[Kind, ...] = ("text", "long", "double")
+Kind = Literal["text", "long", "double", "json"]
+KINDS: tuple[Kind, ...] = ("text", "long", "double", "json")
+
+WORDS: tuple[Kind, ...] = ("text", "json")
+"""What is cut into words and compared by them."""
 
 DEFAULT_DELIMITERS: Mapping[str, str] = {
     "tencent": "@&?|#()='\",;:<>[]{}/ \n\t\r",
@@ -41,6 +45,12 @@ What these hold at Tencent is not documented: they are there, and empty. (tencen
 
 BUILT_IN_FIELD_OF = "_vpclab_flow_log_id"
 """The hidden column that flow records have and other logs have not."""
+
+DECIDED_BY = "_vpclab_decided_by"
+"""The hidden column that names the rule which decided for a flow record."""
+
+RULE_KEY: Mapping[str, str] = {"tencent": "__RULE__", "alibaba": "__rule__"}
+"""By provider: the key of ours by which queries ask for it, written as the provider's reserved ones; not in ``*``."""
 
 KEYS_MOST = 300
 """Keys of one index, as CLS has it (tencent.md §5.1)."""
@@ -81,6 +91,13 @@ class Index:
         full_text = told.get("full_text")
         fields = {name: Field(**field) for name, field in told["fields"].items()}
         return cls(fields, None if full_text is None else FullText(**full_text))
+
+
+def parent_of(name: str, fields: Mapping[str, Field]) -> str | None:
+    """The json field that a sub-key belongs to."""
+    parts = name.split(".")
+    parents = (".".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
+    return next((one for one in parents if one in fields and fields[one].kind == "json"), None)
 
 
 @dataclass(frozen=True)
@@ -139,17 +156,25 @@ def check_keys(kinds: object, profile: Profile, topic_id: str, *, needed: bool) 
     good = isinstance(kinds, Mapping) and all(
         isinstance(key, str) and key and not key.startswith("_") and kind in KINDS for key, kind in kinds.items()
     )
+    good = good and not any("*" in key for key in _sub_keys(kinds))  # a path with it would find several
     if not good or (needed and not kinds):
-        message = f"an index maps keys to {', '.join(KINDS)}; keys do not start with _; this is {kinds!r}"
+        message = (
+            f"an index maps keys to {', '.join(KINDS)}; keys do not start with _, sub-keys have no *; this is {kinds!r}"
+        )
         raise refuse(InvalidValue, profile, "write.key", message, object=topic_id, value=kinds)
     if len(kinds) > KEYS_MOST:  # type: ignore[arg-type]
         message = f"an index has at most {KEYS_MOST} keys, not {len(kinds)}"  # type: ignore[arg-type]
         raise refuse(QuotaExceeded, profile, "index.keys", message, object=topic_id, value=KEYS_MOST)
 
 
+def _sub_keys(kinds: Any) -> list[str]:
+    parents = [f"{key}." for key, kind in kinds.items() if kind == "json"]
+    return [key for key in kinds if any(key.startswith(parent) for parent in parents)]
+
+
 def index_of(kinds: Mapping[str, str], delimiters: str) -> Index:
-    """Key → ``text``, ``long`` or ``double`` (checked by the caller), statistics on, text without case."""
-    return Index({key: Field(cast(Kind, kind), delimiters if kind == "text" else "") for key, kind in kinds.items()})
+    """Key → kind (checked by the caller), statistics on, text without case."""
+    return Index({key: Field(cast(Kind, kind), delimiters if kind in WORDS else "") for key, kind in kinds.items()})
 
 
 def flow_index(schema: pa.Schema) -> Index:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from emulator.errors import InvalidValue
-from emulator.logs.compile import compile_ages
+from emulator.logs.compile import Where, compile_ages
 from emulator.logs.condition import All, Condition
 from emulator.logs.engine import ENGINE, Engine, EngineRefused
 from emulator.logs.index import Age
@@ -41,6 +41,7 @@ class Question:
     ``lookback_s``     how much older rows are there, for a comparison
     ``geography``      an MMDB that says where addresses are
     ``interval_s``     if not 0, rows are counted by such intervals of time
+    ``dialect``        of the SQL that the engine reads: ``duckdb``, ``spark``, ``trino``
     """
 
     text: QueryText
@@ -56,6 +57,16 @@ class Question:
     lookback_s: int = 0
     interval_s: int = 0
     geography: Path | None = None
+    dialect: str = "duckdb"
+
+    def written(self, statement: str, where: Where) -> tuple[str, list[str]]:
+        """A statement of the compiler's for the engine that is to answer, and its parameters."""
+        if self.dialect == "duckdb":
+            return statement, where.parameters
+        from emulator.logs.elsewhere.conditions import translated
+        from emulator.logs.elsewhere.engines import target_of
+
+        return translated(statement, where.parameters, target_of(self.dialect)), []
 
 
 class RawPlan:
@@ -73,7 +84,7 @@ class RawPlan:
         most, newest_first = self._question.most, self._question.newest_first
         try:
             if scan.table is None:
-                return self._from_files(scan, engine, most, newest_first)
+                return self._from_files(scan, engine)
             return self._from_table(scan.table, engine, most, newest_first)
         except EngineRefused as refused:
             raise self._question.text.ended(refused.reason, f"the search could not be run: {refused}") from None
@@ -92,30 +103,32 @@ class RawPlan:
         found = np.sort(engine.integers(seen, statement, self._where.parameters))
         return rows.take(int64_array(found[::-1] if newest_first else found))
 
-    def _from_files(self, scan: Scan, engine: Engine, most: int | None, newest_first: bool) -> pa.Table:
+    def _from_files(self, scan: Scan, engine: Engine) -> pa.Table:
         """From the near end of the time range on, for as long as there are too few."""
         found = [scan.schema.empty_table()]
-        wanted = most
-        steps = [scan] if most is None else scan.steps(most, newest_first)
+        wanted = self._question.most
+        steps = [scan] if wanted is None else scan.steps(wanted, self._question.newest_first)
         for step in steps:
-            found.append(engine.table(step, self._statement(wanted, newest_first), self._where.parameters))
+            found.append(engine.table(step, *self.statement(wanted)))
             if wanted is not None:
                 wanted -= found[-1].num_rows
                 if wanted == 0:
                     break
         return pa.concat_tables(found)
 
-    def _statement(self, most: int | None, newest_first: bool) -> str:
+    def statement(self, most: int | None = None) -> tuple[str, list[str]]:
+        """What the engine is asked for ``most`` rows, and the parameters."""
         names = self._question.schema.names
         inner = [f"{quoted(name)} AS r{at}" for at, name in enumerate(names)]
         inner += [f"{quoted(name)} AS c{at}" for at, name in enumerate(self._where.columns)]
-        direction = "DESC" if newest_first else "ASC"
+        direction = "DESC" if self._question.newest_first else "ASC"
         order = ", ".join(f"r{names.index(name)} {direction}" for name in ORDER)
-        return (
+        statement = (
             f"SELECT {', '.join(f'r{at} AS {quoted(name)}' for at, name in enumerate(names))}"
             f' FROM (SELECT {", ".join(inner)} FROM "{ROWS}") WHERE {self._where.sql} ORDER BY {order}'
             + ("" if most is None else f" LIMIT {most}")
         )
+        return self._question.written(statement, self._where)
 
 
 class HistogramPlan:
@@ -136,7 +149,7 @@ class HistogramPlan:
             f" FROM {self._where.source} WHERE {self._where.sql} GROUP BY 1 ORDER BY 1"
         )
         try:
-            return engine.table(scan, statement, self._where.parameters)
+            return engine.table(scan, *self._question.written(statement, self._where))
         except EngineRefused as refused:
             raise self._question.text.ended(refused.reason, f"the search could not be run: {refused}") from None
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from emulator.errors import InvalidValue, QueryError
+from emulator.logs.engine import ENGINE
 from emulator.logs.index import holding
 from emulator.logs.limits import QueryLimits
 from emulator.logs.plan import Question, bar_of
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 QUERY_CHARACTERS = 1 << 16
 """Longest query; the providers' APIs allow far less (Tencent 12 KB)."""
+
+ENGINES = ("duckdb", "spark")
 
 _MOST = 1 << 62
 
@@ -40,6 +43,7 @@ class Asked:
     limit: int | None = None
     offset: int = 0
     newest_first: bool = False
+    engine: str = "duckdb"
 
 
 def asked(
@@ -51,6 +55,7 @@ def asked(
     language: str | None = None,
     offset: int = 0,
     newest_first: bool = False,
+    engine: str = "duckdb",
 ) -> Asked:
     """A search of ``topic`` as its user asks for it; refused where a value makes no sense."""
     low, high = seconds(topic, "start", start), seconds(topic, "end", end)
@@ -59,7 +64,10 @@ def asked(
         raise refuse(InvalidValue, topic.profile, "time.range", message, object=topic.id, value=(start, end))
     most = None if limit is None else count(topic, "limit", limit, 1)
     first = count(topic, "offset", offset, 0)
-    return Asked(_text(topic, query), language or topic.profile.language, low, high, most, first, newest_first)
+    if engine not in ENGINES:
+        message = f"engine is one of {', '.join(ENGINES)}, not {engine!r}"
+        raise refuse(InvalidValue, topic.profile, "query", message, object=topic.id, value=engine)
+    return Asked(_text(topic, query), language or topic.profile.language, low, high, most, first, newest_first, engine)
 
 
 def checked_limits(topic: Topic, limits: object) -> QueryLimits | None:
@@ -102,12 +110,27 @@ def search(topic: Topic, wanted: Asked, limits: QueryLimits | None = None) -> Re
 
 def answered(topic: Topic, question: Question, scan: Scan, limits: QueryLimits | None) -> tuple[pa.Table | None, int]:
     """The rows of an answer; None, and how much older rows it needs, where a comparison looks back."""
+    if question.dialect == "spark":
+        _check_elsewhere(topic, scan, limits)
     if limits is not None:
         return topic.workers.ask(question, scan, limits)
     from emulator.logs.analysis import understood
 
     plan = understood(question)
-    return (None, plan.lookback_s) if plan.lookback_s > question.lookback_s else (plan.answer(scan), 0)
+    if plan.lookback_s > question.lookback_s:
+        return None, plan.lookback_s
+    return plan.answer(scan, ENGINE if question.dialect == "duckdb" else topic.spark_engine()), 0
+
+
+def _check_elsewhere(topic: Topic, scan: Scan, limits: QueryLimits | None) -> None:
+    """Refuse what a cluster cannot be asked."""
+    message = ""
+    if limits is not None:
+        message = "limits bound a process of this machine; a cluster has bounds of its own"
+    elif scan.table is not None and scan.table.num_rows:
+        message = "a cluster reads the segments of a data folder, and this lab keeps its rows in memory: Lab(data=...)"
+    if message:
+        raise refuse(InvalidValue, topic.profile, "query", message, object=topic.id)
 
 
 def question_of(topic: Topic, wanted: Asked, scan: Scan, most: int | None) -> Question:
@@ -123,6 +146,7 @@ def question_of(topic: Topic, wanted: Asked, scan: Scan, most: int | None) -> Qu
         most=most,
         newest_first=wanted.newest_first,
         geography=topic.geography,
+        dialect=wanted.engine,
     )
 
 

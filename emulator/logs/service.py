@@ -33,6 +33,7 @@ from emulator.logs.store import Damage, ReadStore, Store, StoredTopic
 from emulator.logs.topic import Topic
 
 if TYPE_CHECKING:
+    from emulator.logs.elsewhere.cluster import SparkCluster, SparkEngine
     from emulator.logs.workers import Workers
 
 
@@ -58,6 +59,7 @@ class LogService:
         else:
             self.store = self._writable = _store(folder)
         self._workers: Workers | None = None
+        self._spark: SparkEngine | None = None
         self._geography: Path | None = None
         self._lock = threading.RLock()
         self._topics = {stored.number: Topic(self, stored) for stored in self.store.topics()}
@@ -210,6 +212,8 @@ class LogService:
                 self.deliveries.close()
                 if self._workers is not None:
                     self._workers.close()
+                if self._spark is not None:
+                    self._spark.close()
                 self.store.close()
 
     @property
@@ -230,6 +234,33 @@ class LogService:
         if found is not None:
             places(found)
         self._geography = found
+
+    @property
+    def cluster(self) -> SparkCluster | None:
+        """The Spark cluster that answers ``topic.search(..., engine="spark")``.
+
+        Set it to a ``SparkCluster``, to an address like ``sc://host:15002``, or to None.
+        """
+        return None if self._spark is None else self._spark.cluster
+
+    @cluster.setter
+    def cluster(self, wanted: SparkCluster | str | None) -> None:
+        from emulator.logs.elsewhere.cluster import SparkCluster, SparkEngine
+
+        if wanted is not None and not isinstance(wanted, SparkCluster):
+            wanted = SparkCluster(wanted)
+        with self._lock:
+            if self._spark is not None:
+                self._spark.close()
+            self._spark = None if wanted is None else SparkEngine(wanted)
+
+    def spark_engine(self) -> SparkEngine:
+        """The engine of the cluster."""
+        with self._lock:
+            self._check_open()
+            if self._spark is None:
+                raise LabError("no Spark cluster is named: lab.logs.cluster = 'sc://host:15002', or Lab(spark=...)")
+            return self._spark
 
     @property
     def workers(self) -> Workers:

@@ -12,8 +12,9 @@ sqlglot reads and writes it; between the two stand an allow-list (``allowed.py``
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 import sqlglot
 from sqlglot import exp
@@ -21,12 +22,19 @@ from sqlglot.errors import ErrorLevel, ParseError, SqlglotError
 
 from emulator.errors import QueryError
 from emulator.logs.allowed import is_allowed
+from emulator.logs.elsewhere.kinds import Kind, note_kinds
 from emulator.logs.presto.comparison import LOG, compare, earlier
 from emulator.logs.presto.dialect import DuckDbSql, ProviderSql
 from emulator.logs.presto.functions import functions_of
 from emulator.logs.presto.rewrite import Rewriter
 from emulator.logs.presto.series import fill_series
 from emulator.logs.query import QueryText
+
+if TYPE_CHECKING:
+    from emulator.logs.elsewhere.target import Target
+
+MOST_ROWS = 1_000_000
+"""Largest LIMIT of both providers (tencent.md §5.7, alibaba.md §5.7)."""
 
 _OWN = "vpclab cte "
 
@@ -46,6 +54,7 @@ class Sql:
     ``words``   the names that occur in it, in lower case; ``star``: it asks for all columns
     ``macros``  definitions of what it calls, by name
     ``shifts``  how many seconds it looks back, for each table of older rows that it reads
+    ``target``  an engine elsewhere that is to compute it, DuckDB where left out; ``kinds`` of columns, which it needs
     """
 
     def __init__(
@@ -57,8 +66,11 @@ class Sql:
         now_s: float,
         place_of: str = "",
         without: Iterable[str] = (),
+        target: Target | None = None,
+        kinds: Mapping[str, Kind] | None = None,
     ) -> None:
         self._query = query
+        self._target = target
         self.shifts: set[int] = set()
         self._functions = functions_of(query.profile.provider, place_of)
         self._start = bar + 1
@@ -72,9 +84,11 @@ class Sql:
             self._read_log(tree)
             _name_columns(tree)
             _limit(tree, limit)
-            rewriter = Rewriter(self._functions, query.profile.provider, now_s, self._wrong)
+            if target is not None:
+                note_kinds(tree, kinds or {})
+            rewriter = self._rewriter(now_s, bool(place_of))
             tree = self._expanded(tree, rewriter)
-            rewriter.rewrite(tree)
+            tree = rewriter.rewrite(tree)
             self.macros = rewriter.needed
             self._written = self._write(tree)
         except RecursionError:
@@ -83,7 +97,8 @@ class Sql:
     def over(self, log: Callable[[int], str]) -> str:
         """DuckDB's SQL, in which ``log`` is what ``log(0)`` selects; ``log(n)`` has the rows that are n s older."""
         ctes, body = self._written
-        logs = [f"{LOG} AS ({log(0)})", *(f'"{earlier(shift)}" AS ({log(shift)})' for shift in sorted(self.shifts))]
+        names = {0: LOG, **{shift: earlier(shift) for shift in sorted(self.shifts)}}
+        logs = [f"{self._sql(exp.to_identifier(name))} AS ({log(shift)})" for shift, name in names.items()]
         return f"WITH {', '.join([*logs, *ctes])} {body}"
 
     def failed(self, message: str) -> QueryError:
@@ -100,8 +115,19 @@ class Sql:
         at = self._named(name)
         return self._query.refuse(self._first() if at is None else at, message)
 
+    def _rewriter(self, now_s: float, from_database: bool) -> Rewriter:
+        provider = self._query.profile.provider
+        if self._target is None:
+            return Rewriter(self._functions, provider, now_s, self._wrong)
+        from emulator.logs.elsewhere.rewrite import TargetRewriter
+
+        return TargetRewriter(self._target, self._functions, provider, now_s, self._wrong, self._lacking, from_database)
+
     def _expanded(self, tree: exp.Query, rewriter: Rewriter) -> exp.Query:
         """``tree`` with ``compare`` and ``time_series`` made into selects, those within others first."""
+        for call in tree.find_all(exp.Anonymous):
+            if self._target is not None and not self._target.fills and call.name.lower() == "time_series":
+                raise self._lacking(call, f"time_series on {self._target.name}")
         for select in list(tree.find_all(exp.Select))[::-1]:
             new, shifts = compare(select, self._wrong)
             new = fill_series(new, rewriter, self._wrong)
@@ -155,6 +181,8 @@ class Sql:
                 raise self._query.refuse(self._at(node), f'{node.name} is a keyword; the column is "{node.name}"')
             if not is_allowed(node):
                 raise self._query.unsupported(self._at(node), self._text(node))
+            if isinstance(node, exp.Limit) and int(node.expression.name) > MOST_ROWS:
+                raise self._query.refuse(self._at(node), f"a LIMIT is at most {MOST_ROWS}")
             if isinstance(node, exp.Anonymous):
                 self._check_call(node)
             if isinstance(node, exp.Column) and not node.is_star and node.name.lower() not in names:
@@ -181,6 +209,9 @@ class Sql:
         elif len(given) not in function.arguments:
             wanted = " or ".join(str(number) for number in sorted(function.arguments))
             raise self._wrong(node, f"{function.name} takes {wanted} arguments, not {len(given)}")
+
+    def _lacking(self, node: exp.Expr, message: str) -> QueryError:
+        return self._query.unsupported(self._at(node), message)
 
     def _wrong(self, node: exp.Expr, message: str) -> QueryError:
         return self._query.refuse(self._at(node), message)
@@ -224,12 +255,14 @@ class Sql:
         tree.set(part, None)
         try:
             nodes = [*(ctes.expressions if ctes else []), tree]
-            *written, body = [
-                node.sql(DuckDbSql, identify=True, comments=False, unsupported_level=ErrorLevel.RAISE) for node in nodes
-            ]
+            *written, body = [self._sql(node) for node in nodes]
         except SqlglotError as error:
             raise self._query.unsupported(self._first(), str(error)) from None
         return written, body
+
+    def _sql(self, node: exp.Expr) -> str:
+        dialect = DuckDbSql if self._target is None else self._target.reads
+        return str(node.sql(dialect, identify=True, comments=False, unsupported_level=ErrorLevel.RAISE))
 
     def _unresolved(self, name: str) -> str:
         near = get_close_matches(name, self._known, n=3)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from emulator.errors import AlreadyExists, InvalidValue, LabClosed, NotFound
 from emulator.logs.bill import Bill, bill_of
+from emulator.logs.elsewhere.statement import VIEW, sql_elsewhere
 from emulator.logs.histogram import Bucket, histogram
 from emulator.logs.index import (
     DEFAULT_DELIMITERS,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from emulator.logs.delivery.deliveries import Start
     from emulator.logs.delivery.delivery import Delivery
     from emulator.logs.delivery.target import Target
+    from emulator.logs.elsewhere.cluster import SparkEngine
     from emulator.logs.limits import QueryLimits
     from emulator.logs.service import LogService
     from emulator.logs.workers import Workers
@@ -110,10 +112,10 @@ class Topic:
     ) -> None:
         """Make ``keys`` searchable in what is written from now on (:meth:`reindex` for what is there already).
 
-        ``keys`` maps each to ``text``, ``long`` or ``double``, or is a whole ``Index``. ``full_text`` looks for words
-        that name no key in all values. With ``report``, the provider's flow-log report, which is offered where it is
-        off: text is cut so that addresses and ids stay whole, and the dashboards come with it; without it by the
-        provider's default tokens.
+        ``keys`` maps each to ``text``, ``long``, ``double`` or ``json`` (with sub-keys: ``a.b``), or is a whole
+        ``Index``. ``full_text`` looks for words that name no key in all values. With ``report``, the provider's
+        flow-log report, which is offered where it is off: text is cut so that addresses and ids stay whole, and the
+        dashboards come with it; without it by the provider's default tokens.
         """
         with self._lock:
             self._check_there()
@@ -189,6 +191,7 @@ class Topic:
         offset: int = 0,
         newest_first: bool = False,
         limits: QueryLimits | None = None,
+        engine: str = "duckdb",
     ) -> Records:
         """The records that ``query`` finds, oldest first, or newest.
 
@@ -196,11 +199,12 @@ class Topic:
         is ``lucene``, ``cql`` or ``sls``, by default the profile's. Behind a ``|`` follows SQL. ``limit`` and
         ``offset`` page through what is found; ``.complete`` of the answer is False where the limit cut it.
 
-        With ``limits`` the query is taken for a stranger's: a locked-down process answers it, within them.
+        With ``limits`` the query is taken for a stranger's: a locked-down process answers it, within them. With
+        ``engine="spark"`` the cluster of ``lab.logs.cluster`` answers.
 
         :raises QueryError: the query was not understood, or cannot be answered, with line and column
         """
-        wanted = asked(self, query, start, end, limit, language, offset, newest_first)
+        wanted = asked(self, query, start, end, limit, language, offset, newest_first, engine)
         found = search(self, wanted, checked_limits(self, limits))
         self._service.store.count_read(self.number, found.arrow().nbytes)
         return found
@@ -214,9 +218,10 @@ class Topic:
         language: str | None = None,
         *,
         limits: QueryLimits | None = None,
+        engine: str = "duckdb",
     ) -> list[Bucket]:
         """How many records ``query`` finds in each multiple of ``interval_s``, empty ones included."""
-        wanted = asked(self, query, start, end, None, language)
+        wanted = asked(self, query, start, end, None, language, engine=engine)
         return histogram(self, wanted, interval_s, checked_limits(self, limits))
 
     def context(self, record: Record, before: int = 10, after: int = 10) -> Records:
@@ -227,6 +232,24 @@ class Topic:
     def tail(self, query: str = "*", language: str | None = None) -> Tail:
         """Live tail: records that are written from now on, as they come."""
         return Tail(self, asked(self, query, None, None, None, language))
+
+    def sql(
+        self,
+        query: str,
+        start: float | None = None,
+        end: float | None = None,
+        language: str | None = None,
+        *,
+        dialect: str = "spark",
+        table: str = VIEW,
+    ) -> str:
+        """The SQL that another engine is to run for ``query``: ``dialect`` is ``spark`` or ``trino``.
+
+        ``table`` is what that engine calls the rows of the topic's segments; see docs/scaling.md.
+
+        :raises QueryError: as for :meth:`search`, and what that engine cannot compute
+        """
+        return sql_elsewhere(self, asked(self, query, start, end, None, language), dialect, table)
 
     def deliver(
         self,
@@ -263,6 +286,10 @@ class Topic:
     def workers(self) -> Workers:
         """The processes that answer strangers' queries."""
         return self._service.workers
+
+    def spark_engine(self) -> SparkEngine:
+        """The engine of the Spark cluster."""
+        return self._service.spark_engine()
 
     @property
     def geography(self) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -81,6 +82,20 @@ def service_of() -> Iterator[Callable[..., LogService]]:
 @pytest.fixture
 def service(service_of: Callable[..., LogService], profile: Profile) -> LogService:
     return service_of(profile)
+
+
+@pytest.fixture(scope="session")
+def flows_in() -> Callable[[Path, str], tuple[LogService, Topic]]:
+    """Makes a log service in a folder, by the name of a profile, and in it a topic with the same records."""
+
+    def make(folder: Path, profile: str) -> tuple[LogService, Topic]:
+        service = LogService(profile=profile_named(profile), now=lambda: float(NOW), folder=folder)
+        topic = service.create_topic("accept", logset="demo")
+        topic.enable_index(flow_index(FLOW_SCHEMA), report=True)
+        topic.append(flow_table(), key="w1")
+        return service, topic
+
+    return make
 
 
 @pytest.fixture

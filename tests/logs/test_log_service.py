@@ -150,7 +150,7 @@ def test_an_index_is_made_once(service: LogService, profile: Profile) -> None:
 @pytest.mark.parametrize(
     "index",
     [
-        *({}, {"a": "json"}, {"a": "int"}, {"_a": "text"}, {"": "text"}, {"a": None}, {5: "text"}, {"a": ["text"]}),
+        *({}, {"a": "object"}, {"a": "int"}, {"_a": "text"}, {"": "text"}, {"a": None}, {5: "text"}, {"a": ["text"]}),
         *(["a"], "a", 5, Index({}), Index({"_a": Field("text")})),
     ],
 )

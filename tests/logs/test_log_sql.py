@@ -129,6 +129,7 @@ REFUSED = {
     "* | select compare(count(*), 1.5)": (1, 30, "a number of seconds"),
     "* | select 1 + compare(count(*), 300)": (1, 16, "by itself"),
     "* | with a as (select 1) select compare(count(*), 300) from a": (1, 33, "does not know"),
+    "* | select bytes limit 1000001": (1, 24, "a LIMIT is at most 1000000"),
     "nope:1 | select 1": (1, 1, "not in the index"),
     "* | select " + "(" * 3000 + "1" + ")" * 3000: (1, 4, "too deeply"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -19,8 +20,10 @@ SLS_FIELDS = ("direction", "eni-id", "srcaddr", "dstaddr", "action", "log-status
 NUMBERS = ("protocol", "srcport", "dstport", "packets", "bytes", "start", "end")
 
 
-def topic_of(provider: str, texts: tuple[str, ...], flows: list[tuple[Any, ...]]) -> tuple[LogService, Topic]:
-    service = LogService(profile=profile(provider), now=lambda: float(MIDNIGHT + 3_600))
+def topic_of(
+    provider: str, texts: tuple[str, ...], flows: list[tuple[Any, ...]], folder: Path | None = None
+) -> tuple[LogService, Topic]:
+    service = LogService(profile=profile(provider), now=lambda: float(MIDNIGHT + 3_600), folder=folder)
     names = (*texts, *NUMBERS, "__time__")
     schema = pa.schema([(name, pa.string() if name in texts else pa.int64()) for name in names])
     rows = [
@@ -34,28 +37,31 @@ def topic_of(provider: str, texts: tuple[str, ...], flows: list[tuple[Any, ...]]
     return service, topic
 
 
+CCN_FLOWS: list[tuple[Any, ...]] = [
+    ("ap-hongkong", "ap-guangzhou", "10.0.0.1", "10.1.0.1", "ACCEPT", "OK", 6, 40_000, 443, 10, 60_000),
+    ("ap-hongkong", "ap-guangzhou", "10.0.0.2", "10.1.0.1", "ACCEPT", "OK", 6, 40_001, 443, 20, 120_000),
+    ("ap-guangzhou", "ap-hongkong", "10.1.0.1", "10.0.0.1", "REJECT", "OK", 17, 53, 40_000, 1, 60),
+    ("ap-hongkong", "ap-guangzhou", None, None, None, "NODATA", None, None, None, None, None),
+]
+
+SLS_FLOWS: list[tuple[Any, ...]] = [
+    ("in", "eni-bp1a", "10.0.0.1", "10.0.0.2", "ACCEPT", "OK", 6, 40_000, 80, 10, 6_000),
+    ("in", "eni-bp1a", "10.0.0.1", "10.0.0.1", "REJECT", "OK", 6, 40_001, 80, 1, 60),
+    ("out", "eni-bp1a", "192.168.20.5", "10.0.0.1", "ACCEPT", "OK", 6, 80, 80, 5, 3_000),
+    ("out", "eni-bp1b", "192.168.20.5", "203.0.113.9", "ACCEPT", "OK", 17, 53, 80, 5, 1_500),
+]
+
+
 @pytest.fixture(scope="module")
 def ccn() -> Iterator[Topic]:
-    flows = [
-        ("ap-hongkong", "ap-guangzhou", "10.0.0.1", "10.1.0.1", "ACCEPT", "OK", 6, 40_000, 443, 10, 60_000),
-        ("ap-hongkong", "ap-guangzhou", "10.0.0.2", "10.1.0.1", "ACCEPT", "OK", 6, 40_001, 443, 20, 120_000),
-        ("ap-guangzhou", "ap-hongkong", "10.1.0.1", "10.0.0.1", "REJECT", "OK", 17, 53, 40_000, 1, 60),
-        ("ap-hongkong", "ap-guangzhou", None, None, None, "NODATA", None, None, None, None, None),
-    ]
-    service, topic = topic_of("tencent", CCN_FIELDS, flows)
+    service, topic = topic_of("tencent", CCN_FIELDS, CCN_FLOWS)
     with service:
         yield topic
 
 
 @pytest.fixture(scope="module")
 def sls() -> Iterator[Topic]:
-    flows = [
-        ("in", "eni-bp1a", "10.0.0.1", "10.0.0.2", "ACCEPT", "OK", 6, 40_000, 80, 10, 6_000),
-        ("in", "eni-bp1a", "10.0.0.1", "10.0.0.1", "REJECT", "OK", 6, 40_001, 80, 1, 60),
-        ("out", "eni-bp1a", "192.168.20.5", "10.0.0.1", "ACCEPT", "OK", 6, 80, 80, 5, 3_000),
-        ("out", "eni-bp1b", "192.168.20.5", "203.0.113.9", "ACCEPT", "OK", 17, 53, 80, 5, 1_500),
-    ]
-    service, topic = topic_of("alibaba", SLS_FIELDS, flows)
+    service, topic = topic_of("alibaba", SLS_FIELDS, SLS_FLOWS)
     with service:
         yield topic
 

@@ -65,8 +65,8 @@ ip_to_domain(x) = CASE WHEN vpclab_ip4(x) IS NULL AND NOT regexp_full_match(x, '
 """
 
 
-def _places() -> str:
-    """A table of the functions that say where an address is."""
+def places_text(starts_with: str = "starts_with") -> str:
+    """A table of the functions that say where an address is; ``starts_with`` is what the engine calls that."""
     told = {
         "ip_to_country": [place.country for place in PLACES],
         "ip_to_country_code": [place.code for place in PLACES],
@@ -78,9 +78,8 @@ def _places() -> str:
     }
     lines = []
     for name, values in told.items():
-        cases = [
-            f"WHEN starts_with(x, '{place.prefix}') THEN '{value}'" for place, value in zip(PLACES, values, strict=True)
-        ]
+        told_by = zip(PLACES, values, strict=True)
+        cases = [f"WHEN {starts_with}(x, '{place.prefix}') THEN '{value}'" for place, value in told_by]
         case = f"CASE {' '.join(cases)} END"
         lines += [f"{name}(x) = {case}", f"{name}(x, language) = {case}"]
     return "\n".join(lines)
@@ -88,9 +87,9 @@ def _places() -> str:
 
 def from_database(place_of: str) -> dict[str, Function]:
     """The same functions by a database: ``place_of`` is what DuckDB knows it by."""
-    names = table(_places())
+    names = table(places_text())
     lines = [f"{name}(x) = {place_of}(x, '{name}')\n{name}(x, language) = {place_of}(x, '{name}')" for name in names]
     return table("\n".join(lines), f"{place_of}_")
 
 
-FUNCTIONS: dict[str, Function] = {**table(_NETWORKS, inside=_INSIDE), **table(_places())}
+FUNCTIONS: dict[str, Function] = {**table(_NETWORKS, inside=_INSIDE), **table(places_text())}

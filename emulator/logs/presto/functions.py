@@ -15,7 +15,7 @@ the allow-list of functions.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -48,15 +48,20 @@ def table(text: str, prefix: str = "", **values: object) -> dict[str, Function]:
         text = text.replace("{" + name + "}", str(value))
     bodies: dict[str, list[tuple[str, str]]] = {}
     arities: dict[str, set[int]] = {}
+    for name, arguments, body in lines(text):
+        arities.setdefault(name, set()).add(len(arguments.split(",")) if arguments else 0)
+        if body:
+            bodies.setdefault(name, []).append((arguments, body))
+    return {name: _function(name, frozenset(arities[name]), bodies.get(name, []), prefix) for name in arities}
+
+
+def lines(text: str) -> Iterator[tuple[str, str, str]]:
+    """Name, arguments and body (``""`` without one) of each line of a table."""
     for line in re.sub(r"\n +", " ", text.strip()).split("\n"):
         found = _LINE.fullmatch(line)
         if found is None:
             raise ValueError(f"no line of a function table: {line}")
-        name, arguments = found["name"], found["arguments"]
-        arities.setdefault(name, set()).add(len(arguments.split(",")) if arguments else 0)
-        if found["body"]:
-            bodies.setdefault(name, []).append((arguments, found["body"]))
-    return {name: _function(name, frozenset(arities[name]), bodies.get(name, []), prefix) for name in arities}
+        yield found["name"], found["arguments"], found["body"] or ""
 
 
 def _function(name: str, arities: frozenset[int], bodies: list[tuple[str, str]], prefix: str) -> Function:

@@ -47,12 +47,15 @@ class Rewriter:
         self._now_us = int(now_s * 1_000_000)
         self._refuse = refuse
 
-    def rewrite(self, tree: exp.Expr) -> None:
-        """Rewrite everything below ``tree``, which itself stays."""
+    def rewrite(self, tree: exp.Query) -> exp.Query:
+        """``tree`` with everything rewritten that is in it, or what stands for it."""
         for node in list(tree.walk(bfs=False))[::-1]:
             new = self._rewritten(node)
+            if node is tree and isinstance(new, exp.Query):
+                return new
             if new is not node:
                 node.replace(new)
+        return tree
 
     def call(self, function: Function, *arguments: exp.Expr) -> exp.Expr:
         """A call of a function, which is ``needed`` if it is a macro."""
