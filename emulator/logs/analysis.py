@@ -14,6 +14,7 @@ from emulator.logs.elsewhere.kinds import Kind
 from emulator.logs.engine import ENGINE, Engine, EngineRefused
 from emulator.logs.index import DECIDED_BY, RULE_KEY
 from emulator.logs.plan import HistogramPlan, Question, RawPlan, parsed
+from emulator.logs.presto.rewrite import SECONDS_OF_LOG
 from emulator.logs.records import TIME
 from emulator.logs.scan import Scan, quoted
 from emulator.logs.sql import Sql
@@ -115,6 +116,8 @@ class SqlPlan:
             # Older rows were brought; the newest that are older by a shift lie before the end by as much.
             held += [f"{moment} >= {self._low}", f"{moment} < {self._high}"]
         selected = ", ".join([*self._values, f"{moment} {self._named_time}"])
+        if self._sql.counts_seconds:
+            selected += f", {moment} AS {quoted(SECONDS_OF_LOG)}"
         return f"SELECT {selected} FROM {self._where.source} WHERE {' AND '.join(held)}"
 
 

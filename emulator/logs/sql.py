@@ -53,6 +53,7 @@ class Sql:
     ``now_s``   what the clock says
     ``words``   the names that occur in it, in lower case; ``star``: it asks for all columns
     ``macros``  definitions of what it calls, by name
+    ``counts_seconds``  it reads ``SECONDS_OF_LOG``, too
     ``shifts``  how many seconds it looks back, for each table of older rows that it reads
     ``target``  an engine elsewhere that is to compute it, DuckDB where left out; ``kinds`` of columns, which it needs
     """
@@ -89,7 +90,7 @@ class Sql:
             rewriter = self._rewriter(now_s, bool(place_of))
             tree = self._expanded(tree, rewriter)
             tree = rewriter.rewrite(tree)
-            self.macros = rewriter.needed
+            self.macros, self.counts_seconds = rewriter.needed, rewriter.counts_seconds
             self._written = self._write(tree)
         except RecursionError:
             raise query.refuse(self._start, "the SQL is nested too deeply") from None
@@ -118,7 +119,8 @@ class Sql:
     def _rewriter(self, now_s: float, from_database: bool) -> Rewriter:
         provider = self._query.profile.provider
         if self._target is None:
-            return Rewriter(self._functions, provider, now_s, self._wrong)
+            seconds = provider == "tencent" and not self.star
+            return Rewriter(self._functions, provider, now_s, self._wrong, seconds)
         from emulator.logs.elsewhere.rewrite import TargetRewriter
 
         return TargetRewriter(self._target, self._functions, provider, now_s, self._wrong, self._lacking, from_database)

@@ -19,6 +19,9 @@ Refuse = Callable[[exp.Expr, str], QueryError]
 SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400, "WEEK": 604_800}
 MONTHS = {"MONTH": 1, "QUARTER": 3, "YEAR": 12}
 
+SECONDS_OF_LOG = "vpclab seconds"
+"""The time of a row as it is stored: from CLS's milliseconds a bucket takes a third longer."""
+
 _FORMATTED = frozenset({"date_format", "date_parse"})
 
 _PARTS = {
@@ -37,11 +40,16 @@ PARTS = frozenset({*SECONDS, *MONTHS, *_PARTS, "DOY"})
 class Rewriter:
     """Rewrites in place; ``needed`` are the macros that the result calls.
 
-    ``now_s`` is what the clock says, in unix seconds.
+    ``now_s``    is what the clock says, in unix seconds
+    ``seconds``  whether ``log`` may get a column ``SECONDS_OF_LOG``; ``counts_seconds`` says that it is needed
     """
 
-    def __init__(self, functions: Mapping[str, Function], provider: str, now_s: float, refuse: Refuse) -> None:
+    def __init__(
+        self, functions: Mapping[str, Function], provider: str, now_s: float, refuse: Refuse, seconds: bool = False
+    ) -> None:
         self.needed: dict[str, str] = {}
+        self.counts_seconds = False
+        self._seconds = seconds
         self._functions = functions
         self._provider = provider
         self._now_us = int(now_s * 1_000_000)
@@ -67,7 +75,11 @@ class Rewriter:
         if unit in MONTHS:
             months = exp.Literal.number(count * MONTHS[unit])
             return self.call(BUCKETS[self._provider]["bucket_of_months"], moment, months)
-        return self.call(BUCKETS[self._provider]["bucket"], moment, exp.Literal.number(count * SECONDS[unit]))
+        length = exp.Literal.number(count * SECONDS[unit])
+        if self._seconds and _is_time_of_log(moment):
+            self.counts_seconds = True
+            return self.call(BUCKETS["alibaba"]["bucket"], exp.column(SECONDS_OF_LOG, quoted=True), length)
+        return self.call(BUCKETS[self._provider]["bucket"], moment, length)
 
     def _need(self, function: Function) -> None:
         """Note a macro, behind those that it calls itself."""
@@ -124,3 +136,14 @@ class Rewriter:
             microseconds=self._now_us + zone_us
         )
         return exp.cast(exp.Literal.string(moment.strftime("%Y-%m-%d %H:%M:%S.%f")), "TIMESTAMP")
+
+
+def _is_time_of_log(node: exp.Expr) -> bool:
+    """Whether it is CLS's time, in a select from ``log`` and nothing else."""
+    if not isinstance(node, exp.Column) or node.table or node.name.upper() != "__TIMESTAMP__":
+        return False
+    select = node.parent_select
+    source = None if select is None else select.args.get("from_") or select.args.get("from")
+    if select is None or source is None or select.args.get("joins"):
+        return False
+    return isinstance(source.this, exp.Table) and source.this.name.lower() == "log"
