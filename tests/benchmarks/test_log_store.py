@@ -23,7 +23,10 @@ from measure import Figures
 
 from emulator.capture.forms import index_keys
 from emulator.logs import LogService, Topic
+from emulator.logs.analysis import understood
 from emulator.logs.folder import FolderStore
+from emulator.logs.search import asked as asked_of
+from emulator.logs.search import question_of
 from emulator.providers import profile
 
 RECORDS = int(os.environ.get("VPCLAB_BENCH_RECORDS", "1000000"))
@@ -34,6 +37,7 @@ WRITES = 31
 
 BYTES_A_RECORD = 20
 ENGINE_ALONE = 1.15
+OF_IT_THE_ENGINE = 1.05
 NEWEST = 0.05
 SMALL_WRITE = 4
 LARGE_WRITE = 1.5
@@ -115,12 +119,21 @@ def test_a_question_in_the_language_costs_what_duckdb_costs(filled: Filled, figu
         def duck() -> float:
             return measure.timed(lambda: connection.execute(sql).fetchall())
 
+        scan = filled.topic.scan(bounds.get("start"), bounds.get("end"))
+        wanted = asked_of(filled.topic, query, bounds.get("start"), bounds.get("end"))
+        plan = understood(question_of(filled.topic, wanted, scan, None))
+
+        def engine() -> float:
+            return measure.timed(lambda: plan.answer(scan))
+
         theirs = sorted(list(row)[-1] for row in connection.execute(sql).fetchall())
         assert sorted(list(record.values())[-1] for record in filled.topic.search(query, **bounds)) == theirs
-        runs = measure.in_turns(ROUNDS, ours=ours, duck=duck)
-    ratio = measure.ratio(runs["ours"], runs["duck"])
-    figures.note(name, records=RECORDS, ours_s=median(runs["ours"]), duck_s=median(runs["duck"]), ratio=ratio)
+        runs = measure.in_turns(ROUNDS, ours=ours, duck=duck, engine=engine)
+    ratio, share = measure.ratio(runs["ours"], runs["duck"]), measure.ratio(runs["engine"], runs["duck"])
+    times = {f"{way}_s": median(run) for way, run in runs.items()}
+    figures.note(name, records=RECORDS, ratio=ratio, ratio_of_the_engine=share, **times)
     assert ratio <= 1 + (ENGINE_ALONE - 1) * SCALE
+    assert share <= 1 + (OF_IT_THE_ENGINE - 1) * SCALE
 
 
 def test_the_newest_are_found_through_the_manifest(filled: Filled, figures: Figures) -> None:
