@@ -27,7 +27,7 @@ SCENARIO = Scenario("mine", "Mine", run)
     ("text", "says"),
     [
         pytest.param("SCENARIO =\n", "mine.py, line 1: invalid syntax", id="no Python"),
-        pytest.param("\nimport nothing_here\n", "mine.py, line 2: ModuleNotFoundError", id="an import"),
+        pytest.param("\n1 / 0\n", "mine.py, line 2: ZeroDivisionError: division by zero", id="a mistake"),
         pytest.param("SCENARIO = 1\n", "has no scenario", id="no scenario"),
         pytest.param(None, "there is no file", id="no file"),
     ],
