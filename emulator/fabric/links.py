@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mininet.link import Intf, Link
-
 from emulator.errors import Unsupported
 from emulator.fabric import netlink
 from emulator.fabric.nodes import NamespaceNode
+from emulator.fabric.stock import Intf, Link
 
 
 class VethIntf(Intf):  # type: ignore[misc]

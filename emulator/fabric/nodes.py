@@ -15,14 +15,11 @@ import subprocess
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mininet.log import error
-from mininet.node import Host, Node
-from mininet.util import getincrementaldecoder
-
 from emulator.errors import GuestError
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.guests import Pod
 from emulator.fabric.processes import GuestProcess
+from emulator.fabric.stock import Host, Node, error, getincrementaldecoder
 
 _PROMPT = chr(127)
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
