@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from emulator.errors import KernelRefused
-from emulator.fabric import elements, marks, meters, netlink, ruleset, tables
+from emulator.fabric import elements, marks, meters, netlink, reserve, ruleset, tables
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.elements import Batch
 from emulator.fabric.families import IPV4, IPV6, Family
@@ -118,6 +118,7 @@ class Accounts:
         fresh = [index for index in indexes if index not in self._generation]
         if not fresh:
             return
+        reserve.keep(self._keeper)
         try:
             self._run(tables.declare(index, self._shapes) for index in fresh)
         except KernelRefused:
