@@ -175,7 +175,7 @@ def test_expressions_take_linear_time(topic: Topic) -> None:
         "*",
         "action:REJECT",
         "* | select srcaddr, sum(bytes) as b group by srcaddr order by b desc",
-        "* | select histogram(__TIMESTAMP__, interval 5 minute) t, array_agg(bytes order by bytes) group by t order by t",
+        "*|select histogram(__TIMESTAMP__,interval 5 minute) t, array_agg(bytes order by bytes) group by t order by t",
         "* | select ip_prefix(srcaddr, 24) as p, count(*) as n group by p order by n",
     ],
 )
