@@ -15,65 +15,30 @@ from sqlglot.parsers.spark import SparkParser
 from emulator.logs.elsewhere.spark_times import FUNCTIONS as TIMES
 from emulator.logs.elsewhere.target import Target
 from emulator.logs.presto.addresses import places_text
+from emulator.logs.presto.scalars import NUMBERS_ANYWHERE
 
 _NUMBERS = r"""
-abs(x)
-acos(x)
-asin(x)
-atan(x)
-atan2(y, x)
 bit_count(x, bits) = CASE bits WHEN 64 THEN bit_count(CAST(x AS BIGINT))
     WHEN 32 THEN bit_count(CAST(x AS BIGINT) & 4294967295) WHEN 8 THEN bit_count(CAST(x AS BIGINT) & 255)
     ELSE CAST(raise_error('bit_count knows 8, 32 and 64 bits') AS INT) END
-bitwise_and(x, y) = CAST(x AS BIGINT) & CAST(y AS BIGINT)
 bitwise_left_shift(x, n) = shiftleft(CAST(x AS BIGINT), CAST(n AS INT))
 bitwise_not(x) = -1 - CAST(x AS BIGINT)
-bitwise_or(x, y) = CAST(x AS BIGINT) | CAST(y AS BIGINT)
 bitwise_right_shift(x, n) = shiftright(CAST(x AS BIGINT), CAST(n AS INT))
 bitwise_xor(x, y) = CAST(x AS BIGINT) ^ CAST(y AS BIGINT)
-cbrt(x)
-ceil(x)
 ceiling(x) = ceil(x)
-cos(x)
-cosh(x)
-degrees(x)
-e() = exp(1)
-exp(x)
-floor(x)
-infinity() = CAST('Infinity' AS DOUBLE)
 is_finite(x) = abs(CAST(x AS DOUBLE)) < CAST('Infinity' AS DOUBLE)
 is_infinite(x) = abs(CAST(x AS DOUBLE)) = CAST('Infinity' AS DOUBLE)
-is_nan(x) = isnan(CAST(x AS DOUBLE))
-ln(x) = CASE WHEN x > 0 THEN ln(x) WHEN x = 0 THEN CAST('-Infinity' AS DOUBLE) WHEN x < 0 THEN CAST('NaN' AS DOUBLE) END
-log(b, x) = CASE WHEN x > 0 AND b > 0 THEN ln(x) / ln(b) WHEN x = 0 THEN CAST('-Infinity' AS DOUBLE)
-    WHEN x IS NOT NULL AND b IS NOT NULL THEN CAST('NaN' AS DOUBLE) END
-log10(x) = CASE WHEN x > 0 THEN log10(x) WHEN x = 0 THEN CAST('-Infinity' AS DOUBLE)
-    WHEN x < 0 THEN CAST('NaN' AS DOUBLE) END
-log2(x) = CASE WHEN x > 0 THEN log2(x) WHEN x = 0 THEN CAST('-Infinity' AS DOUBLE)
-    WHEN x < 0 THEN CAST('NaN' AS DOUBLE) END
 mod(x, y) = x % y
-nan() = CAST('NaN' AS DOUBLE)
-pi()
 pow(x, y) = power(x, y)
-power(x, y)
-radians(x)
 rand()
 random() = rand()
 random(n) = CAST(floor(rand() * n) AS BIGINT)
 random(m, n) = m + CAST(floor(rand() * (n - m)) AS BIGINT)
-round(x)
-round(x, d)
 sign(x) = CAST(sign(x) AS BIGINT)
-sin(x)
-sqrt(x) = CASE WHEN x >= 0 THEN sqrt(x) WHEN x < 0 THEN CAST('NaN' AS DOUBLE) END
-tan(x)
-tanh(x)
 to_base(x, radix) = CASE WHEN x < 0 THEN '-' ELSE '' END
     || lower(conv(CAST(abs(CAST(x AS BIGINT)) AS STRING), 10, radix))
 truncate(x) = CASE WHEN x < 0 THEN ceil(x) ELSE floor(x) END
 truncate(x, d) = CASE WHEN x < 0 THEN ceil(x * power(10, d)) ELSE floor(x * power(10, d)) END / power(10, d)
-width_bucket(x, low, high, n) = CASE WHEN x < low THEN 0 WHEN x >= high THEN n + 1
-    ELSE CAST(floor((CAST(x AS DOUBLE) - low) * n / (CAST(high AS DOUBLE) - low)) AS BIGINT) + 1 END
 """
 
 _TEXT = r"""
@@ -267,7 +232,8 @@ vpclab_cidr_size(c) = vpclab_ip4_size(
 """.replace("{inside}", _INSIDE)
 
 _SHARED = "\n".join(
-    text.strip() for text in (_NUMBERS, _TEXT, _JSON, _URLS, _ARRAYS, _ROWS, _ADDRESSES, places_text("startswith"))
+    text.strip()
+    for text in (NUMBERS_ANYWHERE, _NUMBERS, _TEXT, _JSON, _URLS, _ARRAYS, _ROWS, _ADDRESSES, places_text("startswith"))
 )
 
 

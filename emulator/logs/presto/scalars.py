@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from emulator.logs.presto.functions import table
 
-NUMBERS = r"""
+NUMBERS_ANYWHERE = r"""
 abs(x)
 acos(x)
 asin(x)
 atan(x)
 atan2(y, x)
-bit_count(x, bits) = CASE bits WHEN 64 THEN bit_count(CAST(x AS BIGINT)) WHEN 32 THEN bit_count(CAST(x AS INTEGER))
-    WHEN 8 THEN bit_count(CAST(x AS TINYINT)) ELSE CAST('bit_count knows 8, 32 and 64 bits' AS BIGINT) END
 bitwise_and(x, y) = CAST(x AS BIGINT) & CAST(y AS BIGINT)
-bitwise_left_shift(x, n) = CAST(x AS BIGINT) << n
-bitwise_not(x) = ~CAST(x AS BIGINT)
 bitwise_or(x, y) = CAST(x AS BIGINT) | CAST(y AS BIGINT)
-bitwise_right_shift(x, n) = CAST(x AS BIGINT) >> n
-bitwise_xor(x, y) = xor(CAST(x AS BIGINT), CAST(y AS BIGINT))
 cbrt(x)
 ceil(x)
-ceiling(x)
 cos(x)
 cosh(x)
 degrees(x)
@@ -28,8 +21,6 @@ e() = exp(1)
 exp(x)
 floor(x)
 infinity() = CAST('Infinity' AS DOUBLE)
-is_finite(x) = isfinite(CAST(x AS DOUBLE))
-is_infinite(x) = isinf(CAST(x AS DOUBLE))
 is_nan(x) = isnan(CAST(x AS DOUBLE))
 ln(x) = CASE WHEN x > 0 THEN ln(x) WHEN x = 0 THEN CAST('-Infinity' AS DOUBLE) WHEN x < 0 THEN CAST('NaN' AS DOUBLE) END
 log(b, x) = CASE WHEN x > 0 AND b > 0 THEN ln(x) / ln(b) WHEN x = 0 THEN CAST('-Infinity' AS DOUBLE)
@@ -38,28 +29,41 @@ log10(x) = CASE WHEN x > 0 THEN log10(x) WHEN x = 0 THEN CAST('-Infinity' AS DOU
     WHEN x < 0 THEN CAST('NaN' AS DOUBLE) END
 log2(x) = CASE WHEN x > 0 THEN log2(x) WHEN x = 0 THEN CAST('-Infinity' AS DOUBLE)
     WHEN x < 0 THEN CAST('NaN' AS DOUBLE) END
-mod(x, y)
 nan() = CAST('NaN' AS DOUBLE)
 pi()
-pow(x, y)
 power(x, y)
 radians(x)
-rand() = random()
-random() = random()
-random(n) = CAST(floor(random() * n) AS BIGINT)
-random(m, n) = m + CAST(floor(random() * (n - m)) AS BIGINT)
 round(x)
 round(x, d)
-sign(x)
 sin(x)
 sqrt(x) = CASE WHEN x >= 0 THEN sqrt(x) WHEN x < 0 THEN CAST('NaN' AS DOUBLE) END
 tan(x)
 tanh(x)
+width_bucket(x, low, high, n) = CASE WHEN x < low THEN 0 WHEN x >= high THEN n + 1
+    ELSE CAST(floor((CAST(x AS DOUBLE) - low) * n / (CAST(high AS DOUBLE) - low)) AS BIGINT) + 1 END
+"""
+"""What Spark computes as DuckDB does."""
+
+NUMBERS = r"""
+bit_count(x, bits) = CASE bits WHEN 64 THEN bit_count(CAST(x AS BIGINT)) WHEN 32 THEN bit_count(CAST(x AS INTEGER))
+    WHEN 8 THEN bit_count(CAST(x AS TINYINT)) ELSE CAST('bit_count knows 8, 32 and 64 bits' AS BIGINT) END
+bitwise_left_shift(x, n) = CAST(x AS BIGINT) << n
+bitwise_not(x) = ~CAST(x AS BIGINT)
+bitwise_right_shift(x, n) = CAST(x AS BIGINT) >> n
+bitwise_xor(x, y) = xor(CAST(x AS BIGINT), CAST(y AS BIGINT))
+ceiling(x)
+is_finite(x) = isfinite(CAST(x AS DOUBLE))
+is_infinite(x) = isinf(CAST(x AS DOUBLE))
+mod(x, y)
+pow(x, y)
+rand() = random()
+random() = random()
+random(n) = CAST(floor(random() * n) AS BIGINT)
+random(m, n) = m + CAST(floor(random() * (n - m)) AS BIGINT)
+sign(x)
 to_base(x, radix) = CASE WHEN x < 0 THEN '-' ELSE '' END || lower(to_base(abs(CAST(x AS BIGINT)), radix))
 truncate(x) = trunc(x)
 truncate(x, d) = trunc(x, d)
-width_bucket(x, low, high, n) = CASE WHEN x < low THEN 0 WHEN x >= high THEN n + 1
-    ELSE CAST(floor((CAST(x AS DOUBLE) - low) * n / (CAST(high AS DOUBLE) - low)) AS BIGINT) + 1 END
 """
 
 TEXT = r"""
@@ -157,6 +161,7 @@ to_hex(x) = hex(x)
 """
 
 FUNCTIONS = {
+    **table(NUMBERS_ANYWHERE),
     **table(NUMBERS),
     **table(TEXT),
     **table(REGULAR_EXPRESSIONS),
