@@ -1,4 +1,4 @@
-"""The Parquet files of a folder: written durably, never changed, and what is known of their content."""
+"""The Parquet files of a folder: written once, never changed, and what is known of their content."""
 
 from __future__ import annotations
 
@@ -89,23 +89,35 @@ def sha256(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def write_durably(path: Path, data: memoryview) -> None:
-    """The whole file on disk, or none: a file that no row of the manifest names counts for nothing.
+def write(path: Path, data: memoryview | bytes) -> None:
+    """The whole file, or none, for everybody to read; on disk when the kernel comes to it.
 
-    There is no renaming: the name was made before the file's own fsync, whose journal entry holds it on most file
-    systems, so that the folder's costs next to nothing.
+    There is no renaming: a file that no row of the manifest names counts for nothing.
     """
     try:
         with open(path, "xb", buffering=0) as file:
             written = 0
             while written < len(data):
                 written += file.write(data[written:])
-            os.fsync(file.fileno())
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def write_durably(path: Path, data: memoryview) -> None:
+    """The whole file on disk, or none.
+
+    The name was made before the file's own fsync, whose journal entry holds it on most file systems, so that the
+    folder's costs next to nothing.
+    """
+    write(path, data)
+    try:
+        for place in (path, path.parent):
+            opened = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(opened)
+            finally:
+                os.close(opened)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
