@@ -97,9 +97,7 @@ class Accounts:
             return
         more = shapes6(tcp_flags=self._tcp_flags)
         declared = (tables.emptied(index, IPV6) + tables.declare(index, more) for index in self._generation)
-        self._run([spill.chains((IPV6,)), *declared])
-        if self._spills:
-            self._keep_what_spills(more)
+        self._run([spill.declare(more) if self._spills else spill.chains((IPV6,)), *declared])
         counted = {index: one for index, one in self._generation.items() if index not in self._stopped}
         batch = _point(Batch(), counted, IPV6)
         self._fragments.add_ipv6(batch)
@@ -124,13 +122,12 @@ class Accounts:
             return
         reserve.keep(self._keeper)
         try:
-            self._run([spill.chains(self._families), *(tables.declare(index, self.shapes) for index in fresh)])
+            self._declare(fresh, spill.chains(self._families) if self._spills else spill.declare(self.shapes))
+            self._spills = True
         except KernelRefused:
-            for index in fresh:
-                with contextlib.suppress(KernelRefused):
-                    self._keeper.nft(self._ns, tables.remove(index, self.shapes))
-            raise
-        self._spills = self._spills or self._keep_what_spills(self.shapes)
+            if self._spills:
+                raise
+            self._declare(fresh, spill.chains(self._families))  # this kernel has no quotas
         batch, first = _point(Batch(), dict.fromkeys(fresh, 0), *self._families), not self._fragments.counting
         if first:
             self._fragments.turn(batch)
@@ -212,6 +209,16 @@ class Accounts:
         at_rest = self._fragments.turned(last=last)
         before = meters.links(answers[0]) | {index: before for index, (before, _) in self._parted.items()}
         return before, [] if at_rest is None else [at_rest]
+
+    def _declare(self, fresh: Sequence[int], beside: str) -> None:
+        """The tables of these ENIs, all or none, with what is beside them for the VPC."""
+        try:
+            self._run([beside, *(tables.declare(index, self.shapes) for index in fresh)])
+        except KernelRefused:
+            for index in fresh:
+                with contextlib.suppress(KernelRefused):
+                    self._keeper.nft(self._ns, tables.remove(index, self.shapes))
+            raise
 
     def _run(self, texts: Iterable[str]) -> None:
         for piece in ruleset.pieces(texts):
@@ -301,38 +308,29 @@ class Accounts:
         self._fragments.keep(self._generation)
         return harvests
 
-    def _keep_what_spills(self, present: Sequence[tables.Shape]) -> bool:
-        """Whether the kernel does it: it may have no quotas."""
-        try:
-            self._keeper.nft(self._ns, spill.declare(present))
-        except KernelRefused:
-            return False
-        return True
-
     def _take_spilt(
         self, generations: Mapping[int, int], brimful: Container[tuple[int, tables.Shape]]
     ) -> Iterator[tuple[int, Flows]]:
         """What was kept of that which these ENIs' tables skipped, but for full tables; it is gone from the kernel."""
-        sets = spill.sets(sorted(set(generations.values())), self.shapes)
-        steps = [(self._ns, netlink.NETFILTER, elements.dump_request(name)) for name, _, _ in sets]
-        try:
-            found = [
-                (*one, *spill.decode(one[2], answer))
-                for one, answer in zip(sets, netlink.send(self._keeper, steps, "read what spilt"), strict=True)
-            ]
-        except KernelRefused:
-            return  # there are no such sets, or they were changed meanwhile: it stays skipped
+        sets = spill.sets(self.shapes)
+        steps = [(self._ns, netlink.NETFILTER, elements.dump_request(name)) for name, _ in sets] if generations else []
         batch = Batch()
-        for name, generation, shape, keys, owners, flows in found:
-            here = [index for index, one in generations.items() if one == generation]
-            own = np.isin(owners, here)
-            if own.sum() > _MANY:
-                batch.flush([name])
-            elif own.any():
-                batch.delete(name, keys[own].tolist())
-            for index in here:
-                if (index, shape) not in brimful and (owners == index).any():
-                    yield index, flows[owners == index]
+        try:
+            answers = netlink.send(self._keeper, steps, "read what spilt") if steps else []
+            for (name, shape), answer in zip(sets, answers, strict=False):
+                found = spill.decode(shape, answer)
+                taken = np.zeros(len(found.keys), bool)
+                for index, generation in generations.items():
+                    own = (found.index == index) & (found.generation == generation)
+                    taken |= own
+                    if own.any() and (index, shape) not in brimful:
+                        yield index, found.flows[own]
+                if taken.sum() > _MANY:
+                    batch.flush([name])
+                elif taken.any():
+                    batch.delete(name, found.keys[taken].tolist())
+        except KernelRefused:
+            return  # there are no such sets, or one was changed meanwhile: what it has stays skipped
         if batch:
             self._send(batch, settle=False)
 

@@ -5,18 +5,19 @@ stock. Where others used the stock up (namespaces, links and rules are made of i
 finds none, until the kernel has fetched more in the background. Such a packet goes on from its ENI's tables to a set of
 the whole VPC whose elements are quotas, which are ordinary memory::
 
-    generation, shape    interface . mark . IP header . what else the shape's key has  →  bytes
+    shape    interface . mark . IP header . what else the shape's key has  →  bytes
 
-A quota counts bytes alone; the header has the packet's length, and so tells how many there were. It stands there whole,
-for nftables cannot join more than five fields. Elements are few and rare: a set is only read for an ENI whose tables
-skipped a packet, and only while they are at rest. What a full table skipped is here, too, and stays skipped: a table
-has so many entries and no more.
+The mark tells the generation, too (marks.SPILT). A quota counts bytes alone; the header has the packet's length, and so
+tells how many there were. It stands there whole, for nftables cannot join more than five fields. Elements are few and
+rare: a set is only read for an ENI whose tables skipped a packet, and only what belongs to tables at rest. What a full
+table skipped is here, too, and stays skipped: a table has so many entries and no more.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,6 @@ from emulator.fabric import marks, tables
 from emulator.fabric.families import IPV4, IPV6, Family
 from emulator.fabric.ruleset import TABLE
 from emulator.fabric.tables import Shape
-
-Flows = np.ndarray[tuple[int], np.dtype[np.void]]
 
 _NEVER = 1 << 62
 """A quota that is never used up: the kernel tells no more than the quota itself."""
@@ -56,30 +55,32 @@ _BEHIND: Mapping[str, Sequence[tuple[str, str, int]]] = {
 """What a shape's key has besides mark and header, each padded to 4 bytes."""
 
 
-def set_name(generation: int, shape: Shape) -> str:
-    return f"spilt{generation}{shape.letter}"
+def set_name(shape: Shape) -> str:
+    return f"spilt_{shape.letter}"
 
 
 def chains(families: Sequence[Family]) -> str:
-    """Where the tables of both generations lead; what is there already stays."""
-    names = [tables.spill_chain(generation, family) for generation in (0, 1) for family in families]
-    return "".join(f"add chain {TABLE} {name}\n" for name in names)
+    """Where the tables lead; what is there already stays."""
+    return "".join(f"add chain {TABLE} {tables.spill_chain(family)}\n" for family in families)
 
 
 def declare(present: Sequence[Shape]) -> str:
-    """The sets for these shapes, with the chains and the rules that fill them."""
+    """The sets for these shapes, with the chains and the rules that fill them, whatever was there."""
     families = list(dict.fromkeys(shape.family for shape in present))
-    return chains(families) + "".join(line + "\n" for shape in _counted(present) for line in _set_and_rules(shape))
+    lines = [f"flush chain {TABLE} {tables.spill_chain(family)}" for family in families]
+    lines += [line for shape in _counted(present) for line in _set_and_rules(shape)]
+    keep = f"meta mark set meta mark & {~marks.SPILT & 0xFFFF_FFFF:#x}"
+    lines += [f"add rule {TABLE} {tables.spill_chain(family)} {keep}" for family in families]
+    return chains(families) + "\n".join(lines) + "\n"
 
 
 def _set_and_rules(shape: Shape) -> Iterator[str]:
+    name, chain = set_name(shape), tables.spill_chain(shape.family)
     rest = " . ".join(["meta mark", f"@nh,0,{8 * _HEADER_BYTES[shape.family]}", *_behind(shape)])
-    for generation in (0, 1):
-        name, chain = set_name(generation, shape), tables.spill_chain(generation, shape.family)
-        yield f"add set {TABLE} {name} {{ typeof iif . {rest}; flags dynamic; }}"
-        for mark, interface in ((marks.IN, "oif"), (0, "iif")):
-            test = f"meta mark & {marks.IN:#x} == {mark:#x} {shape.match}"
-            yield f"add rule {TABLE} {chain} {test} update @{name} {{ {interface} . {rest} quota over {_NEVER} bytes }}"
+    yield f"add set {TABLE} {name} {{ typeof iif . {rest}; flags dynamic; }}"
+    for mark, interface in ((marks.IN, "oif"), (0, "iif")):
+        test = f"meta mark & {marks.IN:#x} == {mark:#x} {shape.match}"
+        yield f"add rule {TABLE} {chain} {test} update @{name} {{ {interface} . {rest} quota over {_NEVER} bytes }}"
 
 
 def _counted(present: Sequence[Shape]) -> list[Shape]:
@@ -90,11 +91,9 @@ def _behind(shape: Shape) -> list[str]:
     return [field for field in shape.expression.split(" . ") if field in _BEHIND]
 
 
-def sets(generations: Sequence[int], present: Sequence[Shape]) -> list[tuple[str, int, Shape]]:
-    """Name, generation and shape of the sets of these generations."""
-    return [
-        (set_name(generation, shape), generation, shape) for generation in generations for shape in _counted(present)
-    ]
+def sets(present: Sequence[Shape]) -> list[tuple[str, Shape]]:
+    """Names and shapes of the sets."""
+    return [(set_name(shape), shape) for shape in _counted(present)]
 
 
 @functools.cache
@@ -109,13 +108,25 @@ def _key(shape: Shape) -> np.dtype[np.void]:
     return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": size})
 
 
-def decode(shape: Shape, answer: memoryview) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], Flows]:
-    """The elements of one dump: their keys as bytes, the interfaces they belong to, and the flows that they are."""
+@dataclass(frozen=True)
+class Spilt:
+    """The elements of a set: their ``keys`` as bytes, interface and generation by which they are known, and the flows
+    that they are."""
+
+    keys: np.ndarray[Any, Any]
+    index: np.ndarray[Any, Any]
+    generation: np.ndarray[Any, Any]
+    flows: np.ndarray[tuple[int], np.dtype[np.void]]
+
+
+def decode(shape: Shape, answer: memoryview) -> Spilt:
+    """The elements of one dump."""
     key = _key(shape)
     found = tables.decode_elements(np.dtype(f"V{key.itemsize}"), answer, _CONSUMED)
-    raw = np.ascontiguousarray(found["key"])  # as bytes: the fields leave out most of the header
-    fields = raw.view(key)
+    keys = np.ascontiguousarray(found["key"])  # as bytes: the fields leave out most of the header
+    fields = keys.view(key)
     flows = tables.flows_of(shape, fields)
+    flows["mark"] &= ~np.uint32(marks.SPILT)
     flows["bytes"] = found["bytes"]
     flows["packets"] = found["bytes"] // (fields["length"] + np.int64(_BEFORE_PAYLOAD[shape.family]))
-    return raw, fields["index"], flows
+    return Spilt(keys, fields["index"], (fields["mark"] & marks.SPILT != 0).astype(np.int64), flows)

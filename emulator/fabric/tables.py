@@ -172,9 +172,9 @@ def chain_name(index: int, generation: int, family: Family = IPV4) -> str:
     return f"a{index}g{generation}" + (f"v{family.suffix}" if family.suffix else "")
 
 
-def spill_chain(generation: int, family: Family) -> str:
-    """Where packets go on for which a table of that generation had no room."""
-    return f"spill{generation}{family.suffix}"
+def spill_chain(family: Family) -> str:
+    """Where packets go on for which a table had no room."""
+    return f"spill{family.suffix}"
 
 
 def declare(index: int, present: Sequence[Shape] = SHAPES) -> str:
@@ -217,7 +217,8 @@ def _sets_and_rules(index: int, generation: int, present: Sequence[Shape]) -> It
             test = f"meta mark & {marks.IN | marks.REJECT:#x} == {mark:#x}"
             yield f"add rule {TABLE} {chain} {test} counter name {counter}"
         yield f"add rule {TABLE} {chain} counter name {skip_counter(index, generation)}"
-        yield f"add rule {TABLE} {chain} goto {spill_chain(generation, family)}"
+        which = f"meta mark set meta mark | {marks.SPILT:#x} " if generation else ""
+        yield f"add rule {TABLE} {chain} {which}goto {spill_chain(family)}"
 
 
 def remove(index: int, present: Sequence[Shape] = SHAPES) -> str:
