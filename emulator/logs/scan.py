@@ -87,7 +87,7 @@ class Scan:
 
     def relation(self) -> str:
         """The rows as SQL, with all columns, where the store has them in files."""
-        names = ", ".join("'" + str(file.path).replace("'", "''") + "'" for file in self.files)
+        names = ", ".join(literal(str(file.path)) for file in self.files)
         there = _EVERYWHERE | {name for file in self.files for shape in file.shapes for name in self.shapes[shape]}
         columns = ", ".join(
             f"CAST({quoted(name) if name in there else 'NULL'} AS {_SQL[kind]}) AS {quoted(name)}"
@@ -139,3 +139,8 @@ def _cut(files: Sequence[ScannedFile], low: int, high: int, wanted: int, newest_
 def quoted(name: str) -> str:
     """A column's name in SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text in SQL."""
+    return "'" + text.replace("'", "''") + "'"

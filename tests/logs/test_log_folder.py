@@ -21,7 +21,7 @@ import pytest
 
 from emulator import read_logs
 from emulator.cloud.profile import Profile
-from emulator.errors import LabError
+from emulator.errors import LabError, QueryError
 from emulator.logs import LogService, Topic
 from emulator.logs.compaction import FAN
 from emulator.logs.folder import FolderStore
@@ -447,3 +447,21 @@ def test_the_files_hold_what_is_hidden_too(topic: Topic, folder: Path) -> None:
     assert pq.read_table(folder / "segments" / "00000001.parquet").to_pylist() == [
         {"__time__": 5, "n": 1, "_vpclab_rule": 7, **place}
     ]
+
+
+def test_keys_that_differ_by_case_only_are_not_mistaken_for_each_other(opened: Open) -> None:
+    service = opened()
+    topic = service.create_topic("app", index={"n": "long", "N": "long"})
+    for number in range(9):
+        topic.write([{"n": number, "N": 100 + number}])
+    topic.write([{"N": 7, "é": "a"}])
+    service.store.compacted()  # type: ignore[attr-defined]
+    service.close()
+    again = opened().topic("app")
+
+    assert [(record["n"], record["N"]) for record in again.search("n:3 OR N:105")] == [(3, 103), (5, 105)]
+    assert [dict(record) for record in again.search("N:7")] == [{"N": 7, "é": "a"}]
+    assert again.search("n:101 OR N:2") == []
+    assert [bar.count for bar in again.histogram("N:>103", 86_400)] == [5]
+    with pytest.raises(QueryError, match="by case only"):
+        again.search("* | select n")
