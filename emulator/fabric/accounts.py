@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from emulator.errors import KernelRefused
-from emulator.fabric import elements, marks, meters, netlink, reserve, ruleset, tables
+from emulator.fabric import elements, marks, meters, netlink, reserve, ruleset, spill, tables
 from emulator.fabric.client import KeeperClient
 from emulator.fabric.elements import Batch
 from emulator.fabric.families import IPV4, IPV6, Family
@@ -80,12 +80,13 @@ class Accounts:
         in_vpc: bool = True,
     ) -> None:
         self._keeper, self._ns, self._tcp_flags, self._in_vpc = keeper, ns, tcp_flags, in_vpc
-        self._shapes = (*tables.shapes(tcp_flags=tcp_flags), *(shapes6(tcp_flags=tcp_flags) if ipv6 else ()))
+        self.shapes = (*tables.shapes(tcp_flags=tcp_flags), *(shapes6(tcp_flags=tcp_flags) if ipv6 else ()))
         self._families = (IPV4, IPV6) if ipv6 else (IPV4,)
         self._generation: dict[int, int] = dict(generations or {})
         self._skipped: dict[str, Count] = {}  # by counter, as last read
         self._parted: dict[int, tuple[Meter, Meter]] = {}  # links that are gone: before and after their route
         self._stopped: set[int] = set()  # no longer counted, but not yet read
+        self._spills = False  # whether what finds no room in the tables is kept beside them
         self._fragments = Fragments(reassembled=in_vpc, ipv6=ipv6)
         self._uncounted: dict[int, int] = {}  # fragments that found no room, by ENI, as last read
 
@@ -95,13 +96,14 @@ class Accounts:
         if self.ipv6:
             return
         more = shapes6(tcp_flags=self._tcp_flags)
-        self._run(tables.emptied(index, IPV6) + tables.declare(index, more) for index in self._generation)
+        declared = (tables.emptied(index, IPV6) + tables.declare(index, more) for index in self._generation)
+        self._run([spill.declare(more) if self._spills else spill.chains((IPV6,)), *declared])
         counted = {index: one for index, one in self._generation.items() if index not in self._stopped}
         batch = _point(Batch(), counted, IPV6)
         self._fragments.add_ipv6(batch)
         if batch:
             self._send(batch, settle=False)
-        self._shapes, self._families = (*self._shapes, *more), (IPV4, IPV6)
+        self.shapes, self._families = (*self.shapes, *more), (IPV4, IPV6)
 
     @property
     def ipv6(self) -> bool:
@@ -120,12 +122,12 @@ class Accounts:
             return
         reserve.keep(self._keeper)
         try:
-            self._run(tables.declare(index, self._shapes) for index in fresh)
+            self._declare(fresh, spill.chains(self._families) if self._spills else spill.declare(self.shapes))
+            self._spills = True
         except KernelRefused:
-            for index in fresh:
-                with contextlib.suppress(KernelRefused):
-                    self._keeper.nft(self._ns, tables.remove(index, self._shapes))
-            raise
+            if self._spills:
+                raise
+            self._declare(fresh, spill.chains(self._families))  # this kernel has no quotas
         batch, first = _point(Batch(), dict.fromkeys(fresh, 0), *self._families), not self._fragments.counting
         if first:
             self._fragments.turn(batch)
@@ -160,7 +162,7 @@ class Accounts:
         self._stopped.update(counted)
         harvest = self._read({index: self._generation[index] for index in gone}, before, at_rest)
         with contextlib.suppress(KernelRefused):  # empty tables that stay cost little, what was read is worth more
-            self._run(tables.remove(index, self._shapes) for index in gone)
+            self._run(tables.remove(index, self.shapes) for index in gone)
         for index in gone:
             del self._generation[index]
             self._stopped.discard(index)
@@ -208,6 +210,16 @@ class Accounts:
         before = meters.links(answers[0]) | {index: before for index, (before, _) in self._parted.items()}
         return before, [] if at_rest is None else [at_rest]
 
+    def _declare(self, fresh: Sequence[int], beside: str) -> None:
+        """The tables of these ENIs, all or none, with what is beside them for the VPC."""
+        try:
+            self._run([beside, *(tables.declare(index, self.shapes) for index in fresh)])
+        except KernelRefused:
+            for index in fresh:
+                with contextlib.suppress(KernelRefused):
+                    self._keeper.nft(self._ns, tables.remove(index, self.shapes))
+            raise
+
     def _run(self, texts: Iterable[str]) -> None:
         for piece in ruleset.pieces(texts):
             self._keeper.nft(self._ns, piece)
@@ -223,7 +235,7 @@ class Accounts:
         sets = [
             (index, shape, tables.set_name(index, generation, shape))
             for index, generation in generations.items()
-            for shape in self._shapes
+            for shape in self.shapes
         ]
         steps = [(self._ns, netlink.NETFILTER, elements.dump_request(name)) for _, _, name in sets]
         steps += [
@@ -245,9 +257,12 @@ class Accounts:
             in_pieces |= self._fragments.enter(answers[at : at + width], time.monotonic())
         parts: dict[int, list[Flows]] = {index: [] for index in generations}
         full: dict[int, list[str]] = {}
+        brimful: set[tuple[int, tables.Shape]] = set()
         for (index, shape, name), answer in zip(sets, answers, strict=False):
             flows = tables.decode(shape, answer)
-            if not self._tcp_flags or (shape.aside and len(flows) >= tables.CAPACITY):
+            if len(flows) >= tables.CAPACITY:
+                brimful.add((index, shape))
+            if not self._tcp_flags or (shape.aside and (index, shape) in brimful):
                 flows["flags"] = tables.UNKNOWN_FLAGS
             if len(flows):
                 parts[index].append(flows)
@@ -256,7 +271,18 @@ class Accounts:
             full[0] = pieces
         self._empty(full, {index: generations[index] for index in parts if sum(map(len, parts[index])) > _MANY})
         skipped = self._count_skipped(generations, answers[len(sets) : read])
-        on_their_way = self._skipped_in(index for index, count in skipped.items() if count.packets)
+        lossy = {index: generations[index] for index, count in skipped.items() if count.packets}
+        on_their_way = self._skipped_in(lossy)
+        for index, flows in self._take_spilt(lossy, brimful):
+            if not self._tcp_flags:
+                flows["flags"] = tables.UNKNOWN_FLAGS
+            parts[index].append(flows)
+            skipped[index] -= counted(flows)
+            judged = flows["mark"] & (marks.IN | marks.REJECT)
+            accepted, rejected = on_their_way[index]
+            accepted -= counted(flows[judged == marks.IN])
+            rejected -= counted(flows[judged == marks.IN | marks.REJECT])
+            on_their_way[index] = accepted, rejected
         harvests = {}
         for index, found in parts.items():
             flows, flows6 = (_joined(found, dtype) for dtype in (FLOW, FLOW6))
@@ -282,10 +308,36 @@ class Accounts:
         self._fragments.keep(self._generation)
         return harvests
 
+    def _take_spilt(
+        self, generations: Mapping[int, int], brimful: Container[tuple[int, tables.Shape]]
+    ) -> Iterator[tuple[int, Flows]]:
+        """What was kept of that which these ENIs' tables skipped, but for full tables; it is gone from the kernel."""
+        sets = spill.sets(self.shapes)
+        steps = [(self._ns, netlink.NETFILTER, elements.dump_request(name)) for name, _ in sets] if generations else []
+        batch = Batch()
+        try:
+            answers = netlink.send(self._keeper, steps, "read what spilt") if steps else []
+            for (name, shape), answer in zip(sets, answers, strict=False):
+                found = spill.decode(shape, answer)
+                taken = np.zeros(len(found.keys), bool)
+                for index, generation in generations.items():
+                    own = (found.index == index) & (found.generation == generation)
+                    taken |= own
+                    if own.any() and (index, shape) not in brimful:
+                        yield index, found.flows[own]
+                if taken.sum() > _MANY:
+                    batch.flush([name])
+                elif taken.any():
+                    batch.delete(name, found.keys[taken].tolist())
+        except KernelRefused:
+            return  # there are no such sets, or one was changed meanwhile: what it has stays skipped
+        if batch:
+            self._send(batch, settle=False)
+
     def _empty(self, full: dict[int, list[str]], large: dict[int, int]) -> None:
         """Flush the named sets of each ENI, or renew the generation where they are large."""
         if large:
-            self._run(tables.renew(*one, self._shapes) for one in large.items())
+            self._run(tables.renew(*one, self.shapes) for one in large.items())
         small = [name for index, names in full.items() if index not in large for name in names]
         if small:
             self._send(Batch().flush(small), settle=False)

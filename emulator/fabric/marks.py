@@ -2,10 +2,11 @@
 
 ``meta mark`` of a packet, 32 bits, part of the key of every flow table entry::
 
-    31 ..... 28   27 .. 20   19            18        17        16       15 ......... 0
-    way back      unused     FRAGMENTED    PASSED    REJECT    IN       number of the deciding rule
+    31 ..... 28   27 .. 21   20        19            18        17        16       15 ......... 0
+    way back      unused     SPILT     FRAGMENTED    PASSED    REJECT    IN       number of the deciding rule
 
 FRAGMENTED is set for datagrams that were put together of fragments (see fragments.py).
+SPILT is set only while a packet is kept that the second generation of an ENI's tables had no room for (spill.py).
 PASSED is set only while the rules of a long network ACL are asked: one of them has allowed the packet.
 
 The way back is set behind all counting, on replies to what came from the internet: the border by which they leave.
@@ -19,6 +20,7 @@ IN = 0x1_0000
 REJECT = 0x2_0000
 PASSED = 0x4_0000
 FRAGMENTED = 0x8_0000
+SPILT = 0x10_0000
 WAYS = 15
 """Borders that a mark can tell apart."""
 WAY_MASK = 0xF000_0000

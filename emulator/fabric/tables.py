@@ -18,13 +18,13 @@ Fields of the packet are written as raw payload (``@nh`` with offset and length 
 line: ``ip saddr`` asks for the family first and ``meta l4proto`` is a call, which together made logging a third dearer.
 
 Sets are declared without a size: the kernel then bounds them at 65,535 entries and allocates as they grow. A packet
-that finds no room goes on to the next rule, which counts it.
+that finds no room goes on to the next rules, which count it and lead it to what spill.py keeps.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,10 @@ _SHOWN_FLAGS, _SYN, _ACK = 0x2F, 0x02, 0x10
 
 CAPACITY = 65_535
 """Entries that a dynamic set without a declared size can hold (nft, kernel default)."""
+
+COUNTER: Mapping[int, str] = {1: "bytes", 2: "packets"}
+"""NFTA_COUNTER_BYTES and NFTA_COUNTER_PACKETS: what an element has beside its key."""
+NOTHING: Mapping[int, str] = {}
 
 FLAGGED = f"@th,104,8 & {_SHOWN_FLAGS:#x} != 0"
 """A TCP packet with a flag that is shown."""
@@ -168,6 +172,11 @@ def chain_name(index: int, generation: int, family: Family = IPV4) -> str:
     return f"a{index}g{generation}" + (f"v{family.suffix}" if family.suffix else "")
 
 
+def spill_chain(family: Family) -> str:
+    """Where packets go on for which a table had no room."""
+    return f"spill{family.suffix}"
+
+
 def declare(index: int, present: Sequence[Shape] = SHAPES) -> str:
     """The sets, counters and chains of one ENI, both generations; what is there already stays."""
     lines = [f"add counter {TABLE} {name}" for name in skip_counters_in(index)]
@@ -200,14 +209,16 @@ def _sets_and_rules(index: int, generation: int, present: Sequence[Shape]) -> It
     for shape in present:
         chain, name = chain_name(index, generation, shape.family), set_name(index, generation, shape)
         yield f"add set {TABLE} {name} {{ typeof {shape.expression}; flags dynamic; }}"
-        end = "" if shape.aside else " return"
-        yield f"add rule {TABLE} {chain} {shape.match} update @{name} {{ {shape.expression} counter }}{end}"
+        counts, end = ("", "") if shape.aside else (" counter", " return")
+        yield f"add rule {TABLE} {chain} {shape.match} update @{name} {{ {shape.expression}{counts} }}{end}"
     for family in _families(present):
         chain = chain_name(index, generation, family)
         for mark, counter in zip((marks.IN, marks.IN | marks.REJECT), skip_counters_in(index), strict=True):
             test = f"meta mark & {marks.IN | marks.REJECT:#x} == {mark:#x}"
             yield f"add rule {TABLE} {chain} {test} counter name {counter}"
         yield f"add rule {TABLE} {chain} counter name {skip_counter(index, generation)}"
+        which = f"meta mark set meta mark | {marks.SPILT:#x} " if generation else ""
+        yield f"add rule {TABLE} {chain} {which}goto {spill_chain(family)}"
 
 
 def remove(index: int, present: Sequence[Shape] = SHAPES) -> str:
@@ -224,8 +235,10 @@ def remove(index: int, present: Sequence[Shape] = SHAPES) -> str:
 # reading ---------------------------------------------------------------------------------------------
 
 
-def decode_elements(key: np.dtype[np.void], answer: memoryview) -> np.ndarray[tuple[int], np.dtype[np.void]]:
-    """The elements of one dump, with the fields ``key``, ``packets`` and ``bytes``.
+def decode_elements(
+    key: np.dtype[np.void], answer: memoryview, numbers: Mapping[int, str] = COUNTER
+) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """The elements of one dump, with the field ``key`` and what ``numbers`` names of the values beside it.
 
     Elements of one set have one layout: it is found in the first and then laid over all of them, without a loop.
     Raises KernelRefused where the dump was interrupted by a change or an element has another length.
@@ -236,8 +249,8 @@ def decode_elements(key: np.dtype[np.void], answer: memoryview) -> np.ndarray[tu
             raise KernelRefused("the dump of a flow table was interrupted by a change", request="read a flow table")
         parts += [answer[at:end]] if end > at else []
     if not parts:
-        return np.empty(0, [("key", key), ("packets", ">i8"), ("bytes", ">i8")])
-    size, layout = _layout(key, parts[0])
+        return np.empty(0, [("key", key), *((name, ">i8") for name in numbers.values())])
+    size, layout = _layout(key, parts[0], numbers)
     raw = parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
     if len(raw) % size:
         raise KernelRefused("elements of one flow table differ in length", request="read a flow table")
@@ -249,16 +262,22 @@ def decode_elements(key: np.dtype[np.void], answer: memoryview) -> np.ndarray[tu
 
 def decode(shape: Shape, answer: memoryview) -> np.ndarray[tuple[int], np.dtype[np.void]]:
     """The elements of one dump as an array of the shape's flows."""
-    found = decode_elements(shape.key, answer)
-    flows = np.zeros(len(found), shape.flow)
-    for name in shape.key.names or ():
-        flows[name] = found["key"][name]
-    if shape.protocol is not None:
-        flows["protocol"] = shape.protocol
+    found = decode_elements(shape.key, answer, NOTHING if shape.aside else COUNTER)
+    flows = flows_of(shape, found["key"])
     if shape.aside:
         flows["flags"] = shown_flags(flows["flags"])
     else:
         flows["packets"], flows["bytes"] = found["packets"], found["bytes"]
+    return flows
+
+
+def flows_of(shape: Shape, keys: np.ndarray[Any, Any]) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """What keys with the fields of the shape's say of the flows, whose counts are 0."""
+    flows = np.zeros(len(keys), shape.flow)
+    for name in shape.key.names or ():
+        flows[name] = keys[name]
+    if shape.protocol is not None:
+        flows["protocol"] = shape.protocol
     return flows
 
 
@@ -269,8 +288,8 @@ def shown_flags(flags: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return shown
 
 
-def _layout(key: np.dtype[np.void], part: memoryview) -> tuple[int, np.dtype[np.void]]:
-    """Where key and counters lie in the first element: (its padded length, a dtype over it)."""
+def _layout(key: np.dtype[np.void], part: memoryview, numbers: Mapping[int, str]) -> tuple[int, np.dtype[np.void]]:
+    """Where key and numbers lie in the first element: (its padded length, a dtype over it)."""
     size = (struct.unpack_from("=H", part, 0)[0] + 3) & ~3
     found: dict[str, int] = {}
     for kind, at, end in wire.attributes(part, 4, size):
@@ -278,16 +297,16 @@ def _layout(key: np.dtype[np.void], part: memoryview) -> tuple[int, np.dtype[np.
             found["key"] = at + 4
             if end - at - 4 != key.itemsize:
                 raise KernelRefused(f"a key of {end - at - 4} bytes where {key.itemsize} were expected")
-        elif kind == 7:  # NFTA_SET_ELEM_EXPR > NFTA_EXPR_DATA > NFTA_COUNTER_BYTES, _PACKETS
+        elif kind == 7:  # NFTA_SET_ELEM_EXPR > NFTA_EXPR_DATA
             for inner, a, b in wire.attributes(part, at, end):
                 if inner == 2:
-                    counts = wire.attributes(part, a, b)
-                    found.update({"bytes" if name == 1 else "packets": first for name, first, _ in counts if name < 3})
-    names = ["length", "key", "packets", "bytes"]
+                    values = wire.attributes(part, a, b)
+                    found.update({numbers[name]: first for name, first, _ in values if name in numbers})
+    names = ["length", "key", *numbers.values()]
     layout = np.dtype(
         {
             "names": names,
-            "formats": ["=u2", key, ">i8", ">i8"],
+            "formats": ["=u2", key, *(">i8" for _ in numbers)],
             "offsets": [0, *(found[name] for name in names[1:])],
             "itemsize": size,
         }

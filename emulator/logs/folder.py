@@ -7,9 +7,11 @@
       manifest.sqlite           what there is (manifest.py)
       segments/00000017.parquet one write each, or several that were compacted, by number
 
-A segment is written and fsynced, its folder fsynced; then one transaction makes it visible and *is* the
-acknowledgement. A kill between any two of these steps leaves nothing, or a file that no row of the manifest names; the
-next open removes it. Files that are not named like ours are left alone. Other processes may read all of
+A segment is written; then one transaction makes it visible and *is* the acknowledgement. A large one is fsynced in
+between, and its folder. Of a small one the transaction holds the bytes too, so that its own fsync is enough; they go
+when the segment is compacted or deleted, and until then the next open makes the file anew where a loss of power took
+it. A kill between any two of these steps leaves nothing, or a file that no row of the manifest names; the next open
+removes it. Files that are not named like ours are left alone. Other processes may read all of
 it at any time (``FolderReader``).
 """
 
@@ -36,6 +38,11 @@ from emulator.logs.view import int64_values
 GRACE_S = 60.0
 """Wall time for which a file that was replaced stays: no query of another process runs longer."""
 
+
+HELD_BYTES = 1 << 16
+"""Up to so many bytes of a segment the manifest holds: to write them twice costs less than to wait for the disk twice.
+
+A topic has seven segments of a size class at most, the others were compacted: this is half a megabyte of a topic."""
 
 EXPIRY_STEP_S = 3600
 """Lab time after which expired rows are let go again; searches do not find them from the second they expire."""
@@ -126,15 +133,15 @@ class FolderStore(FolderReader):
         bounds = (int(times.min()), int(times.max()), place, place)
         whole = (batch.usage.written, len(data), segments.sha256(data))
         segment = Segment(number, topic, batch.rows.num_rows, *bounds, (shape,), kinds, *whole)
-        path = self.path(number)
+        path, small = self.path(number), len(data) <= HELD_BYTES
         with self._refusals("written"):
             try:
-                segments.write_durably(path, data)
+                (segments.write if small else segments.write_durably)(path, data)
                 with self._transaction() as changed:
                     if batch.key is not None:
                         changed.execute("INSERT INTO keys VALUES (?, ?)", (topic, batch.key))
                     self._count(topic, batch.usage, now_s)
-                    insert_segment(changed, segment)
+                    insert_segment(changed, segment, data if small else None)
                     changed.execute("UPDATE batches SET last = max(last, ?)", (place,))
             except BaseException as error:
                 # An interrupt may come when the transaction is through: then the segment is there to stay.
@@ -296,9 +303,11 @@ class FolderStore(FolderReader):
         return 0 if found is None else int(found[0])
 
     def _clean_up(self) -> None:
-        """Remove files that were never acknowledged or long replaced; report those that are gone."""
+        """Remove files that were never acknowledged or long replaced; restore those that the manifest holds, report
+        others that are gone."""
         self._load_shapes()
         self._clear_away()
+        self._restore()
         retired = {number for (number,) in self._manifest.execute("SELECT number FROM retired")}
         known = {segment.number: segment for segment in self.all_segments()}
         found = {path: ours for path in self.files.iterdir() if (ours := segments.NAME.fullmatch(path.name))}
@@ -309,6 +318,16 @@ class FolderStore(FolderReader):
             self.report(known[number], "is gone")
         for topic in self.topics():
             self._compact(topic.number)
+
+    def _restore(self) -> None:
+        """Make the files anew that were acknowledged and were not on disk yet when the power went."""
+        for number, digest in self._all("SELECT number, sha256 FROM segments WHERE data IS NOT NULL"):
+            path = self.path(number)
+            with suppress(OSError):  # then it is reported when it is read, as others are
+                if not path.is_file() or segments.sha256(path.read_bytes()) != digest:
+                    path.unlink(missing_ok=True)
+                    segments.write(path, self._all("SELECT data FROM segments WHERE number = ?", number)[0][0])
+                self._verified.add(number)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

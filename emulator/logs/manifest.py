@@ -3,7 +3,8 @@
 ::
 
     logsets ─< topics ─< indexes      from which batch on which index holds
-                      ├─< segments    the Parquet files, with their sha256, times and batches
+                      ├─< segments    the Parquet files, with their sha256, times and batches, and with the bytes of
+                      │               those that are small and fresh
                       ├─< keys        of batches that were acknowledged
                       ├─< deliveries  how far each has come
                       │     ├─< shipped  the objects that it wrote
@@ -25,7 +26,7 @@ from pathlib import Path
 
 from emulator.errors import LabError
 
-LAYOUT = 3
+LAYOUT = 4
 """Version of this layout, in the manifest's ``user_version``."""
 
 DELIVERIES = """
@@ -43,6 +44,9 @@ CREATE TABLE dead_letters (
 """
 """What layout 3 has that layout 2 had not."""
 
+HELD = "ALTER TABLE segments ADD COLUMN data BLOB"
+"""What layout 4 has that layout 3 had not: the bytes of a file whose own are not known to be on disk."""
+
 TABLES = f"""
 CREATE TABLE logsets (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE);
 CREATE TABLE topics (
@@ -56,7 +60,7 @@ CREATE TABLE segments (
     number INTEGER PRIMARY KEY AUTOINCREMENT, topic INTEGER NOT NULL REFERENCES topics, rows INTEGER NOT NULL,
     first_s INTEGER NOT NULL, last_s INTEGER NOT NULL, lowest INTEGER NOT NULL, highest INTEGER NOT NULL,
     shapes TEXT NOT NULL, characters TEXT NOT NULL, written INTEGER NOT NULL, size INTEGER NOT NULL,
-    sha256 TEXT NOT NULL);
+    sha256 TEXT NOT NULL, data BLOB);
 CREATE INDEX segments_of_topic ON segments (topic, last_s);
 CREATE TABLE keys (topic INTEGER NOT NULL REFERENCES topics, key TEXT NOT NULL, PRIMARY KEY (topic, key)) WITHOUT ROWID;
 CREATE TABLE batches (last INTEGER NOT NULL);

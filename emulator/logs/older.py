@@ -1,8 +1,8 @@
 """Folders of older layouts, carried over.
 
-Layout 2 had no deliveries. Layout 1 named a segment by its batch and kept no columns that tell where a row came from:
-its files are written anew under new numbers, with the ids that their rows had. One transaction makes the new layout; a
-kill before it leaves the old one.
+Layout 3 held no bytes of segments in the manifest, layout 2 had no deliveries. Layout 1 named a segment by its batch
+and kept no columns that tell where a row came from: its files are written anew under new numbers, with the ids that
+their rows had. One transaction makes the new layout; a kill before it leaves the old one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ def carry_over(opened: sqlite3.Connection, files: Path, layout: int) -> None:
         _carry_segments_over(opened, files)
     else:
         with manifest.transaction(opened) as changed:
-            for statement in manifest.DELIVERIES.split(";"):
+            for statement in manifest.DELIVERIES.split(";") if layout == 2 else []:
                 changed.execute(statement)
+            changed.execute(manifest.HELD)
             changed.execute(f"PRAGMA user_version = {manifest.LAYOUT}")
 
 

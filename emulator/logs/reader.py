@@ -166,7 +166,9 @@ class FolderReader:
         if all(known.segment.number != segment.number for known in self.damaged):
             path = self.path(segment.number)
             self.damaged.append(Damage(segment, str(path), found))
-            warnings.warn(f"{path} {found}; its {segment.rows} records are left out", stacklevel=3)
+            held = self._one("SELECT 1 FROM segments WHERE number = ? AND data IS NOT NULL", segment.number)
+            until = "" if held is None else " until a lab opens the folder, which has them a second time"
+            warnings.warn(f"{path} {found}; its {segment.rows} records are left out{until}", stacklevel=3)
 
     def shape_columns(self, shape: int) -> list[tuple[str, str]]:
         return [(name, kind) for name, kind in json.loads(self._shapes[shape])]
@@ -224,13 +226,13 @@ class FolderReader:
             raise LabError(f"the log store in {self.folder} cannot be {what}: {error}") from error
 
 
-def insert_segment(changed: sqlite3.Connection, one: Segment) -> None:
-    """Name a segment in the manifest."""
-    marks = ", ".join("?" * 12)
+def insert_segment(changed: sqlite3.Connection, one: Segment, data: memoryview | None = None) -> None:
+    """Name a segment in the manifest, which holds ``data`` of it too where the file is not known to be on disk."""
+    marks = ", ".join("?" * 13)
     changed.execute(
-        f"INSERT INTO segments ({_SEGMENT}) VALUES ({marks})",
+        f"INSERT INTO segments ({_SEGMENT}, data) VALUES ({marks})",
         (
             *(one.number, one.topic, one.rows, one.first_s, one.last_s, one.lowest, one.highest),
-            *(json.dumps(one.shapes), json.dumps(one.characters), one.written, one.size, one.sha256),
+            *(json.dumps(one.shapes), json.dumps(one.characters), one.written, one.size, one.sha256, data),
         ),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from emulator.cloud.profile import Profile
 from emulator.errors import InvalidValue
 from emulator.logs.records import HIDDEN, TIME
 from emulator.logs.refusal import refuse
+from emulator.logs.schemas import by_schema
 from emulator.logs.view import int64_values
 
 LATEST_S = 253_402_300_799
@@ -29,6 +31,7 @@ KEY_BYTES = 128
 VALUE_BYTES = 1 << 20
 """Longest value, as both have it (tencent.md §5.4, alibaba.md §5.8)."""
 
+_NO_KEY = "a key is text that is not empty"
 _LONG = range(-(1 << 63), 1 << 63)
 
 
@@ -56,17 +59,20 @@ def stored_rows(rows: object, now_s: float, profile: Profile, *, hidden: bool = 
 
 def _check_sizes(table: pa.Table, profile: Profile) -> pa.Table:
     """The table, if no value is too long."""
-    for column in table.schema:
-        values = table[column.name]
-        if column.type == pa.string() and values.nbytes > VALUE_BYTES:
-            longest = pc.max(pc.binary_length(values)).as_py() or 0
-            if longest > VALUE_BYTES:
-                message = f"a value of {column.name} has {longest} bytes: {VALUE_BYTES} are the most"
-                raise refuse(InvalidValue, profile, "write.rows", message, value=column.name)
+    if table.get_total_buffer_size() > VALUE_BYTES:
+        for name, values in zip(table.column_names, table.itercolumns(), strict=True):
+            if values.type == pa.string() and values.nbytes > VALUE_BYTES:
+                longest = pc.max(pc.binary_length(values)).as_py() or 0
+                if longest > VALUE_BYTES:
+                    message = f"a value of {name} has {longest} bytes: {VALUE_BYTES} are the most"
+                    raise refuse(InvalidValue, profile, "write.rows", message, value=name)
     return table
 
 
 def _from_arrow(table: pa.Table, now_s: float, profile: Profile, hidden: bool) -> pa.Table:
+    plain = _plain(table.schema)
+    if plain is not None and (hidden or not plain.hides):
+        return _from_plain(table, plain, profile)
     if len(set(table.column_names)) < table.num_columns:
         message = "the table has two columns of one name"
         raise refuse(InvalidValue, profile, "write.key", message, value=table.column_names)
@@ -81,6 +87,48 @@ def _from_arrow(table: pa.Table, now_s: float, profile: Profile, hidden: bool) -
             _check_key(name, profile)
         columns[name] = _stored(name, table[name], profile)
     return pa.table(columns)
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """A schema with which nothing but the times and the length of values can be wrong.
+
+    ``order``   places of its columns as they are stored
+    ``narrow``  places, among those, of integers that become longs
+    ``hides``   whether it has hidden columns
+    """
+
+    order: list[int]
+    narrow: list[int]
+    hides: bool
+
+
+_NARROW = (pa.int8(), pa.int16(), pa.int32(), pa.uint8(), pa.uint16(), pa.uint32())
+_TO_LONG = pc.CastOptions.safe(pa.int64())
+
+
+@by_schema
+def _plain(schema: pa.Schema) -> _Plain | None:
+    names = schema.names
+    keys = [name for name in names if name != TIME and not name.startswith(HIDDEN)]
+    if names.count(TIME) != 1 or len(set(names)) < len(names) or any(map(_wrong_with_key, keys)):
+        return None
+    if not schema.equals(pa.schema(list(zip(names, schema.types, strict=True))), check_metadata=True):
+        return None
+    order = sorted(range(len(names)), key=lambda place: names[place] != TIME)
+    types = [schema.types[place] for place in order]
+    if types[0] != pa.int64() or any(kind not in (pa.int64(), pa.string(), *_NARROW) for kind in types):
+        return None
+    narrow = [place for place, kind in enumerate(types) if kind in _NARROW]
+    return _Plain(order, narrow, hides=len(keys) + 1 < len(names))
+
+
+def _from_plain(table: pa.Table, plain: _Plain, profile: Profile) -> pa.Table:
+    stored = table.select(plain.order)
+    _times(stored.column(0), profile)
+    for place in plain.narrow:
+        stored = stored.set_column(place, stored.schema.names[place], stored.column(place).cast(options=_TO_LONG))
+    return stored
 
 
 def _stored(name: str, column: pa.ChunkedArray, profile: Profile) -> pa.ChunkedArray:
@@ -115,12 +163,13 @@ def _times(column: pa.ChunkedArray, profile: Profile) -> pa.ChunkedArray:
             f" with {column.null_count} nulls",
             value=TIME,
         )
-    times = int64_values(column.cast(pa.int64(), safe=False))
-    wrong = times[(times < 0) | (times > LATEST_S)]
-    if len(wrong):
+    stored = column if column.type == pa.int64() else column.cast(pa.int64(), safe=False)
+    times = int64_values(stored)
+    if len(times) and not 0 <= times.min() <= times.max() <= LATEST_S:
+        wrong = times[(times < 0) | (times > LATEST_S)]
         message = f"{TIME} is unix seconds up to {LATEST_S}, not {wrong[0]}"
         raise refuse(InvalidValue, profile, "write.time", message, value=int(wrong[0]))
-    return column.cast(pa.int64(), safe=False)
+    return stored
 
 
 def _from_dicts(rows: Sequence[object], now_s: float, profile: Profile) -> pa.Table:
@@ -181,12 +230,16 @@ def _time(number: int, value: object, now_s: float, profile: Profile) -> int:
 
 
 def _check_key(name: object, profile: Profile) -> None:
-    message = ""
-    if not isinstance(name, str) or not name:
-        message = "a key is text that is not empty"
-    elif name.startswith("_"):
-        message = f"keys that start with _ are the service's own ({TIME} is the one to write)"
-    elif not name.isprintable() or len(name.encode()) > KEY_BYTES:
-        message = f"a key is printable and at most {KEY_BYTES} bytes long"
+    message = _wrong_with_key(name) if isinstance(name, str) else _NO_KEY
     if message:
         raise refuse(InvalidValue, profile, "write.key", f"{name!r}: {message}", value=name)
+
+
+def _wrong_with_key(name: str) -> str:
+    if not name:
+        return _NO_KEY
+    if name.startswith("_"):
+        return f"keys that start with _ are the service's own ({TIME} is the one to write)"
+    if not name.isprintable() or len(name.encode()) > KEY_BYTES:
+        return f"a key is printable and at most {KEY_BYTES} bytes long"
+    return ""

@@ -16,6 +16,7 @@ import pyarrow as pa
 from emulator.logs.checkpoints import Checkpoints
 from emulator.logs.records import ROW, SEGMENT, SHAPE, TIME
 from emulator.logs.scan import Scan
+from emulator.logs.schemas import by_schema
 from emulator.logs.view import common
 
 KEPT = pa.schema([(TIME, pa.int64()), (SEGMENT, pa.int64()), (ROW, pa.int64()), (SHAPE, pa.int64())])
@@ -166,7 +167,12 @@ class Store(ReadStore, Protocol):
 
 def shape_of(rows: pa.Table) -> str:
     """The keys of a batch with their types, in order, as JSON; ``__time__`` and the batch's own columns left out."""
-    return json.dumps([[column.name, str(column.type)] for column in rows.schema if column.name not in KEPT.names])
+    return _shape_of(rows.schema)
+
+
+@by_schema
+def _shape_of(schema: pa.Schema) -> str:
+    return json.dumps([[column.name, str(column.type)] for column in schema if column.name not in KEPT.names])
 
 
 def types_of(shapes: list[str]) -> dict[str, pa.DataType]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import dpkt
 import pytest
+from starved import starve
 
 pytestmark = pytest.mark.kernel
 
@@ -270,9 +271,10 @@ class Place:
         }
 
 
-@pytest.fixture(scope="module", params=["tencent", "alibaba"])
+@pytest.fixture(scope="module", params=["tencent", "alibaba", "alibaba starved"])
 def place(request: pytest.FixtureRequest, open_module_lab: Callable[..., Any], wire: Any) -> Place:
-    lab = open_module_lab(request.param)
+    profile, *starved = request.param.split()
+    lab = open_module_lab(profile)
     vpc = lab.create_vpc("10.16.0.0/16", ipv6_cidr=BLOCK)
     topic = lab.logs.create_topic("flows", logset="test")
     vpc.create_flow_log(topic=topic)
@@ -284,6 +286,8 @@ def place(request: pytest.FixtureRequest, open_module_lab: Callable[..., Any], w
         net_admin=True,
         check=True,
     )
+    if starved:
+        starve(lab)
     return Place(lab, topic, a, b)
 
 

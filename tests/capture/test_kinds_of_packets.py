@@ -18,6 +18,7 @@ import pytest
 from dpkt.icmp import ICMP as Icmp
 from dpkt.tcp import TCP as Tcp
 from dpkt.udp import UDP as Udp
+from starved import starve
 
 pytestmark = pytest.mark.kernel
 
@@ -247,14 +248,17 @@ def send(site: Any, names: Sequence[str]) -> None:
                 sender.send(head + kind.tag + packet + b"\0" * kind.padding)
 
 
-@pytest.fixture(scope="module", params=["tencent", "alibaba"])
+@pytest.fixture(scope="module", params=["tencent", "alibaba", "alibaba starved"])
 def story(request: pytest.FixtureRequest, open_module_lab: Callable[..., Any], furnished: Any, wire: Any) -> Story:
-    site = furnished(open_module_lab(request.param))
+    profile, *starved = request.param.split()
+    site = furnished(open_module_lab(profile))
     site.log(site.vpc)
+    if starved:
+        starve(site.lab)
     wire.deafen(site.b)
     names = ("srcaddr", "srcport", "dstaddr", "dstport", "protocol", "packets", "bytes", "action")
     rows, audits = {}, {}
-    for window in windows(request.param):
+    for window in windows(profile):
         begun = site.lab.clock.now
         send(site, window)
         wire.drain()
@@ -266,7 +270,7 @@ def story(request: pytest.FixtureRequest, open_module_lab: Callable[..., Any], f
         }
         rows |= dict.fromkeys(window, found)
         audits |= dict.fromkeys(window, audit)
-    return Story(request.param, rows, {A: site.a.eni.id, B: site.b.eni.id}, audits)
+    return Story(profile, rows, {A: site.a.eni.id, B: site.b.eni.id}, audits)
 
 
 @pytest.mark.parametrize("name", KINDS)

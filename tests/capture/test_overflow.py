@@ -123,9 +123,10 @@ def test_what_a_full_connection_table_costs_is_counted_to_the_packet(build: Call
     drops = fabric.conntrack_drops()
     records = site.records()
 
-    assert drops == sent
+    assert 0 < drops <= sent, "connections that end meanwhile make room again"
     skips = [record.meta["skipped"] for record in records if record["log-status"] == "SKIPDATA"]
-    assert skips == [sent]
+    assert skips == [drops]
+    assert drops + sum(record["packets"] for record in records if record["dstaddr"] == NOBODY) == sent
     assert [record["packets"] for record in records if record["protocol"] == 47] == [2]
     assert "found no room in a kernel table" in str(site.lab.explain(records[-1]))
 

@@ -66,8 +66,8 @@ def alibaba() -> Profile:
 
 
 @pytest.fixture
-def service_of() -> Iterator[Callable[..., LogService]]:
-    """Makes log services, and closes them."""
+def service_of(tmp_path: Path) -> Iterator[Callable[..., LogService]]:
+    """Makes log services, and closes them while ``tmp_path`` is still there: compaction may be at it."""
     made: list[LogService] = []
 
     def make(profile: Profile, **options: Any) -> LogService:
@@ -77,6 +77,12 @@ def service_of() -> Iterator[Callable[..., LogService]]:
     yield make
     for service in made:
         service.close()
+
+
+@pytest.fixture
+def no_bytes_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of any size are written as large ones are: the manifest holds no bytes of them."""
+    monkeypatch.setattr("emulator.logs.folder.HELD_BYTES", 0)
 
 
 @pytest.fixture

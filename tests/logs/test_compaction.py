@@ -136,6 +136,7 @@ def test_files_that_were_replaced_stay_for_readers_and_go_later(
     assert len(topic.search()) == FAN + FAN * 2 // 3
 
 
+@pytest.mark.usefixtures("no_bytes_held")
 def test_a_damaged_segment_is_left_where_it_is(topic: Topic, folder: Path, opened: Callable[[], LogService]) -> None:
     for number in range(FAN - 1):
         topic.write([{"n": number}])

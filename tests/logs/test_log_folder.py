@@ -19,9 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from emulator import read_logs
 from emulator.cloud.profile import Profile
 from emulator.errors import LabError
 from emulator.logs import LogService, Topic
+from emulator.logs.compaction import FAN
+from emulator.logs.folder import FolderStore
 
 Open = Callable[[], LogService]
 
@@ -205,29 +208,108 @@ def test_files_that_are_not_ours_stay_and_what_was_never_acknowledged_goes(
     assert (folder / "README").read_text() == "mine"
 
 
-@pytest.mark.parametrize("how", ["flipped", "cut", "gone"])
+def flipped(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
+    "flipped": flipped,
+    "cut": lambda data: data[: len(data) // 2],
+    "zeros": lambda data: bytes(len(data)),
+    "gone": lambda data: None,
+}
+
+
+def spoil(path: Path, damage: Callable[[bytes], bytes | None]) -> None:
+    data = damage(path.read_bytes())
+    path.unlink()
+    if data is not None:
+        path.write_bytes(data)
+
+
+@pytest.mark.usefixtures("no_bytes_held")
+@pytest.mark.parametrize("how", DAMAGES)
 def test_a_damaged_segment_is_reported_and_left_out(opened: Open, topic: Topic, folder: Path, how: str) -> None:
     for number in range(3):
         topic.write([{"n": number, "a": "x"}] * 2)
     topic._service.close()
     path = folder / "segments" / "00000002.parquet"
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data if how == "flipped" else data[: len(data) // 2])
-    if how == "gone":
-        path.unlink()
+    spoil(path, DAMAGES[how])
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         service = opened()
         found = service.topic("accept").search("a:x")
     (warning,) = [str(one.message) for one in warned]
-    assert re.search(r"00000002\.parquet .*; its 2 records are left out", warning)
+    assert re.search(r"00000002\.parquet .*; its 2 records are left out$", warning)
     assert [record["n"] for record in found] == [0, 0, 2, 2]
     (damage,) = service.damaged
     assert (damage.segment.number, damage.path) == (2, str(path))
     assert service.topic("accept").search("* | select sum(n) as n") == [{"n": 4}]
     service.topic("accept").write([{"n": 9}])
     assert len(service.topic("accept").search()) == 5
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_small_batch_survives_a_loss_of_power_before_its_file_is_on_disk(
+    opened: Open, topic: Topic, folder: Path, how: str
+) -> None:
+    for number in range(3):
+        topic.write([{"n": number, "a": "x"}] * 2)
+    before = topic.search()
+    topic._service.close()
+    for name in segments(folder):
+        spoil(folder / "segments" / name, DAMAGES[how])
+
+    with read_logs(folder) as reader, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert reader.topic("accept").search() == []
+    assert len(warned) == 3
+    assert "2 records are left out until a lab opens the folder" in str(warned[0].message)
+
+    for _ in range(2):
+        service = opened()
+        after = service.topic("accept").search()
+        assert (after, [one.id for one in after]) == (before, [one.id for one in before])
+        assert service.damaged == []
+        service.close()
+
+
+def test_what_was_not_acknowledged_when_the_power_went_is_not_there(opened: Open, topic: Topic, folder: Path) -> None:
+    topic.write([{"n": 0}], key="k0")
+    topic._service.close()
+    stray = folder / "segments" / "00000002.parquet"
+    stray.write_bytes(b"half of a fi")
+    service = opened()
+    assert service.topic("accept").write([{"n": 1}], key="k1") == 1
+    assert [record["n"] for record in service.topic("accept").search()] == [0, 1]
+    assert pq.read_table(stray).num_rows == 1
+
+
+def held(topic: Topic) -> list[int]:
+    """The segments of which the manifest holds the bytes."""
+    store = topic._service.store
+    assert isinstance(store, FolderStore)
+    store.compacted()
+    return [number for (number,) in store._all("SELECT number FROM segments WHERE data IS NOT NULL")]
+
+
+def test_the_manifest_holds_what_is_small_until_it_is_compacted(topic: Topic, folder: Path) -> None:
+    noise = [{"n": row, "a": os.urandom(60).hex()} for row in range(1000)]
+    topic.write(noise)
+    assert (held(topic), len(segments(folder))) == ([], 1)
+    topic.write([{"n": 0}])
+    assert held(topic) == [2]
+    pages = []
+    for turn in range(4):
+        for _ in range(8 * FAN):
+            topic.write(noise[:20])
+        assert len(held(topic)) < FAN
+        (size,) = topic._service.store._one("PRAGMA page_count")  # type: ignore[attr-defined]
+        pages.append(size)
+        assert pages[turn] <= pages[0] + 16  # of 16 times as many that were written
+    topic._service.delete_topic(topic)
+    assert held(topic) == []
 
 
 def test_deleting_a_topic_removes_its_files(opened: Open, topic: Topic, folder: Path) -> None:
@@ -240,6 +322,7 @@ def test_deleting_a_topic_removes_its_files(opened: Open, topic: Topic, folder: 
     assert opened().topic("other").search() == [{"n": 2}]
 
 
+@pytest.mark.usefixtures("no_bytes_held")
 def test_a_write_that_fails_leaves_nothing(topic: Topic, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     topic.write([{"n": 1}])
 

@@ -203,6 +203,38 @@ def test_a_kill_while_it_is_carried_over_leaves_the_old_layout(
     look_at(service_of(tencent, folder=first_layout))
 
 
+UNDONE = {
+    3: ["ALTER TABLE segments DROP COLUMN data"],
+    2: [
+        "ALTER TABLE segments DROP COLUMN data",
+        *(f"DROP TABLE {name}" for name in ("dead_letters", "shipped", "deliveries")),
+    ],
+}
+"""By layout, what makes a folder of it from one of today."""
+
+
+@pytest.mark.parametrize("layout", UNDONE)
+def test_a_folder_of_a_later_layout_is_carried_over(
+    writer: Topic, folder: Path, service_of: Callable[..., LogService], tencent: Profile, layout: int
+) -> None:
+    writer.write([{"n": 1}], key="k")
+    writer._service.close()
+    with sqlite3.connect(folder / "manifest.sqlite") as opened:
+        for statement in [*UNDONE[layout], f"PRAGMA user_version = {layout}"]:
+            opened.execute(statement)
+    opened.close()
+    with pytest.raises(LabError, match=f"its layout is {layout}; a lab that opens it carries it over"):
+        read_logs(folder)
+    service = service_of(tencent, folder=folder)
+    topic = service.topic("app")
+    assert topic.write([{"n": 2}], key="k") == 0
+    assert topic.write([{"n": 2}]) == 1
+    assert numbers(topic) == [1, 2]
+    assert topic.deliveries == []
+    with read_logs(folder) as reader:
+        assert numbers(reader.topic("app")) == [1, 2]
+
+
 def test_the_layout_is_that_of_the_manifest(writer: Topic) -> None:
     store = writer._service.store
     assert isinstance(store, FolderStore)

@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from emulator.cloud.profile import Profile
 from emulator.errors import InvalidValue
 from emulator.logs import LogService, Topic
+from emulator.logs.rows import stored_rows
+from emulator.providers import profile
 
 NOW = 1_700_000_000
 """Lab time of the log service under test."""
@@ -50,6 +54,39 @@ def test_arrow_and_numpy_are_brought_to_the_stored_types(topic: Topic, rows: Any
     assert topic.search() == [{"a": "x", "n": 1, "d": 1.5}, {"a": None, "n": 2, "d": None}]
     assert [record.time for record in topic.search()] == [NOW, NOW]
     assert topic.search("n:2 AND NOT a:*", language="lucene") == [{"a": None, "n": 2, "d": None}]
+
+
+KINDS = {
+    "n": st.none() | st.integers(0, 127),
+    "a": st.none() | st.text(max_size=5),
+    "__time__": st.integers(0, 127),
+    "_vpclab_rule": st.none() | st.integers(-128, 127),
+}
+TYPES = {
+    "n": [pa.int8(), pa.uint32(), pa.int64(), pa.uint64()],
+    "a": [pa.string(), pa.large_string()],
+    "__time__": [pa.int64(), pa.int32()],
+    "_vpclab_rule": [pa.int64(), pa.int32()],
+}
+
+
+@given(st.lists(st.fixed_dictionaries(KINDS), max_size=6), st.permutations(list(KINDS)), st.data())
+def test_a_table_is_stored_value_by_value_whatever_its_types_and_their_order(
+    rows: list[dict[str, Any]], names: list[str], data: st.DataObject
+) -> None:
+    fields = [
+        pa.field(name, data.draw(st.sampled_from(TYPES[name])), metadata=data.draw(st.sampled_from([None, {"k": "v"}])))
+        for name in names
+    ]
+    first = data.draw(st.integers(0, len(rows)))
+    table = pa.Table.from_pylist(rows, schema=pa.schema(fields)).slice(first)
+    stored = stored_rows(table, NOW, profile("tencent"), hidden=True)
+    assert stored.to_pylist() == rows[first:]
+    kept = ["__time__", *(name for name in names if name != "__time__")]
+    types = {name: pa.string() if name == "a" else pa.int64() for name in kept}
+    assert stored.schema.equals(pa.schema(list(types.items())), check_metadata=True)
+    with pytest.raises(InvalidValue, match="start with _"):
+        stored_rows(table, NOW, profile("tencent"))
 
 
 @pytest.mark.filterwarnings("ignore:app has flow records and other logs")
