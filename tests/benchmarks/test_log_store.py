@@ -23,8 +23,8 @@ from measure import Figures
 
 from emulator.capture.forms import index_keys
 from emulator.logs import LogService, Topic
-from emulator.logs.analysis import understood
 from emulator.logs.folder import FolderStore
+from emulator.logs.plan import understood
 from emulator.logs.search import asked as asked_of
 from emulator.logs.search import question_of
 from emulator.providers import profile
