@@ -13,7 +13,7 @@ from emulator.logs.elsewhere.engines import target_of
 from emulator.logs.elsewhere.kinds import Kind
 from emulator.logs.engine import ENGINE, Engine, EngineRefused
 from emulator.logs.index import DECIDED_BY, RULE_KEY
-from emulator.logs.plan import HistogramPlan, Question, RawPlan, parsed
+from emulator.logs.plan import Question
 from emulator.logs.presto.rewrite import SECONDS_OF_LOG
 from emulator.logs.records import TIME
 from emulator.logs.scan import Scan, quoted
@@ -119,14 +119,6 @@ class SqlPlan:
         if self._sql.counts_seconds:
             selected += f", {moment} AS {quoted(SECONDS_OF_LOG)}"
         return f"SELECT {selected} FROM {self._where.source} WHERE {' AND '.join(held)}"
-
-
-def understood(question: Question) -> RawPlan | SqlPlan | HistogramPlan:
-    """The plan that answers a question; QueryError for what is not understood."""
-    condition, bar = parsed(question.text, question.language)
-    if question.interval_s:
-        return HistogramPlan(question, condition)
-    return RawPlan(question, condition) if bar is None else SqlPlan(question, condition, bar)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

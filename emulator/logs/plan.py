@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,9 @@ from emulator.logs.records import TIME
 from emulator.logs.refusal import refuse
 from emulator.logs.scan import ORDER, ROWS, Scan, quoted
 from emulator.logs.view import int64_array
+
+if TYPE_CHECKING:
+    from emulator.logs.analysis import SqlPlan
 
 LANGUAGES = ("lucene", "cql", "sls")
 
@@ -179,3 +183,15 @@ def parsed(query: QueryText, language: str) -> tuple[Condition, int | None]:
     from emulator.logs.lucene import parse_lucene
 
     return parse_lucene(query, text), bar
+
+
+def understood(question: Question) -> RawPlan | SqlPlan | HistogramPlan:
+    """The plan that answers a question; QueryError for what is not understood."""
+    condition, bar = parsed(question.text, question.language)
+    if question.interval_s:
+        return HistogramPlan(question, condition)
+    if bar is None:
+        return RawPlan(question, condition)
+    from emulator.logs.analysis import SqlPlan  # with sqlglot, whose import takes longer than most queries
+
+    return SqlPlan(question, condition, bar)

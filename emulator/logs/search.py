@@ -15,7 +15,7 @@ from emulator.errors import InvalidValue, QueryError
 from emulator.logs.engine import ENGINE
 from emulator.logs.index import holding
 from emulator.logs.limits import QueryLimits
-from emulator.logs.plan import Question, bar_of
+from emulator.logs.plan import Question, bar_of, understood
 from emulator.logs.query import QueryText
 from emulator.logs.records import Records, computed_records, found_records
 from emulator.logs.refusal import refuse
@@ -114,8 +114,6 @@ def answered(topic: Topic, question: Question, scan: Scan, limits: QueryLimits |
         _check_elsewhere(topic, scan, limits)
     if limits is not None:
         return topic.workers.ask(question, scan, limits)
-    from emulator.logs.analysis import understood
-
     plan = understood(question)
     if plan.lookback_s > question.lookback_s:
         return None, plan.lookback_s

@@ -28,11 +28,10 @@ from typing import Any
 import pyarrow as pa
 
 from emulator.errors import QueryError
-from emulator.logs.analysis import understood
 from emulator.logs.engine import Engine
 from emulator.logs.exchange import LENGTHS, READY, receive
 from emulator.logs.limits import QueryLimits
-from emulator.logs.plan import Question
+from emulator.logs.plan import Question, understood
 from emulator.logs.scan import ROWS, Scan
 
 GRACE_S = 2
@@ -66,7 +65,7 @@ def _answer(channel: socket.socket, payload: bytes, descriptors: list[int]) -> b
 
 def _warm_up() -> None:
     """Load what the first query needs and start the threads, before memory is limited."""
-    from emulator.logs import cql, lucene, sls  # noqa: F401
+    from emulator.logs import analysis, cql, lucene, sls  # noqa: F401
 
     table = pa.table({"a": [1, 2]})
     engine = Engine(exact=True)

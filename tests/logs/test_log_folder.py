@@ -294,6 +294,15 @@ def held(topic: Topic) -> list[int]:
     return [number for (number,) in store._all("SELECT number FROM segments WHERE data IS NOT NULL")]
 
 
+def test_the_file_of_a_small_batch_costs_no_fsync_of_its_own(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    topic.write([{"n": 1}])
+    assert synced == []
+    topic.write([{"a": os.urandom(60).hex()} for _ in range(1000)])
+    assert len(synced) == 2  # its file and the folder
+
+
 def test_the_manifest_holds_what_is_small_until_it_is_compacted(topic: Topic, folder: Path) -> None:
     noise = [{"n": row, "a": os.urandom(60).hex()} for row in range(1000)]
     topic.write(noise)

@@ -24,9 +24,8 @@ def sql_elsewhere(topic: Topic, wanted: Asked, dialect: str, table: str) -> str:
     from sqlglot import exp, parse_one
     from sqlglot.errors import SqlglotError
 
-    from emulator.logs.analysis import understood
     from emulator.logs.elsewhere.engines import target_of
-    from emulator.logs.plan import HistogramPlan
+    from emulator.logs.plan import HistogramPlan, understood
     from emulator.logs.search import question_of
 
     if dialect not in DIALECTS:
