@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from emulator.logs.scan import ROWS, Scan, literal
+from emulator.logs.scan import ROWS, Scan, apart, literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -152,7 +152,7 @@ class Engine:
                 assert isinstance(table, Scan)
                 cursor.execute(f'CREATE TEMP VIEW "{ROWS}" AS {table.relation()}')
             else:
-                cursor.register(ROWS, source)
+                cursor.register(ROWS, source.rename_columns(apart(source.column_names)))
             yield cursor
         except duckdb.Error as refused:
             if isinstance(refused, duckdb.FatalException | duckdb.InternalException):

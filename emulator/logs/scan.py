@@ -144,3 +144,16 @@ def quoted(name: str) -> str:
 def literal(text: str) -> str:
     """A text in SQL."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def apart(names: Sequence[str]) -> list[str]:
+    """Names of columns under which SQL, which ignores case, tells them apart: as they are wherever that will do."""
+    if len({name.lower() for name in names}) == len(names):
+        return list(names)
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        earlier = seen.setdefault(name.lower(), 0)
+        seen[name.lower()] += 1
+        found.append(f"{name}\x7f{earlier}" if earlier else name)
+    return found

@@ -471,6 +471,6 @@ def test_keys_that_differ_by_case_only_are_not_mistaken_for_each_other(opened: O
     assert [(record["n"], record["N"]) for record in again.search("n:3 OR N:105")] == [(3, 103), (5, 105)]
     assert [dict(record) for record in again.search("N:7")] == [{"N": 7, "é": "a"}]
     assert again.search("n:101 OR N:2") == []
-    assert [bar.count for bar in again.histogram("N:>103", 86_400)] == [5]
+    assert [bar.count for bar in again.histogram("N:>103", interval_s=86_400)] == [5]
     with pytest.raises(QueryError, match="by case only"):
         again.search("* | select n")
