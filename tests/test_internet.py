@@ -268,7 +268,8 @@ def test_the_internet_knows_no_private_addresses(site: Any, post: Post, wire: An
     guest, eip = visitor(site), bound(site, site.a)
     with wire.listening(site.a, 17) as heard:
         wire.send(guest, site.a.ip, 17, wire.udp(1, 1))
-        wire.send(guest, eip.ip, 17, wire.udp(2, 2), src="10.16.0.40")
+        for forged in ("10.16.0.40", "10.99.0.1", "192.168.7.7", "172.31.0.1", "127.0.0.1"):
+            wire.send(guest, eip.ip, 17, wire.udp(2, 2), src=forged)
         wire.send(guest, eip.ip, 17, wire.udp(3, 3), src="9.9.9.9")
         post._drain()
         packets = [(packet[12:16], packet[20:22]) for packet in heard()]

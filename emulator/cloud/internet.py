@@ -15,7 +15,7 @@ from emulator.errors import AlreadyExists, InvalidValue, QuotaExceeded
 HOST_NETWORKS = (IPv4Network("198.51.100.0/24"), IPv4Network("192.0.2.0/24"), IPv4Network("198.19.0.0/16"))
 """Where hosts get their addresses: two networks for documentation (RFC 5737), then half of that for benchmarks."""
 
-_NO_HOST = tuple(
+NOT_PUBLIC = tuple(
     map(
         IPv4Network,
         (
@@ -48,7 +48,7 @@ class Internet(State):
 
     def _check_host_address(self, ip: str | IPv4Address) -> IPv4Address:
         address = parse_address(self.profile, ip, "address of an internet host")
-        if any(address in network for network in (*_NO_HOST, *EIP_NETWORKS)):
+        if any(address in network for network in (*NOT_PUBLIC, *EIP_NETWORKS)):
             raise self.profile.refusal(
                 InvalidValue,
                 "host.address",

@@ -28,9 +28,6 @@ from emulator.fabric.vpc import QUIET, VpcFabric
 _FIRST_PORT = 1 << 20
 """Indexes of links to the outside begin here, far behind those of ENIs."""
 
-_HOPS = IPv4Network("100.64.0.0/10")
-"""Addresses of the routers themselves, as a traceroute shows them (RFC 6598)."""
-
 _ROUTER = {
     "net/ipv4/ip_forward": 1,
     **QUIET,
@@ -52,7 +49,7 @@ class Beyond:
         """Of peerings and CCNs."""
         self._routers: dict[str, Router] = {}  # a VPC's by its id, as far as it has a way out
         self._cables: dict[tuple[str, str], Cable] = {}
-        self._indexes, self._hops = itertools.count(_FIRST_PORT), _HOPS.hosts()
+        self._indexes, self._hops = itertools.count(_FIRST_PORT), borders.HOPS.hosts()
         self._dropped = 0  # by joints that are gone
         self._numbers: dict[str, int] = {}  # of borders, in the marks of replies
 

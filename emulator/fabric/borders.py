@@ -6,18 +6,26 @@
     VPC ──── inner  NAT gateway               outer ──── internet       10.0.0.0/16 ──► 203.0.113.9; DNAT by port
 
 Each is a namespace of its own, so that the VPC's ruleset, and with it its records, sees private addresses only. What
-would leave under an address that is not the border's is dropped, and so is what comes in under one of the VPC's.
+would leave under an address that is not the border's is dropped, and so is what comes in under one of the VPC's or
+another that nobody on the internet has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 
 from emulator.cloud.beyond import PortForward
 from emulator.cloud.gateways import choosing_bits, chosen
+from emulator.cloud.internet import NOT_PUBLIC
 
 TABLE = "ip border"
+
+HOPS = IPv4Network("100.64.0.0/10")
+"""Addresses of the routers themselves, as a traceroute shows them (RFC 6598)."""
+
+_FORGED = [network for network in NOT_PUBLIC if network != HOPS]
+"""Sources that no packet from the internet has."""
 
 Snat = Sequence[tuple[IPv4Network, Sequence[IPv4Address]]]
 """(source, public addresses), the first that matches counts."""
@@ -67,6 +75,7 @@ def _table(
     to_private: Iterable[str],
     to_public: Iterable[str],
 ) -> str:
+    forged = ", ".join(map(str, collapse_addresses([vpc, *_FORGED])))
     return f"""table {TABLE} {{
 }}
 flush table {TABLE}
@@ -79,7 +88,7 @@ table {TABLE} {{
   type filter hook forward priority 0
   iif {outer} oif {outer} drop
   iif {inner} oif {inner} drop
-  iif {outer} ip saddr {vpc} drop
+  iif {outer} ip saddr {{ {forged} }} drop
  }}
  chain to_public {{
   type nat hook postrouting priority 100

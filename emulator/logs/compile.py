@@ -53,7 +53,7 @@ from emulator.logs.index import (
 )
 from emulator.logs.query import QueryText
 from emulator.logs.records import HIDDEN, SEGMENT, TIME
-from emulator.logs.scan import ORDER, ROWS, quoted
+from emulator.logs.scan import ORDER, ROWS, apart, quoted
 
 LONG_LIMIT = 1 << 63
 """Beyond it no long lies on either side; comparisons with larger numbers are answered by the limit."""
@@ -67,8 +67,12 @@ _DECIMAL = r"^-?[0-9]{1,40}(\.[0-9]{1,40})?$"
 
 @dataclass
 class Where:
-    """The compiled condition, and the columns it reads in the order of their ``c0``, ``c1``, …"""
+    """The compiled condition, and the columns it reads in the order of their ``c0``, ``c1``, …
 
+    ``names``  all columns that there are
+    """
+
+    names: Sequence[str]
     sql: str = "TRUE"
     parameters: list[str] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
@@ -76,7 +80,8 @@ class Where:
     @property
     def source(self) -> str:
         """The rows as the SQL knows them, under these names."""
-        columns = ", ".join(f"{quoted(name)} AS c{at}" for at, name in enumerate(self.columns))
+        seen = dict(zip(self.names, apart(self.names), strict=True))
+        columns = ", ".join(f"{quoted(seen[name])} AS c{at}" for at, name in enumerate(self.columns))
         return f'(SELECT {columns} FROM "{ROWS}")'
 
     def column(self, name: str) -> str:
@@ -103,7 +108,7 @@ def compile_ages(
     ``characters``: of what the values of text keys are made, where that is known
     """
     types = {column.name: column.type for column in schema}
-    where = Where()
+    where = Where(schema.names)
     parts = []
     for age in ages:
         compiler = _Compiler(age.index, ages[-1].index, types, characters or {}, query, where)

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from emulator.logs.scan import ROWS, Scan
+from emulator.logs.scan import ROWS, Scan, apart, literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -152,7 +152,7 @@ class Engine:
                 assert isinstance(table, Scan)
                 cursor.execute(f'CREATE TEMP VIEW "{ROWS}" AS {table.relation()}')
             else:
-                cursor.register(ROWS, source)
+                cursor.register(ROWS, source.rename_columns(apart(source.column_names)))
             yield cursor
         except duckdb.Error as refused:
             if isinstance(refused, duckdb.FatalException | duckdb.InternalException):
@@ -180,9 +180,9 @@ def _opened(folder: Path | None, files: Sequence[Path] = (), memory: int | None 
     if memory is not None:
         connection.execute(f"SET memory_limit = '{memory >> 20}MB'")
     if files:
-        connection.execute(f"SET allowed_paths = [{', '.join(_text(str(file)) for file in files)}]")
+        connection.execute(f"SET allowed_paths = [{', '.join(literal(str(file)) for file in files)}]")
     elif folder is not None:
-        connection.execute(f"SET allowed_directories = [{_text(str(folder))}]")
+        connection.execute(f"SET allowed_directories = [{literal(str(folder))}]")
     for name, value in REQUIRED.items():
         connection.execute(f"SET GLOBAL {name} = {value}")
     for name, value in OPTIONAL.items():
@@ -192,10 +192,6 @@ def _opened(folder: Path | None, files: Sequence[Path] = (), memory: int | None 
             continue
     connection.execute("SET lock_configuration = true")
     return connection
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 ENGINE = Engine()

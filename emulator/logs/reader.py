@@ -20,6 +20,7 @@ from emulator.logs.checkpoints import FolderCheckpoints
 from emulator.logs.engine import ENGINE
 from emulator.logs.scan import Scan, ScannedFile
 from emulator.logs.store import KEPT, Damage, Segment, StoredTopic, Usage, types_of
+from emulator.logs.view import View, joined
 
 _FACTS = tuple(field.name for field in fields(Segment))
 _SEGMENT = ", ".join(_FACTS)
@@ -86,6 +87,8 @@ class FolderReader:
                 for number in sorted({number for one in found for number in one.shapes})
             }
         wanted = [one for one in found if (low is None or one.last_s >= low) and (high is None or one.first_s < high)]
+        if len({name.lower() for name in types}) < len(types):
+            return self._loaded(wanted, {column.name: column.type for column in KEPT} | types, shapes, low, high)
         files = tuple(
             ScannedFile(
                 *(self.path(one.number), one.rows, one.first_s, one.last_s),
@@ -99,6 +102,22 @@ class FolderReader:
         if not files:
             return Scan(*facts, table=pa.schema(list(facts[0].items())).empty_table())
         return Scan(*facts, min(file.lowest for file in files), max(file.highest for file in files), files=files)
+
+    def _loaded(
+        self,
+        wanted: Sequence[Segment],
+        types: dict[str, pa.DataType],
+        shapes: dict[int, tuple[str, ...]],
+        low: int | None,
+        high: int | None,
+    ) -> Scan:
+        """The scan in memory, for keys that differ by case only: in a file DuckDB takes them for one."""
+        read = [(one, data) for one in wanted if (data := self.read(one)) is not None]
+        whole = pa.schema(list(types.items())).empty_table()
+        view = View()
+        view.add(joined([whole, *(segments.read(data) for _, data in read)]))
+        batches = [batch for one, _ in read for batch in (one.lowest, one.highest)] or [0]
+        return Scan(types, shapes, low, high, min(batches), max(batches), view.rows(low, high))
 
     def usage(self, topic: int, now_s: float) -> Usage:
         with self._mutex, self._refusals("read"):

@@ -87,7 +87,7 @@ class Scan:
 
     def relation(self) -> str:
         """The rows as SQL, with all columns, where the store has them in files."""
-        names = ", ".join("'" + str(file.path).replace("'", "''") + "'" for file in self.files)
+        names = ", ".join(literal(str(file.path)) for file in self.files)
         there = _EVERYWHERE | {name for file in self.files for shape in file.shapes for name in self.shapes[shape]}
         columns = ", ".join(
             f"CAST({quoted(name) if name in there else 'NULL'} AS {_SQL[kind]}) AS {quoted(name)}"
@@ -139,3 +139,21 @@ def _cut(files: Sequence[ScannedFile], low: int, high: int, wanted: int, newest_
 def quoted(name: str) -> str:
     """A column's name in SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text in SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def apart(names: Sequence[str]) -> list[str]:
+    """Names of columns under which SQL, which ignores case, tells them apart: as they are wherever that will do."""
+    if len({name.lower() for name in names}) == len(names):
+        return list(names)
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        earlier = seen.setdefault(name.lower(), 0)
+        seen[name.lower()] += 1
+        found.append(f"{name}\x7f{earlier}" if earlier else name)
+    return found

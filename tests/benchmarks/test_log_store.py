@@ -40,11 +40,12 @@ ENGINE_ALONE = 1.15
 OF_IT_THE_ENGINE = 1.05
 NEWEST = 0.05
 SMALL_WRITE = 4
+IN_MEMORY = 1
 LARGE_WRITE = 1.5
 VISIBLE_S = 0.02
 
 
-def opened(folder: Path) -> LogService:
+def opened(folder: Path | None) -> LogService:
     return LogService(profile=profile("tencent"), now=lambda: float(generator.START_S), folder=folder)
 
 
@@ -169,8 +170,9 @@ def test_what_an_acknowledgement_costs(tmp_path: Path, figures: Figures) -> None
 
         return measure.timed(work)
 
-    with opened(tmp_path / "store") as service:
+    with opened(tmp_path / "store") as service, opened(None) as in_memory:
         topic = service.create_topic("flows")
+        memory = in_memory.create_topic("flows")
         plain = service.create_topic("plain")
         store = service.store
         assert isinstance(store, FolderStore)
@@ -184,12 +186,17 @@ def test_what_an_acknowledgement_costs(tmp_path: Path, figures: Figures) -> None
             WRITES,
             few=lambda: acknowledged(lambda: topic.append(few, key=str(measure.now()))),
             fsync=fsync,
+            memory=lambda: measure.timed(lambda: memory.append(few, key=str(measure.now()))),
+            few_alone=lambda: measure.timed(lambda: pa.parquet.write_table(few, tmp_path / "few.parquet")),
             many=lambda: acknowledged(lambda: plain.write(many)),
             alone=lambda: measure.timed(lambda: pa.parquet.write_table(many, tmp_path / "alone.parquet")),
         )
     small, large = measure.ratio(runs["few"], runs["fsync"]), measure.ratio(runs["many"], runs["alone"])
+    of_memory = measure.ratio(runs["memory"], runs["few_alone"])
     times = {f"{name}_s": median(run) for name, run in runs.items()}
-    figures.note("acknowledged", ratio_of_100_to_fsync=small, ratio_of_10000_to_parquet=large, **times)
+    ratios = {"ratio_of_100_to_fsync": small, "ratio_of_10000_to_parquet": large}
+    figures.note("acknowledged", **ratios, ratio_of_100_in_memory_to_parquet=of_memory, **times)
+    assert of_memory <= IN_MEMORY
     assert small <= SMALL_WRITE
     assert large <= LARGE_WRITE
 

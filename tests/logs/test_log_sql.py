@@ -333,6 +333,10 @@ def test_keys_that_differ_by_case_only_are_not_mistaken_for_each_other(flows: To
     topic.write([{"n": 1, "N": 2}])
     assert len(topic.search("n:1 AND N:2")) == 1
     assert topic.search("n:2 OR N:1") == []
+    assert [bucket.count for bucket in topic.histogram("N:2", interval_s=60)] == [1]
+    assert topic.histogram("n:2 OR N:1", interval_s=60) == []
+    assert topic.search("n:1 AND N:2 | select count(*) as c") == [{"c": 1}]
+    assert topic.search("n:2 OR N:1 | select count(*) as c") == [{"c": 0}]
     with pytest.raises(QueryError, match="by case only"):
         topic.search("* | select n")
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from emulator.logs.engine import ENGINE
 from emulator.logs.records import TIME
-from emulator.logs.scan import ROWS, quoted
+from emulator.logs.scan import ROWS, literal
 
 Format = Literal["json", "csv", "parquet", "line"]
 Compression = Literal["none", "gzip", "snappy", "zstd"]
@@ -53,10 +53,10 @@ def encoded(records: pa.Table, form: Format, compression: Compression) -> bytes:
 
 def json_lines(records: pa.Table) -> pa.ChunkedArray:
     """An object a record; what has no value is null."""
-    row = ", ".join(f"{quoted(name)} := {quoted(name)}" for name in records.column_names)
-    return ENGINE.table(records, f'SELECT CAST(to_json(struct_pack({row})) AS VARCHAR) AS line FROM "{ROWS}"', [])[
-        "line"
-    ]
+    names = [f"c{at}" for at in range(records.num_columns)]  # for keys may differ by case only, which SQL ignores
+    row = ", ".join(f"{literal(key)}, {name}" for key, name in zip(records.column_names, names, strict=True))
+    lines = f'SELECT CAST(json_object({row}) AS VARCHAR) AS line FROM "{ROWS}"'
+    return ENGINE.table(records.rename_columns(names), lines, [])["line"]
 
 
 def _lines(records: pa.Table) -> pa.ChunkedArray:

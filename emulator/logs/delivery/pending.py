@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,7 +14,7 @@ from emulator.logs.engine import ENGINE
 from emulator.logs.records import HIDDEN, ROW, SEGMENT, SHAPE
 from emulator.logs.scan import ROWS, Scan, quoted
 from emulator.logs.store import KEPT, ReadStore
-from emulator.logs.view import int64_values
+from emulator.logs.view import int64_array, int64_values
 
 ROWS_MOST = 1 << 20
 """Rows that are read at once, and so of one shipment."""
@@ -32,11 +33,35 @@ def rows(store: ReadStore, topic: int, since: Position, until: Position | None =
     now.
     """
     scan = _from(store.scan(topic, None, None, expired=True), since)
+    if scan.table is not None:
+        return _written(_between(scan.table, since, until), store, topic, scan)
     where = _after(since) + ("" if until is None else f" AND NOT ({_after(until)})")
     order = f'ORDER BY "{SEGMENT}", "{ROW}" LIMIT {ROWS_MOST}'
-    wanted = [name for name in scan.types if not name.startswith(HIDDEN) or name in _CARRIED or name in KEPT.names]
-    columns = ", ".join(quoted(name) for name in wanted)
+    columns = ", ".join(quoted(name) for name in _wanted(scan))
     found = ENGINE.table(scan, f'SELECT {columns} FROM "{ROWS}" WHERE {where} {order}', [])
+    return _written(found, store, topic, scan)
+
+
+def _between(table: pa.Table, since: Position, until: Position | None) -> pa.Table:
+    """Rows of a table from one position on and before another, in order, at most ``ROWS_MOST``."""
+    batches, numbers = int64_values(table[SEGMENT]), int64_values(table[ROW])
+    order = np.lexsort((numbers, batches))
+    batches, numbers = batches[order], numbers[order]
+
+    def place(at: Position) -> int:
+        first, last = np.searchsorted(batches, at.batch, "left"), np.searchsorted(batches, at.batch, "right")
+        return int(first + np.searchsorted(numbers[first:last], at.row))
+
+    return table.take(int64_array(order[place(since) : None if until is None else place(until)][:ROWS_MOST]))
+
+
+def _wanted(scan: Scan) -> list[str]:
+    return [name for name in scan.types if not name.startswith(HIDDEN) or name in _CARRIED or name in KEPT.names]
+
+
+def _written(found: pa.Table, store: ReadStore, topic: int, scan: Scan) -> pa.Table:
+    """Rows with the columns that they were written with."""
+    wanted = _wanted(scan)
     shapes = sorted(set(pc.unique(found[SHAPE]).to_pylist()))
     written = [(name, kind) for name, kind in store.columns(topic, shapes).items() if name in wanted]
     types = pa.schema([*KEPT, *(pa.field(name, kind) for name, kind in written if name not in KEPT.names)])

@@ -50,6 +50,24 @@ def test_formats(bench: Bench, topic: Topic, tmp_path: Path) -> None:
     assert one["line"].read_text().split("\n")[2:] == [f"{-(2**62)} - -", "- 1e+300 ä\U0001f600", ""]
 
 
+def test_keys_that_differ_by_case_only(bench: Bench, topic: Topic, tmp_path: Path) -> None:
+    for form in ("json", "csv", "parquet"):
+        topic.deliver(Folder(tmp_path / form, format=form, prefix=""))  # type: ignore[arg-type]
+    topic.write([{"n": 1, "N": "2"}])
+    topic.write([{"n": 3, "N": "4"}])
+    bench.advance(300)
+    assert [delivery.error for delivery in topic.deliveries] == [None] * 3
+    one = {form: files(tmp_path / form)[0] for form in ("json", "csv", "parquet")}
+    rows = [json.loads(line) for line in one["json"].read_text().splitlines()]
+    assert [(row["n"], row["N"]) for row in rows] == [(1, "2"), (3, "4")]
+    assert [line.split(",")[1:] for line in one["csv"].read_text().splitlines()] == [
+        ['"n"', '"N"'],
+        ["1", '"2"'],
+        ["3", '"4"'],
+    ]
+    assert [(row["n"], row["N"]) for row in pq.read_table(one["parquet"]).to_pylist()] == [(1, "2"), (3, "4")]
+
+
 def test_names_by_time_and_by_column(bench: Bench, topic: Topic, tmp_path: Path) -> None:
     topic.deliver(Folder(tmp_path / "day", compression="gzip", prefix="%Y/%m/%d/%H"))
     topic.deliver(Folder(tmp_path / "hive", format="parquet", prefix="dt=%Y-%m-%d/text={text}/"))
