@@ -10,9 +10,9 @@ import sys
 import termios
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests import children
+
 COMMAND = [sys.executable, "-m", "emulator.cli"]
 TIMEOUT_S = 60.0
 
@@ -28,8 +28,10 @@ main()
 
 
 def environment(**more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}
-    return {**kept, "PYTHONPATH": str(REPOSITORY), **more}
+    kept = children.environment()
+    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):
+        kept.pop(name, None)
+    return {**kept, **more}
 
 
 def vpclab(

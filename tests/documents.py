@@ -7,7 +7,6 @@ is run by pytest.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -15,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests import children
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,8 @@ def check(snippet: Snippet, folder: Path) -> None:
     for block in blocks(snippet.page):
         if block.file and (block.file == snippet.file or not block.file.startswith("test_")):
             (folder / block.file).write_text(block.code)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "CI", "GITHUB_"))}
-    environment = {**kept, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "120", "NO_COLOR": "1"}
+    ours = children.environment(COLUMNS="120", NO_COLOR="1").items()
+    environment = {name: value for name, value in ours if not name.startswith(("PYTEST_", "CI", "GITHUB_"))}
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins beside ours take longer to import than a lab
     said: list[str] = []
     for command in snippet.commands:

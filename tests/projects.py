@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.children import REPOSITORY, WITHOUT
 
 CLOUD = """
 import pytest
@@ -49,7 +49,7 @@ def install(folder: Path) -> None:
 @pytest.fixture
 def project(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of a user's project; CI variables would keep pytest from cutting long explanations."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(request.getfixturevalue("python_path")))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([WITHOUT, *request.getfixturevalue("python_path")]))
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     for name in ("CI", "BUILD_NUMBER", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
         monkeypatch.delenv(name, raising=False)

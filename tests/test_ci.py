@@ -12,7 +12,8 @@ import yaml
 
 from emulator import doctor
 from emulator.pytest_plugin import pytest_addoption
-from tests.documents import REPOSITORY, blocks
+from tests.children import REPOSITORY
+from tests.documents import blocks
 
 PAGE = REPOSITORY / "docs" / "ci.md"
 README = (REPOSITORY / "README.md").read_text()

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from emulator.pytest_plugin import need_kernel
-from tests.documents import REPOSITORY, Snippet, check, snippets
+from tests.children import REPOSITORY
+from tests.documents import Snippet, check, snippets
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 

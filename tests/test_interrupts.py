@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 from emulator.pytest_plugin import need_kernel
+from tests.children import environment
 
 pytestmark = pytest.mark.kernel
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 """What terminals are told about their cursor."""
 
@@ -131,10 +131,9 @@ def test_ctrl_c_at_any_instant(
     need_kernel()
     handle, theirs = pty.openpty()
     modes = termios.tcgetattr(theirs)
-    more = {"PYTHONPATH": str(REPOSITORY), "TERM": "xterm-256color", "TMPDIR": str(tmp_path)}
-    env = {**os.environ, **more}
+    variables = environment(TERM="xterm-256color", TMPDIR=str(tmp_path))
     command = [sys.executable, "-c", DRIVER, str(instants), before, *argv]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env, cwd=place) as driver:
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables, cwd=place) as driver:
         text = read_all(handle, theirs)
     assert driver.returncode == 0, text[-2000:]
     assert termios.tcgetattr(handle) == modes

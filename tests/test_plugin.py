@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from projects import CLOUD, REPOSITORY, install, run
+from projects import CLOUD, install, run
 
 from emulator.pytest_plugin import need_kernel
+from tests.children import REPOSITORY, WITHOUT
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.usefixtures("project")
@@ -196,10 +197,10 @@ def test_an_ordinary_user(open_folder: Path, python_path: list[str], options: li
     setpriv = shutil.which("setpriv")
     if os.geteuid() != 0 or setpriv is None:
         pytest.skip("needs root, who can become somebody else")
-    path = python_path
-    if path:
+    path = [WITHOUT, *python_path]
+    if python_path:
         install(open_folder)
-        path = [str(open_folder), str(REPOSITORY)]
+        path = [WITHOUT, str(open_folder), str(REPOSITORY)]
     (open_folder / "test_records.py").write_text(CLOUD + PASSING)
     become = [setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all"]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(path), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -11,7 +11,7 @@ import pytest
 
 from emulator import doctor
 from emulator.providers import PROFILES
-from tests.documents import REPOSITORY
+from tests.children import REPOSITORY
 
 README = REPOSITORY / "README.md"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from emulator import Lab, LabError
+from tests.children import environment
 
 pytestmark = pytest.mark.kernel
 
@@ -47,7 +48,7 @@ def _killed_lab(folder: Path) -> tuple[int, str]:
         [sys.executable, "-W", "ignore", "-c", KILLED, str(folder)],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[2],
+        env=environment(),
         timeout=60,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr

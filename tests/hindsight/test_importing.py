@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import dpkt
 import pyarrow.parquet as pq
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.children import environment
+
 START_S = 1_704_067_200
 RULES = """
 [security_group.web]
@@ -57,7 +56,7 @@ def vpclab(folder, *args):
     return subprocess.run(
         [sys.executable, "-m", "emulator.cli", "import", "a.pcap", *args],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=60,

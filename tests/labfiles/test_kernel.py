@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from emulator.errors import LabError, LabFileError
 from emulator.labfiles.opening import describe
 from emulator.pytest_plugin import need_kernel
+from tests.children import REPOSITORY, environment
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLE = (REPOSITORY / "docs/lab-files.md").read_text()
 
 pytestmark = pytest.mark.kernel
@@ -33,7 +32,7 @@ def test_the_documented_example(tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", block("python")],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        env={"PYTHONPATH": environment()["PYTHONPATH"], "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         capture_output=True,
         text=True,
         timeout=60,

@@ -25,16 +25,15 @@ from emulator.errors import LabError, QueryError
 from emulator.logs import LogService, Topic
 from emulator.logs.compaction import FAN
 from emulator.logs.folder import FolderStore
+from tests.children import environment
 
 Open = Callable[[], LogService]
-
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def run(program: str, folder: Path) -> str:
     """What a Python program says that is given the folder; at most 20 s."""
     command = [sys.executable, "-W", "ignore", "-c", program, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=20)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -418,7 +417,7 @@ def test_a_kill_loses_nothing_acknowledged_and_doubles_nothing(opened: Open, top
             [sys.executable, "-c", WRITER, str(folder), str(attempted)],
             stdout=subprocess.PIPE,
             text=True,
-            env=ENVIRONMENT,
+            env=environment(),
         )
         assert writer.stdout is not None
         for line in writer.stdout:

@@ -20,6 +20,7 @@ from emulator import LabError, NotFound, read_logs
 from emulator.cloud.profile import Profile
 from emulator.logs import LogService, Topic, manifest, older
 from emulator.logs.folder import FolderStore
+from tests.children import environment
 
 NOW = 1_700_000_000
 
@@ -287,12 +288,11 @@ with read_logs(place / "logs") as reader:
 @pytest.mark.kernel
 def test_a_full_disk_and_a_read_only_folder_lose_nothing(tmp_path: Path) -> None:
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
         ["unshare", *user, "--mount", sys.executable, "-c", FULL, str(tmp_path)],
         capture_output=True,
         text=True,
-        env=environment,
+        env=environment(),
         timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -9,12 +9,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from commands import COMMAND, REPOSITORY, TIMEOUT_S, Terminal, environment, vpclab
+from commands import COMMAND, TIMEOUT_S, Terminal, environment, vpclab
 from rich.console import Console
 
 from emulator.errors import VpclabError
 from emulator.pytest_plugin import need_kernel
 from emulator.screen import Screen
+from tests.children import REPOSITORY
 
 pytestmark = pytest.mark.kernel
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.children import environment
 from tests.logs.delivery.seaweed import Seaweed
-
-REPOSITORY = Path(__file__).parents[3]
 
 
 def killed(folder: Path, where: str, kills: int) -> None:
@@ -19,7 +17,7 @@ def killed(folder: Path, where: str, kills: int) -> None:
         [sys.executable, str(Path(__file__).with_name("steps.py")), str(folder), where, str(kills)],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env=environment(),
         timeout=600,
     )
     assert (done.returncode, done.stderr) == (0, "")

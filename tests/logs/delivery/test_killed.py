@@ -4,7 +4,6 @@ twice."""
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.children import environment
 from tests.logs.delivery.killed import ROWS
 from tests.logs.delivery.stores import Broker, ScriptedElasticsearch, ScriptedSplunk
 
@@ -23,9 +23,8 @@ from tests.logs.delivery.stores import Broker, ScriptedElasticsearch, ScriptedSp
 def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def once(target: dict[str, Any], *more: str) -> subprocess.CompletedProcess[str]:
         program = Path(__file__).with_name("killed.py")
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
         words = [sys.executable, str(program), str(tmp_path / "logs"), json.dumps(target), *more]
-        return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=60)
+        return subprocess.run(words, capture_output=True, text=True, env=environment(), timeout=60)
 
     return once
 
