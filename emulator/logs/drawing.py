@@ -51,6 +51,9 @@ def _chart(answer: Answer, console: Console) -> str:
         ((_, values), *_) = found.items()
         heights = [value or 0.0 for value in values][::-1]
         figure.draw(figure.bar(labels[::-1], heights, orientation="horizontal"))
+        # By itself plotext takes -1 to 1 for these bars and fills all that is beyond, in time and memory, too.
+        figure.ruler("x").lim(min(0.0, *heights), max(0.0, *heights) or 1.0)
+        figure.ruler("y").lim(0.5, len(labels) + 0.5)
     else:
         for name, values in found.items():
             points = [(at, value) for at, value in enumerate(values) if value is not None]

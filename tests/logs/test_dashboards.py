@@ -16,10 +16,14 @@ from typer.testing import CliRunner
 from emulator.cli import app
 from emulator.errors import LabError, RequirementMissing
 from emulator.logs import LogService, Topic, flow_index
-from emulator.logs.dashboard import Dashboard, Panel, ask, curves, dashboard, presets, read_dashboard
+from emulator.logs.dashboard import Answer, Dashboard, Panel, ask, curves, dashboard, presets, read_dashboard
 from emulator.logs.drawing import draw
 from emulator.logs.page import page
+from emulator.logs.records import computed_records
 from emulator.providers import profile
+
+# pygal's import hook is of the old kind, which Python mentions when plotext is imported after it.
+pytestmark = pytest.mark.filterwarnings("ignore:PluginImportFixer:ImportWarning")
 
 START = 1_700_000_100
 ROWS = [
@@ -122,6 +126,21 @@ def test_a_panel_that_is_refused_says_why_beside_the_others(tmp_path: Path) -> N
         assert "nope is not in the index" in told
         assert "nothing was found" in told
         assert "12" in told
+
+
+@pytest.mark.parametrize(
+    ("values", "shares"),
+    [([3, 1, 0], [1, 1 / 3, 0]), ([10**12, 10**11], [1, 0.1]), ([10**12], [1]), ([0, 0], [0, 0])],
+    ids=["small", "terabytes", "one", "nothing"],
+)
+def test_bars_are_as_long_as_their_values(values: list[int], shares: list[float]) -> None:
+    board = Dashboard("mine", "Mine", "tencent", (Panel("Bytes", "bar", ""),))
+    table = pa.table({"over": [f"at {at}" for at in range(len(values))], "bytes": values})
+    console = Console(file=io.StringIO(), width=100)
+    draw(board, [Answer(board.panels[0], computed_records(table, complete=True))], console)
+    drawn = console.file.getvalue()  # type: ignore[attr-defined]
+    widths = [line.count("█") / len(line[6:-1]) for line in re.findall(r".*at \d┤.*", drawn)]
+    assert widths == pytest.approx(shares, abs=0.03)
 
 
 WRONG = {
