@@ -44,10 +44,12 @@ class _Mininet(CLI):  # type: ignore[misc]
         self.mn, self.locals, self.inputFile = net, {"net": net}, None
 
     def waitForNode(self, node: Any) -> None:
-        while node.waiting:
+        while True:
             try:
-                output(node.monitor())
-            except KeyboardInterrupt:
+                while node.waiting:
+                    output(node.monitor())
+                return
+            except KeyboardInterrupt:  # wherever in there: it is for the command, not for the shell
                 node.sendInt()
 
 
