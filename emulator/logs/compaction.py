@@ -102,6 +102,7 @@ class Compactor:
         self._changed = threading.Condition()
         self._topics: dict[int, None] = {}
         self._busy = self._closed = False
+        self._untold: Exception | None = None
         self._thread: threading.Thread | None = None
 
     def look_at(self, topic: int) -> None:
@@ -114,9 +115,15 @@ class Compactor:
             self._changed.notify_all()
 
     def wait(self) -> None:
-        """Return when all is done that was asked for."""
+        """Return when all is done that was asked for.
+
+        :raises LabError: something was left for later, and no warning could tell
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._closed or not (self._topics or self._busy))
+            untold, self._untold = self._untold, None
+        if untold is not None:
+            raise LabError(f"compaction was left for later: {untold}") from untold
 
     def close(self) -> None:
         """End after the segment that is being written."""
@@ -140,9 +147,12 @@ class Compactor:
             try:
                 while not self._closed and self._compact(topic):
                     pass
-            except (LabError, pa.ArrowException, MemoryError) as error:
+            except Exception as error:
                 # Nothing is lost: the small segments stay, and the next write has them looked at again.
-                warnings.warn(f"compaction was left for later: {error}", stacklevel=1)
+                try:
+                    warnings.warn(f"compaction was left for later: {error}", stacklevel=1)
+                except Warning:
+                    self._untold = error  # warnings are errors here: whoever waits is told
 
     def _compact(self, topic: int) -> bool:
         damaged = {damage.segment.number for damage in self._store.damaged}
