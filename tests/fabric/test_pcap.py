@@ -379,6 +379,7 @@ def test_a_capture_that_begins_after_its_eni_has_gone_is_refused(pair: Any, tmp_
 
 
 def test_a_capture_leaves_nothing_open(shared: Any, running: Any) -> None:
+    shared.a.ping(shared.b)  # its first process starts a sandbox, which stays
     before, threads = running.descriptors(), threading.active_count()
     for _ in range(5):
         with shared.a.eni.capture(os.devnull):
