@@ -312,25 +312,27 @@ class Accounts:
         self, generations: Mapping[int, int], brimful: Container[tuple[int, tables.Shape]]
     ) -> Iterator[tuple[int, Flows]]:
         """What was kept of that which these ENIs' tables skipped, but for full tables; it is gone from the kernel."""
+        if not generations:
+            return
         sets = spill.sets(self.shapes)
-        steps = [(self._ns, netlink.NETFILTER, elements.dump_request(name)) for name, _ in sets] if generations else []
-        batch = Batch()
+        steps = [(self._ns, netlink.NETFILTER, elements.dump_request(name)) for name, _ in sets]
         try:
-            answers = netlink.send(self._keeper, steps, "read what spilt") if steps else []
-            for (name, shape), answer in zip(sets, answers, strict=False):
-                found = spill.decode(shape, answer)
-                taken = np.zeros(len(found.keys), bool)
-                for index, generation in generations.items():
-                    own = (found.index == index) & (found.generation == generation)
-                    taken |= own
-                    if own.any() and (index, shape) not in brimful:
-                        yield index, found.flows[own]
-                if taken.sum() > _MANY:
-                    batch.flush([name])
-                elif taken.any():
-                    batch.delete(name, found.keys[taken].tolist())
+            answers = netlink.send(self._keeper, steps, "read what spilt")
+            spilt = [spill.decode(shape, answer) for (_, shape), answer in zip(sets, answers, strict=True)]
         except KernelRefused:
-            return  # there are no such sets, or one was changed meanwhile: what it has stays skipped
+            return  # there are no such sets, or one was changed meanwhile: what they have stays skipped
+        batch = Batch()
+        for (name, shape), found in zip(sets, spilt, strict=True):
+            taken = np.zeros(len(found.keys), bool)
+            for index, generation in generations.items():
+                own = (found.index == index) & (found.generation == generation)
+                taken |= own
+                if own.any() and (index, shape) not in brimful:
+                    yield index, found.flows[own]
+            if taken.sum() > _MANY:
+                batch.flush([name])
+            elif taken.any():
+                batch.delete(name, found.keys[taken].tolist())
         if batch:
             self._send(batch, settle=False)
 
