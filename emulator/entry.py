@@ -8,42 +8,25 @@ from __future__ import annotations
 
 import signal
 import sys
-from types import FrameType, TracebackType
-from typing import Protocol
 
 INTERRUPTED = 130
 AGAIN_S = 0.01
 """When an interrupt that was dropped comes again."""
 
 
-class _Dropped(Protocol):
-    """What ``sys.unraisablehook`` is told."""
-
-    @property
-    def exc_type(self) -> type[BaseException]: ...
-    @property
-    def exc_value(self) -> BaseException | None: ...
-    @property
-    def exc_traceback(self) -> TracebackType | None: ...
-    @property
-    def err_msg(self) -> str | None: ...
-    @property
-    def object(self) -> object: ...
-
-
 def main() -> None:
     interrupted = False
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(*_: object) -> None:
         nonlocal interrupted
         interrupted = True
-        signal.default_int_handler(number, frame)
+        raise KeyboardInterrupt
 
-    def dropped(what: _Dropped) -> None:
+    def dropped(what: sys.UnraisableHookArgs) -> None:
         if issubclass(what.exc_type, KeyboardInterrupt):
             signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
         elif not interrupted:
-            sys.__unraisablehook__(what)  # type: ignore[arg-type]
+            sys.__unraisablehook__(what)
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
