@@ -87,8 +87,9 @@ class FolderReader:
                 for number in sorted({number for one in found for number in one.shapes})
             }
         wanted = [one for one in found if (low is None or one.last_s >= low) and (high is None or one.first_s < high)]
+        facts = ({column.name: column.type for column in KEPT} | types, shapes, low, high)
         if len({name.lower() for name in types}) < len(types):
-            return self._loaded(wanted, {column.name: column.type for column in KEPT} | types, shapes, low, high)
+            return self._loaded(wanted, *facts)
         files = tuple(
             ScannedFile(
                 *(self.path(one.number), one.rows, one.first_s, one.last_s),
@@ -97,8 +98,6 @@ class FolderReader:
             for one in wanted
             if self.verified(one)
         )
-        kept = {column.name: column.type for column in KEPT}
-        facts = ({**kept, **types}, shapes, low, high)
         if not files:
             return Scan(*facts, table=pa.schema(list(facts[0].items())).empty_table())
         return Scan(*facts, min(file.lowest for file in files), max(file.highest for file in files), files=files)
