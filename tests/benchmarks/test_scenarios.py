@@ -27,22 +27,17 @@ _DURATION = re.compile(r"^([\d.]+)s call +\S+\[(\S+)-(\w+)\]$", re.MULTILINE)
 
 
 def test_all_scenarios(figures: Figures) -> None:
-    said = ""
+    said: list[str] = []
 
     def run(workers: int) -> float:
-        nonlocal said
         command = [sys.executable, "-m", "pytest", _TESTS, "-q", "-n", str(workers), "-p", "no:cacheprovider"]
-
-        def work() -> None:
-            nonlocal said
-            said = subprocess.run(
-                [*command, "--durations=0"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
-            ).stdout
-
-        return measure.timed(work)
+        asked = [*command, "--durations=0"]
+        return measure.timed(
+            lambda: said.append(subprocess.run(asked, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout)
+        )
 
     took = measure.in_turns(ROUNDS, one=lambda: run(1), two=lambda: run(2))
-    each = {f"{name} {profile}": float(seconds) for seconds, name, profile in _DURATION.findall(said)}
+    each = {f"{name} {profile}": float(seconds) for seconds, name, profile in _DURATION.findall(said[-1])}
     slow = {name: seconds for name, seconds in each.items() if seconds > EACH_S and not name.startswith(FLOODS)}
     ratio = measure.ratio(took["one"], took["two"])
     figures.note(
