@@ -104,7 +104,8 @@ class LogService:
             self._check_logset(name)
             topics = [topic for topic in self.topics() if topic.logset == name]
             if topics and self.profile.logsets_deleted_empty:
-                message = f"logset {name} has topics: {', '.join(topic.name for topic in topics[:3])}; delete_topic(...) first"
+                some = ", ".join(topic.name for topic in topics[:3])
+                message = f"logset {name} has topics, {some} among them: delete_topic(...) first"
                 raise refuse(InUse, self.profile, "logset.in_use", message, object=name, value=name)
             for topic in topics:
                 self.delete_topic(topic)
