@@ -105,7 +105,8 @@ class LogService:
             self._check_logset(name)
             topics = [topic for topic in self.topics() if topic.logset == name]
             if topics and self.profile.logsets_deleted_empty:
-                message = f"logset {name} has {len(topics)} topics, {topics[0].name} among them: delete these first"
+                some = ", ".join(topic.name for topic in topics[:3])
+                message = f"logset {name} has topics, {some} among them: delete_topic(...) first"
                 raise refuse(InUse, self.profile, "logset.in_use", message, object=name, value=name)
             for topic in topics:
                 self.delete_topic(topic)
@@ -298,7 +299,7 @@ class LogService:
         """The store, for a change."""
         self._check_open()
         if self.read_only:
-            raise LabError("this log service was opened to read what another process writes")
+            raise LabError("read_logs(...) opened this log service to look on; what changes it is for Lab(data=...)")
         return self._writable
 
     def _check_logset(self, name: str) -> None:

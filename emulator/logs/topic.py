@@ -21,9 +21,8 @@ from emulator.logs.index import (
     FullText,
     Index,
     ages,
-    check_keys,
+    index_from,
     index_now,
-    index_of,
 )
 from emulator.logs.names import check_days
 from emulator.logs.neighbours import neighbours
@@ -88,7 +87,7 @@ class Topic:
 
     @retention_days.setter
     def retention_days(self, days: int | None) -> None:
-        kept = check_days(days, self.profile, self.id)
+        kept = check_days(days, self.profile, self.name, self.id)
         with self._lock:
             self._check_there()
             self._change(days=kept)
@@ -387,8 +386,4 @@ class Topic:
 
     def _index_of(self, keys: Index | Mapping[str, str], report: bool, full_text: bool | FullText) -> Index:
         delimiters = FLOW_DELIMITERS if report else DEFAULT_DELIMITERS[self.profile.provider]
-        words = FullText(delimiters) if full_text is True else full_text or None
-        kinds = {key: field.kind for key, field in keys.fields.items()} if isinstance(keys, Index) else keys
-        words = keys.full_text or words if isinstance(keys, Index) else words
-        check_keys(kinds, self.profile, self.id, needed=words is None)
-        return Index(keys.fields if isinstance(keys, Index) else index_of(keys, delimiters).fields, words)
+        return index_from(keys, full_text, delimiters, self.profile, self.id)

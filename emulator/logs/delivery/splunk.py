@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from emulator.cloud.profile import Profile
 from emulator.logs.checkpoints import DeadLetter, Position
-from emulator.logs.delivery.documents import as_json, as_struct, document
+from emulator.logs.delivery.documents import as_json, as_object, document
 from emulator.logs.delivery.formats import joined
 from emulator.logs.delivery.http import Answer, Http, HttpTarget, error_of, said
 from emulator.logs.delivery.target import (
@@ -187,7 +187,7 @@ def events(shipment: Shipment, target: Splunk) -> pa.ChunkedArray:
         {
             "time": quoted(TIME),
             **{name: "CAST(? AS VARCHAR)" for name, value in said.items() if value is not None},
-            "event": as_struct(document(records, "provider")),
+            "event": as_object(document(records, "provider")),
         }
     )
     return ENGINE.table(records, f'SELECT {event} AS line FROM "{ROWS}"', texts)["line"]
