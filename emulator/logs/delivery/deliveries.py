@@ -7,12 +7,15 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
+import pyarrow as pa
+
 from emulator.errors import AlreadyExists, InvalidValue
 from emulator.logs.checkpoints import Position
 from emulator.logs.delivery.delivery import Delivery
 from emulator.logs.delivery.faults import TargetFaults
 from emulator.logs.delivery.kinds import KINDS, defined, definition_of
 from emulator.logs.delivery.target import Target
+from emulator.logs.meter import measured
 from emulator.logs.refusal import refuse
 
 if TYPE_CHECKING:
@@ -87,12 +90,14 @@ class Deliveries:
         for delivery in gone:
             delivery.close(deleted=True)
 
-    def arrived(self, topic: Topic, size: int) -> None:
-        """So many bytes were written to the topic."""
+    def arrived(self, topic: Topic, rows: pa.Table) -> None:
+        """These were written to the topic."""
         with self._lock:
-            at_s = max(self._service.now(), self._now_s)
-            for delivery in self.of(topic):
-                delivery.arrived(at_s, size)
+            if there := self.of(topic):
+                at_s = max(self._service.now(), self._now_s)
+                size = measured(rows, None, collected=False).written
+                for delivery in there:
+                    delivery.arrived(at_s, size)
 
     def next_moment(self) -> float | None:
         """Lab time of what one of them does next by itself."""
