@@ -204,11 +204,14 @@ class LogService:
             for topic in store.topics():
                 store.flush(topic.number)
 
-    def deliver(self, now_s: float | None = None) -> None:
-        """Deliver what is due, now or by another moment of lab time; a lab's clock calls it by itself."""
+    def deliver(self, now_s: float | None = None, *, goes_on: bool = False) -> None:
+        """Deliver what is due, now or by another moment of lab time; a lab's clock calls it by itself.
+
+        ``goes_on``: more of the same step of the clock follows.
+        """
         moment = self._moment(now_s)
         self.writable()
-        self.deliveries.settle(moment)
+        self.deliveries.settle(moment, goes_on=goes_on)
 
     def _moment(self, now_s: float | None) -> float:
         if not (now_s is None or (isinstance(now_s, int | float) and math.isfinite(now_s))):
