@@ -64,8 +64,16 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone; Python would complain when it flushes
+        _let_go_of_output()  # the reader has gone
         sys.exit(FAILED)
+    except OSError as wrong:
+        _let_go_of_output()
+        _fail(str(wrong))
+
+
+def _let_go_of_output() -> None:
+    """Nothing is written any more: Python would complain when it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _version(wanted: bool) -> None:
