@@ -148,7 +148,12 @@ def holding(found: Sequence[Age], lowest: int, highest: int) -> list[Age]:
 
 def index_now(indexes: Mapping[int, str | None]) -> Index | None:
     """The index for what comes, by what a store keeps."""
-    told = indexes[max(indexes)] if indexes else None
+    return index_at(indexes, max(indexes, default=0))
+
+
+def index_at(indexes: Mapping[int, str | None], batch: int) -> Index | None:
+    """The index that held when a batch was written."""
+    told = indexes.get(max((first for first in indexes if first <= batch), default=0))
     return None if told is None else Index.from_json(told)
 
 

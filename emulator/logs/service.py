@@ -49,6 +49,7 @@ class LogService:
     ) -> None:
         self.profile = profile
         self.now = now
+        self.folder = folder
         self.closed = False
         self.read_only = read_only
         self.store: ReadStore
@@ -193,11 +194,24 @@ class LogService:
         with self._lock:
             self.writable().expire(moment)
 
-    def deliver(self, now_s: float | None = None) -> None:
-        """Deliver what is due, now or by another moment of lab time; a lab's clock calls it by itself."""
+    def flush(self) -> None:
+        """Have all that was written in the data folder's Parquet files, for programs that read these by themselves.
+
+        By itself it happens within milliseconds, before each search, and when the service is closed.
+        """
+        with self._lock:
+            store = self.writable()
+            for topic in store.topics():
+                store.flush(topic.number)
+
+    def deliver(self, now_s: float | None = None, *, goes_on: bool = False) -> None:
+        """Deliver what is due, now or by another moment of lab time; a lab's clock calls it by itself.
+
+        ``goes_on``: more of the same step of the clock follows.
+        """
         moment = self._moment(now_s)
         self.writable()
-        self.deliveries.settle(moment)
+        self.deliveries.settle(moment, goes_on=goes_on)
 
     def _moment(self, now_s: float | None) -> float:
         if not (now_s is None or (isinstance(now_s, int | float) and math.isfinite(now_s))):

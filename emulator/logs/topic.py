@@ -24,7 +24,6 @@ from emulator.logs.index import (
     index_from,
     index_now,
 )
-from emulator.logs.meter import measured
 from emulator.logs.names import check_days
 from emulator.logs.neighbours import neighbours
 from emulator.logs.records import Record, Records
@@ -286,6 +285,11 @@ class Topic:
         """The processes that answer strangers' queries."""
         return self._service.workers
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether the topic is gone with its log service."""
+        return self._service.folder is None
+
     def spark_engine(self) -> SparkEngine:
         """The engine of the Spark cluster."""
         return self._service.spark_engine()
@@ -332,10 +336,9 @@ class Topic:
         if table.num_rows == 0:
             return False
         self._note_source(collected)
-        batch = Batch(table, key, measured(table, self.index, collected=collected))
-        written = self._service.writable().append(self.number, batch, self._service.now())
+        written = self._service.writable().append(self.number, Batch(table, key, collected), self._service.now())
         if written:
-            self._service.deliveries.arrived(self, batch.usage.written)
+            self._service.deliveries.arrived(self, table)
         with self.written:
             self.written.notify_all()
         return written

@@ -80,9 +80,15 @@ def service_of(tmp_path: Path) -> Iterator[Callable[..., LogService]]:
 
 
 @pytest.fixture
-def no_bytes_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of any size are written as large ones are: the manifest holds no bytes of them."""
-    monkeypatch.setattr("emulator.logs.folder.HELD_BYTES", 0)
+def no_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of any size are written as large ones are: each becomes a segment at once."""
+    monkeypatch.setattr("emulator.logs.journal.BATCH_BYTES", 0)
+
+
+@pytest.fixture
+def stuck_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in the journal stays there."""
+    monkeypatch.setattr("emulator.logs.folder.FolderStore.flush", lambda *_: None)
 
 
 @pytest.fixture

@@ -60,9 +60,11 @@ def json_lines(records: pa.Table) -> pa.ChunkedArray:
 
 
 def _lines(records: pa.Table) -> pa.ChunkedArray:
-    """The values in the order of the fields, ``-`` for none."""
+    """The values in the order of the fields, ``-`` for none; line breaks in them are written as ``\\n`` and ``\\r``."""
     columns = [records[name] for name in records.column_names if name != TIME]
     texts = [pc.fill_null(pc.cast(column, pa.string()), "-") for column in columns]
+    for broken, written in (("\n", r"\n"), ("\r", r"\r")):
+        texts = [pc.replace_substring(text, broken, written) for text in texts]
     return pc.binary_join_element_wise(*texts, " ")
 
 
