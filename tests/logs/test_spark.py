@@ -21,6 +21,7 @@ import test_samples as samples
 
 from emulator.errors import InvalidValue, LabError, QueryError
 from emulator.logs import LogService, QueryLimits, SparkCluster, Topic
+from emulator.logs.folder import FolderStore
 from emulator.logs.presto.functions import functions_of
 
 pytestmark = pytest.mark.spark
@@ -135,10 +136,18 @@ def test_the_published_queries(topics: dict[str, Topic], name: str, query: str, 
     assert rows_of(topic, query, "spark", **options) == rows_of(topic, query, "duckdb", **options)
 
 
-def test_several_segments_with_keys_of_their_own(topics: dict[str, Topic]) -> None:
-    topic = topics["CLS"]._service.create_topic("app", index={"a": "text", "n": "long", "d": "double"})
+@pytest.mark.parametrize("flushed", [True, False], ids=["segments", "journal"])
+def test_several_segments_with_keys_of_their_own(
+    topics: dict[str, Topic], monkeypatch: pytest.MonkeyPatch, flushed: bool
+) -> None:
+    topic = topics["CLS"]._service.create_topic(
+        "app" if flushed else "journal", index={"a": "text", "n": "long", "d": "double"}
+    )
     hostile = ["it's", 'a "b"', "back\\slash", "per%cent_", "`tick`", "two words", "ta\nken"]
     topic.write([{"a": text, "n": number, "__time__": 1_000 + number} for number, text in enumerate(hostile)])
+    topic._service.flush()
+    if not flushed:
+        monkeypatch.setattr(FolderStore, "flush", lambda *_: None)
     topic.write([{"a": "seventh", "d": 0.5, "__time__": 2_000}])
     for query in (
         "*",
