@@ -111,8 +111,9 @@ def test_a_reader_meets_whole_batches_while_segments_are_replaced(writer: Topic,
 
 
 def test_there_must_be_something_to_read(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="cannot be opened"):
-        read_logs(tmp_path)
+    for nothing in (tmp_path, tmp_path / "none", 5):
+        with pytest.raises(LabError, match=r"there are no logs in .*: give a lab's data folder"):
+            read_logs(nothing)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 
