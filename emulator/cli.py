@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -54,6 +55,7 @@ def main() -> None:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:  # a terminal may be unable to show a character
                 stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        warnings.showwarning = lambda message, *_: print(f"vpclab: {message}", file=sys.stderr)
         try:
             app()
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -23,6 +24,7 @@ from emulator.logs.drawing import draw
 from emulator.logs.page import page
 from emulator.logs.records import computed_records
 from emulator.providers import profile
+from tests.commands import COMMAND, environment, vpclab
 
 # pygal's import hook is of the old kind, which Python mentions when plotext is imported after it.
 pytestmark = pytest.mark.filterwarnings("ignore:PluginImportFixer:ImportWarning")
@@ -361,4 +363,20 @@ def test_the_command_reads_a_data_folder_while_another_writes_it(
         assert "say which topic: --topic NAME; there are demo/flows, demo/more" in told
         assert command("tencent-eni", "--data", str(data), "--topic", "more")[0] == 0
     assert "there is no dashboard 'nope'" in command("nope", "--data", str(data))[1]
+    assert "there are no logs in" in command("tencent-eni", "--data", str(tmp_path / "none"))[1]
     assert command("tencent-eni", "--data", str(tmp_path / "none"))[0] != 0
+
+
+def test_what_goes_wrong_is_told_in_a_line(tmp_path: Path) -> None:
+    with LogService(profile=profile("tencent"), now=lambda: START + 3_600.0, folder=tmp_path) as service:
+        filled(service)
+        service.store.compacted()  # type: ignore[attr-defined]
+    words = ["dashboard", "tencent-eni", "--data", str(tmp_path)]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([*COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
+    assert (run.returncode, run.stderr) == (1, "vpclab: [Errno 28] No space left on device\n")
+    for file in (tmp_path / "segments").iterdir():
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    run = vpclab(*words)
+    assert (run.returncode, run.stdout.count("nothing was found")) == (0, 8)
+    assert re.fullmatch(r"vpclab: .*parquet is not what was written: .* its 12 records are left out\n", run.stderr)

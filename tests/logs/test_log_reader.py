@@ -78,7 +78,7 @@ def test_a_reader_changes_nothing(writer: Topic, reader: LogService) -> None:
         reader.expire,
     ]
     for call in calls:
-        with pytest.raises(LabError, match="to read what another process writes"):
+        with pytest.raises(LabError, match="what changes it is for Lab"):
             call()
     assert numbers(writer) == numbers(topic) == []
 
