@@ -45,9 +45,9 @@ _COLUMN = re.compile(r"\{([^{}]+)\}")
 class FileTarget(Target):
     """Objects with records.
 
-    ``format``        ``json`` (lines), ``csv`` (with a line of names), ``parquet`` or ``line`` (as the provider
-                      prints a record)
-    ``compression``   ``none``, ``gzip``, ``snappy`` or ``zstd``; of Parquet, the codec of its columns
+    ``format``        ``json`` (lines), ``csv`` (with a line of names), ``parquet``, ``orc`` or ``line`` (as the
+                      provider prints a record)
+    ``compression``   ``none``, ``gzip``, ``snappy`` or ``zstd``; of Parquet and ORC, the codec of their columns
     ``prefix``        how names begin: strftime's directives stand for the lab time of shipping in UTC, ``{column}``
                       for a value of the records in the object: ``region=gz/dt=%Y-%m-%d/action={action}/``
     ``expire_days``   lab days after which an object is removed; None: it stays

@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.fs
+import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
 
@@ -46,6 +47,7 @@ READ: dict[tuple[str, str], Callable[[bytes], list[int]]] = {
     ("csv", "gzip"): lambda data: pa.csv.read_csv(io.BytesIO(gzip.decompress(data)))["n"].to_pylist(),
     ("parquet", "snappy"): lambda data: pq.read_table(io.BytesIO(data))["n"].to_pylist(),
     ("parquet", "zstd"): lambda data: pq.read_table(io.BytesIO(data))["n"].to_pylist(),
+    ("orc", "gzip"): lambda data: pyarrow.orc.read_table(io.BytesIO(data))["n"].to_pylist(),
     ("line", "none"): lambda data: [int(line.split()[0]) for line in data.splitlines()],
 }
 
@@ -169,6 +171,7 @@ REFUSED: dict[str, tuple[str, Callable[[], S3], type[Exception], str]] = {
     "account": ("tencent", lambda: Cos("abc", **KEYS), InvalidValue, "name-1250000000"),
     "soon": ("tencent", lambda: Cos(BUCKET, interval_s=60, **KEYS), InvalidValue, "from 300 to 900"),
     "large": ("alibaba", lambda: Oss("abc", size=1 << 30, **KEYS), InvalidValue, "from 5242880 to 268435456"),
+    "orc": ("tencent", lambda: Cos(BUCKET, format="orc", **KEYS), InvalidValue, "one of csv, json, parquet"),
     "line": ("tencent", lambda: Cos(BUCKET, format="line", **KEYS), InvalidValue, "one of csv, json, parquet"),
     "zstd": ("tencent", lambda: Cos(BUCKET, compression="zstd", **KEYS), InvalidValue, "one of gzip, none, snappy"),
     "prefix": ("tencent", lambda: Cos(BUCKET, prefix="ä/%Y", **KEYS), InvalidValue, "at most 256 letters"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from emulator.errors import LabError
 from emulator.logs import Topic
 from emulator.logs.delivery import Folder
+from emulator.logs.delivery.formats import FORMATS
 from emulator.logs.folder import FolderStore
 from tests.logs.delivery.conftest import Bench, Told, numbered
 
@@ -34,17 +36,16 @@ def files(folder: Path) -> list[Path]:
 
 
 def test_formats(bench: Bench, topic: Topic, tmp_path: Path) -> None:
-    for form in ("json", "csv", "parquet", "line"):
-        topic.deliver(Folder(tmp_path / form, format=form, prefix=""))  # type: ignore[arg-type]
+    for form in FORMATS:
+        topic.deliver(Folder(tmp_path / form, format=form, prefix=""))
     topic.write(ROWS)
     bench.advance(300)
-    assert [delivery.error for delivery in topic.deliveries] == [None] * 4
-    one = {form: files(tmp_path / form)[0] for form in ("json", "csv", "parquet", "line")}
+    assert [delivery.error for delivery in topic.deliveries] == [None] * len(FORMATS)
+    one = {form: files(tmp_path / form)[0] for form in FORMATS}
     lines = one["json"].read_text().splitlines()
     assert [{**json.loads(line), "__time__": None} for line in lines] == [{**row, "__time__": None} for row in ROWS]
-    assert [{**row, "__time__": None} for row in pq.read_table(one["parquet"]).to_pylist()] == [
-        {**row, "__time__": None} for row in ROWS
-    ]
+    for table in (pq.read_table(one["parquet"]), pyarrow.orc.read_table(one["orc"])):
+        assert [{**row, "__time__": None} for row in table.to_pylist()] == [{**row, "__time__": None} for row in ROWS]
     with duckdb.connect() as connection:
         found = connection.sql(f"SELECT n, ratio, text FROM read_csv('{one['csv']}')").fetchall()
         assert found == [(row["n"], row["ratio"], row["text"]) for row in ROWS]
