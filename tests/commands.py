@@ -11,7 +11,7 @@ import termios
 import time
 from collections.abc import Mapping
 
-from tests import children
+from tests import children, warm
 
 COMMAND = [sys.executable, "-m", "emulator.cli"]
 TIMEOUT_S = 60.0
@@ -37,14 +37,8 @@ def environment(**more: str) -> dict[str, str]:
 def vpclab(
     *args: str, env: Mapping[str, str] | None = None, input: str | None = None, command: list[str] = COMMAND
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*command, *args],
-        env=environment(**(env or {})),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        **({"stdin": subprocess.DEVNULL} if input is None else {"input": input}),
-    )
+    """Run it to its end. It begins with vpclab imported already."""
+    return warm.python(*command[1:], *args, env=environment(**(env or {})), input=input, timeout=TIMEOUT_S)
 
 
 def injected(code: str) -> list[str]:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import children
+from tests import children, warm
 
 
 @dataclass(frozen=True)
@@ -41,13 +39,14 @@ class Snippet:
 
     @property
     def commands(self) -> list[list[str]]:
+        """Of Python."""
         if self.language == "sh":
             lines = self.code.replace("\\\n", " ").splitlines()
-            return [[sys.executable, "-m", "emulator.cli", *shlex.split(line, comments=True)[1:]] for line in lines]
+            return [["-m", "emulator.cli", *shlex.split(line, comments=True)[1:]] for line in lines]
         if self.file is None:
-            return [[sys.executable, "-W", "error", "-c", self.code]]
+            return [["-W", "error", "-c", self.code]]
         plugin = ["-p", "emulator.pytest_plugin"]  # wherever it is installed
-        return [[sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *plugin, self.file]]
+        return [["-m", "pytest", "-p", "no:cacheprovider", "-q", *plugin, self.file]]
 
 
 def blocks(page: Path) -> list[Snippet]:
@@ -71,7 +70,7 @@ def check(snippet: Snippet, folder: Path) -> None:
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins beside ours take longer to import than a lab
     said: list[str] = []
     for command in snippet.commands:
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+        done = warm.python(*command, cwd=folder, env=environment, timeout=120)
         said += steady(done.stdout)
         if snippet.file is None:
             assert done.stderr == ""

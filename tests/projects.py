@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.children import REPOSITORY, WITHOUT
 
 CLOUD = """
@@ -59,5 +61,16 @@ NOT_ASKED_FOR = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "n
 """Plugins that happen to be installed beside vpclab, whose import takes longer than a lab."""
 
 
-def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
+def run_anew(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
+    """In a Python that has imported nothing."""
     return pytester.runpytest_subprocess(*NOT_ASKED_FOR, *args, timeout=120)
+
+
+def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
+    began = time.monotonic()
+    options = [f"--basetemp={pytester.path / 'basetemp'}", *NOT_ASKED_FOR, *args]
+    done = warm.python("-m", "pytest", *options, cwd=pytester.path, env=os.environ, timeout=120)
+    print(done.stdout, done.stderr)  # for whoever reads why a test failed
+    return pytest.RunResult(
+        done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), time.monotonic() - began
+    )

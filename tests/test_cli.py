@@ -38,7 +38,7 @@ def test_help_is_cheap() -> None:
         "try: main()\n"
         "finally: print({'numpy', 'pyarrow', 'duckdb', 'mininet', 'pyroute2', 'scenarios'} & set(sys.modules))"
     )
-    done = vpclab(command=[sys.executable, "-c", code])
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert done.stdout.endswith("set()\n")
     for word in ("demo", "doctor", "scenario", "--version"):
@@ -46,7 +46,7 @@ def test_help_is_cheap() -> None:
 
 
 def test_version() -> None:
-    done = vpclab("--version")
+    done = subprocess.run([*COMMAND, "--version"], env=environment(), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert done.stdout.startswith("vpclab ")
 

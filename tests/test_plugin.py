@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from projects import CLOUD, install, run
+from projects import CLOUD, install, run, run_anew
 
 from emulator.pytest_plugin import need_kernel
 from tests.children import REPOSITORY, WITHOUT
@@ -53,7 +53,7 @@ def kernel(request: pytest.FixtureRequest) -> None:
 def test_the_fixture(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
     """Also where a project turns warnings into errors."""
     pytester.makepyfile(CLOUD + PASSING)
-    result = run(pytester, "-W", "error", *options)
+    result = run_anew(pytester, "-W", "error", *options)
     result.assert_outcomes(passed=4)
     assert not result.stderr.lines
 
@@ -108,7 +108,7 @@ def test_it_costs_nothing_where_it_is_not_used(pytester: pytest.Pytester) -> Non
         def test_fails():
             assert [{"packets": 9}] == [{"packets": 8}]
     """)
-    result = run(pytester)
+    result = run_anew(pytester)
     result.assert_outcomes(failed=1)
     assert "heavy: [] ours: ['emulator', 'emulator.errors', 'emulator.pytest_plugin']" in result.outlines
 

@@ -60,7 +60,7 @@ class Faults:
         self.windows.clear()
         for held in self._held.values():
             for entry in held:
-                self._give(entry, append)
+                self._publish(entry, append)
         self._held.clear()
 
     def seen(self, window: Sequence[Ledger]) -> list[Ledger]:
@@ -95,15 +95,16 @@ class Faults:
         order.left -= 1
         match order.fault:
             case "late":
-                self._again(entry, entry.due_s + order.by_s, entry.table, entry.key)
+                self._again(entry, order.by_s)
             case "duplicated":
                 self._append(replace(entry, key=f"{entry.key}-again"), append)
                 self._give(entry, append)
+            case "cut" if entry.table.num_rows == 1:
+                self._again(entry, order.by_s)
             case "cut":
-                half = entry.table.num_rows // 2
-                self._again(entry, entry.due_s + order.by_s, entry.table.slice(half), f"{entry.key}-rest")
-                if half:
-                    self._append(replace(entry, table=entry.table.slice(0, half)), append)
+                first, rest = self._spool.split(entry, entry.table.num_rows // 2, entry.due_s + order.by_s)
+                self._put_off.add(rest.key)
+                self._give(first, append)
             case "reordered":
                 held = self._held.setdefault(id(order), [])
                 held.append(entry)
@@ -117,10 +118,10 @@ class Faults:
     def _order(self, entry: Entry) -> Order | None:
         return next((order for order in self.orders if order.topic_id in (None, entry.topic_id)), None)
 
-    def _again(self, entry: Entry, due_s: int, table: pa.Table, key: str) -> None:
+    def _again(self, entry: Entry, by_s: int) -> None:
         """Put it off; it is in the spool under its new time before it leaves it under the old one."""
-        self._put_off.add(key)
-        self._spool.put(due_s, entry.topic_id, entry.form, table, key)
+        self._put_off.add(entry.key)
+        self._spool.put(entry.due_s + by_s, entry.topic_id, entry.form, entry.table, entry.key)
         self._spool.done(entry)
 
     def _give(self, entry: Entry, append: Append) -> None:

@@ -43,6 +43,7 @@ class Spool:
 
     def _reload(self, folder: Path) -> None:
         last = 0
+        parts: list[tuple[Entry, str]] = []
         for path in folder.glob("*-*.arrow"):
             with contextlib.suppress(OSError, ValueError, pa.ArrowInvalid, KeyError, TypeError):
                 due, number = (int(part) for part in path.stem.split("-"))
@@ -51,18 +52,28 @@ class Spool:
                     table = reader.read_all()
                 meta = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
                 table = table.replace_schema_metadata(None)
-                self._entries.append(Entry(due, number, meta["topic"], meta["form"], meta["key"], table))
+                entry = Entry(due, number, meta["topic"], meta["form"], meta["key"], table)
+                self._entries.append(entry)
+                parts.append((entry, meta.get("part_of", "")))
+        there = {entry.key for entry in self._entries}
+        for entry, whole in parts:
+            if whole in there:
+                self._entries.remove(entry)
+                self._path(entry).unlink(missing_ok=True)
         for path in folder.glob("*-*.writing"):  # begun by a process that was killed
             path.unlink(missing_ok=True)
         heapq.heapify(self._entries)
         self._numbers = itertools.count(last + 1)
 
-    def put(self, due_s: int, topic_id: str, form: str, table: pa.Table, key: str) -> None:
-        """Keep records until they fall due; on return they are on disk where there is a folder."""
+    def put(self, due_s: int, topic_id: str, form: str, table: pa.Table, key: str, part_of: str = "") -> Entry:
+        """Keep records until they fall due; on return they are on disk where there is a folder.
+
+        ``part_of``: they count only once the entry of this key is gone.
+        """
         entry = Entry(due_s, next(self._numbers), topic_id, form, key, table)
         if self._folder is not None:
             path = self._path(entry)
-            meta = {"topic": topic_id, "form": form, "key": key}
+            meta = {"topic": topic_id, "form": form, "key": key, "part_of": part_of}
             beside = path.with_suffix(".writing")
             with pa.OSFile(str(beside), "wb") as stream:
                 marked = table.replace_schema_metadata(meta)
@@ -72,6 +83,19 @@ class Spool:
             beside.rename(path)
             _flush(self._folder)
         heapq.heappush(self._entries, entry)
+        return entry
+
+    def split(self, entry: Entry, rows: int, rest_due_s: int) -> tuple[Entry, Entry]:
+        """Two entries in place of one, its first ``rows`` and, later, the rest. A kill leaves it whole, or both."""
+        first, rest = (
+            self.put(due_s, entry.topic_id, entry.form, table, f"{entry.key}-{name}", part_of=entry.key)
+            for due_s, table, name in (
+                (entry.due_s, entry.table.slice(0, rows), "first"),
+                (rest_due_s, entry.table.slice(rows), "rest"),
+            )
+        )
+        self.done(entry)
+        return first, rest
 
     def next_due(self) -> int | None:
         return self._entries[0].due_s if self._entries else None

@@ -1,4 +1,4 @@
-"""Many small segments become few large ones, in a thread of its own.
+"""Many small segments become few large ones, and the journal a segment, in a thread of its own.
 
 Segments of a topic belong to size classes, each eight times as large as the one below. Where a class has eight, its
 oldest become one segment of the next class. Each row is rewritten as often as there are classes, and a topic has at
@@ -106,7 +106,7 @@ class Compactor:
         self._thread: threading.Thread | None = None
 
     def look_at(self, topic: int) -> None:
-        """Compact this topic if there is need, in the background."""
+        """Flush this topic's journal, and compact it if there is need, in the background."""
         with self._changed:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="vpclab-compaction", daemon=True)
@@ -155,6 +155,7 @@ class Compactor:
                     self._untold = error  # warnings are errors here: whoever waits is told
 
     def _compact(self, topic: int) -> bool:
+        self._store.flush(topic)
         damaged = {damage.segment.number for damage in self._store.damaged}
         chosen = due([one for one in self._store.segments_of(topic) if one.number not in damaged])
         if not chosen:

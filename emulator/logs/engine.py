@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from emulator.logs.scan import ROWS, Scan, apart, literal
+from emulator.logs.scan import BESIDE, ROWS, Scan, apart, literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -124,6 +124,7 @@ class Engine:
         import duckdb
         from duckdb.func import FunctionNullHandling, PythonUDFType
 
+        scan = table if isinstance(table, Scan) and table.files else None
         source = table.table if isinstance(table, Scan) else table
         folder = table.folder if isinstance(table, Scan) else None
         with self._lock:
@@ -148,11 +149,11 @@ class Engine:
                     cursor.execute(macros[name])
                     self._macros[folder].add(name)
         try:
-            if source is None:
-                assert isinstance(table, Scan)
-                cursor.execute(f'CREATE TEMP VIEW "{ROWS}" AS {table.relation()}')
-            else:
-                cursor.register(ROWS, source.rename_columns(apart(source.column_names)))
+            if source is not None:
+                name = ROWS if scan is None else BESIDE
+                cursor.register(name, source.rename_columns(apart(source.column_names)))
+            if scan is not None:
+                cursor.execute(f'CREATE TEMP VIEW "{ROWS}" AS {scan.relation()}')
             yield cursor
         except duckdb.Error as refused:
             if isinstance(refused, duckdb.FatalException | duckdb.InternalException):

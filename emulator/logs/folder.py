@@ -7,42 +7,46 @@
       manifest.sqlite           what there is (manifest.py)
       segments/00000017.parquet one write each, or several that were compacted, by number
 
-A segment is written; then one transaction makes it visible and *is* the acknowledgement. A large one is fsynced in
-between, and its folder. Of a small one the transaction holds the bytes too, so that its own fsync is enough; they go
-when the segment is compacted or deleted, and until then the next open makes the file anew where a loss of power took
-it. A kill between any two of these steps leaves nothing, or a file that no row of the manifest names; the next open
-removes it. Files that are not named like ours are left alone. Other processes may read all of
-it at any time (``FolderReader``).
+A large batch is written as a segment and fsynced, with its folder; then one transaction names it, which makes it
+visible and *is* the acknowledgement. A small batch is acknowledged by a transaction that puts it into the journal
+(journal.py), out of which a segment is made a moment later, in the background or when somebody reads. A kill between
+any two of these steps leaves nothing, or a file that no row of the manifest names; the next open removes it. Files that
+are not named like ours are left alone. Other processes may read all of it at any time (``FolderReader``).
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
+import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pyarrow as pa
+
 from emulator.errors import LabError
-from emulator.logs import manifest, older, segments
+from emulator.logs import journal, manifest, older, segments
 from emulator.logs.checkpoints import FolderCheckpoints
 from emulator.logs.compaction import Compactor, Replacement
 from emulator.logs.hold import hold, let_go_of, release
+from emulator.logs.index import index_now
+from emulator.logs.meter import measured
 from emulator.logs.reader import FolderReader, insert_segment
 from emulator.logs.records import TIME
+from emulator.logs.scan import Scan
 from emulator.logs.store import FOREVER, Batch, Segment, StoredTopic, Usage, expired_before, shape_of
-from emulator.logs.view import int64_values
+from emulator.logs.view import int64_values, joined
 
 GRACE_S = 60.0
 """Wall time for which a file that was replaced stays: no query of another process runs longer."""
 
-
-HELD_BYTES = 1 << 16
-"""Up to so many bytes of a segment the manifest holds: to write them twice costs less than to wait for the disk twice.
-
-A topic has seven segments of a size class at most, the others were compacted: this is half a megabyte of a topic."""
+JOURNALED = 256
+"""Batches of a topic in the journal after which a write waits for a segment of them: 32 MB at most."""
 
 EXPIRY_STEP_S = 3600
 """Lab time after which expired rows are let go again; searches do not find them from the second they expire."""
@@ -57,6 +61,8 @@ class FolderStore(FolderReader):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.checkpoints = FolderCheckpoints(self._all, self._transaction)
+        self._flushing = threading.Lock()
+        self._journaled: Counter[int] = Counter()
         self._compactor: Compactor | None = None
         with self._refusals("opened"):
             self.files.mkdir(parents=True, exist_ok=True)
@@ -75,7 +81,8 @@ class FolderStore(FolderReader):
             except BaseException:
                 let_go_of(self._lock)
                 raise
-        self._give_up = weakref.finalize(self, _release, self._manifest, self._lock, os.getpid())
+        self._owner = os.getpid()
+        self._give_up = weakref.finalize(self, _release, self._manifest, self._lock, self._owner)
 
     def add_logset(self, name: str) -> None:
         with self._transaction() as changed:
@@ -104,6 +111,7 @@ class FolderStore(FolderReader):
             changed.execute("INSERT OR REPLACE INTO indexes VALUES (?, ?, ?)", (topic, self._next_batch, index))
 
     def reindex(self, topic: int) -> None:
+        self.flush(topic)  # what the journal holds is metered under the index of its time
         with self._transaction() as changed:
             last = "(SELECT max(first) FROM indexes WHERE topic = ?)"
             changed.execute(f"DELETE FROM indexes WHERE topic = ? AND first < {last}", (topic, topic))
@@ -115,47 +123,92 @@ class FolderStore(FolderReader):
             theirs = "delivery IN (SELECT number FROM deliveries WHERE topic = ?)"
             for table in ("shipped", "dead_letters"):
                 changed.execute(f"DELETE FROM {table} WHERE {theirs}", (topic,))
-            for table in ("deliveries", "keys", "segments", "indexes", "usage"):
+            for table in ("deliveries", "keys", "segments", "journal", "indexes", "usage"):
                 changed.execute(f"DELETE FROM {table} WHERE topic = ?", (topic,))
             changed.execute("DELETE FROM topics WHERE number = ?", (topic,))
         self._unlink(number for (number,) in numbers)
 
     def append(self, topic: int, batch: Batch, now_s: float) -> bool:
         shape = self._shape(shape_of(batch.rows))
-        times = int64_values(batch.rows[TIME])
-        kinds = segments.characters(batch.rows)
         with self._mutex:
             if batch.key is not None and self._known(topic, batch.key):
                 return False
-            number, self._next = self._next, self._next + 1
             place, self._next_batch = self._next_batch, self._next_batch + 1
-        data = segments.parquet(segments.numbered(batch.rows, place, shape))
-        bounds = (int(times.min()), int(times.max()), place, place)
-        whole = (batch.usage.written, len(data), segments.sha256(data))
-        segment = Segment(number, topic, batch.rows.num_rows, *bounds, (shape,), kinds, *whole)
-        path, small = self.path(number), len(data) <= HELD_BYTES
-        with self._refusals("written"):
-            try:
-                (segments.write if small else segments.write_durably)(path, data)
-                with self._transaction() as changed:
-                    if batch.key is not None:
-                        changed.execute("INSERT INTO keys VALUES (?, ?)", (topic, batch.key))
-                    self._count(topic, batch.usage, now_s)
-                    insert_segment(changed, segment, data if small else None)
-                    changed.execute("UPDATE batches SET last = max(last, ?)", (place,))
-            except BaseException as error:
-                # An interrupt may come when the transaction is through: then the segment is there to stay.
-                with suppress(OSError, sqlite3.Error, LabError):
-                    if self.segment(number) is None:
-                        path.unlink(missing_ok=True)
-                if isinstance(error.__cause__, sqlite3.IntegrityError) and self._known(topic, batch.key or ""):
-                    return False  # the same key, written by another thread meanwhile
-                raise
-        self._verified.add(number)
+        try:
+            if batch.rows.nbytes <= journal.BATCH_BYTES:
+                self._append_to_journal(topic, batch, place, shape, now_s)
+            else:
+                self._append_segment(topic, batch, place, shape, now_s)
+        except LabError as error:
+            if isinstance(error.__cause__, sqlite3.IntegrityError) and self._known(topic, batch.key or ""):
+                return False  # the same key, written by another thread meanwhile
+            raise
+        if self._journaled[topic] >= JOURNALED:
+            self._try_to_flush(topic)
         self._compact(topic)
         return True
 
+    def _append_to_journal(self, topic: int, batch: Batch, place: int, shape: int, now_s: float) -> None:
+        data = journal.packed(batch.rows)
+        with self._transaction() as changed:
+            if batch.key is not None:
+                changed.execute("INSERT INTO keys VALUES (?, ?)", (topic, batch.key))
+            entry = (place, topic, shape, now_s, batch.collected, data)
+            changed.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?)", entry)
+            self._journaled[topic] += 1
+
+    def _append_segment(self, topic: int, batch: Batch, place: int, shape: int, now_s: float) -> None:
+        known = self.topic(topic)
+        index = None if known is None else index_now(known.indexes)
+        usage = measured(batch.rows, index, collected=batch.collected)
+        rows = segments.numbered(batch.rows, place, shape)
+        with self._named(*self._segment(topic, rows, (place, place), (shape,), usage.written)) as changed:
+            if batch.key is not None:
+                changed.execute("INSERT INTO keys VALUES (?, ?)", (topic, batch.key))
+            self._count(topic, usage, now_s)
+            changed.execute("UPDATE batches SET last = max(last, ?)", (place,))
+
+    def flush(self, topic: int) -> None:
+        """Make segments of what the journal holds of a topic, one for each day, for whole days expire."""
+        if not self._journaled[topic] or os.getpid() != self._owner:
+            return
+        with self._flushing:
+            with self._refusals("read"), self._snapshot():
+                found = self._journal(topic)
+                self._journaled[topic] = len(found)
+            for _, entries in itertools.groupby(found, journal.Entry.day):
+                self._flush(topic, list(entries))
+
+    def _flush(self, topic: int, entries: Sequence[journal.Entry]) -> None:
+        known, counted = self.topic(topic), self._one("SELECT at_s FROM usage WHERE topic = ?", topic)
+        if known is None or counted is None:
+            return
+        batches = [entry.batch for entry in entries]
+        now_s = max(*counted, *(entry.at_s for entry in entries))
+        usage = journal.usage_of(entries, known.indexes, now_s)
+        rows = joined([entry.numbered() for entry in entries])
+        shapes = tuple(sorted({entry.shape for entry in entries}))
+        made = self._segment(topic, rows, (batches[0], batches[-1]), shapes, usage.written)
+        with suppress(_Gone), self._named(*made) as changed:
+            gone = changed.execute(f"DELETE FROM journal WHERE batch IN ({', '.join(map(str, batches))})")
+            if gone.rowcount < len(batches):
+                raise _Gone
+            self._count(topic, usage, now_s)
+            changed.execute("UPDATE batches SET last = max(last, ?)", (batches[-1],))
+            self._journaled[topic] -= len(batches)
+
+    def _try_to_flush(self, topic: int) -> None:
+        """What cannot be made a segment now stays in the journal, where it is found; the next try may be luckier."""
+        with suppress(LabError):
+            self.flush(topic)
+
+    def scan(self, topic: int, low: int | None, high: int | None, *, expired: bool = False) -> Scan:
+        self._try_to_flush(topic)
+        return super().scan(topic, low, high, expired=expired)
+
     def expire(self, now_s: float) -> None:
+        for topic in list(self._journaled):
+            self._try_to_flush(topic)
         expired = [(topic.number, self._expired_now(topic, now_s)) for topic in self.topics() if topic.days != FOREVER]
         if all(before is None for _, before in expired):
             return
@@ -194,36 +247,26 @@ class FolderStore(FolderReader):
     def replace(self, replaced: Sequence[Segment], by: Replacement) -> bool:
         """Put one segment in the place of several; False if one of those is gone meanwhile."""
         numbers = [segment.number for segment in replaced]
-        path = self.path(by.segment.number)
-        with self._refusals("written"):
-            try:
-                segments.write_durably(path, by.data)
-                with self._transaction() as changed:
-                    marks = ", ".join("?" * len(numbers))
-                    found = changed.execute(f"DELETE FROM segments WHERE number IN ({marks})", numbers)
-                    if found.rowcount < len(numbers):
-                        raise _Gone
-                    insert_segment(changed, by.segment)
-                    self._retire(numbers)
-            except BaseException as error:
-                with suppress(OSError, sqlite3.Error, LabError):
-                    if self.segment(by.segment.number) is None:
-                        path.unlink(missing_ok=True)
-                if isinstance(error, _Gone):
-                    return False
-                raise
-        self._verified.add(by.segment.number)
+        try:
+            with self._named(by.segment, by.data) as changed:
+                marks = ", ".join("?" * len(numbers))
+                found = changed.execute(f"DELETE FROM segments WHERE number IN ({marks})", numbers)
+                if found.rowcount < len(numbers):
+                    raise _Gone
+                self._retire(numbers)
+        except _Gone:
+            return False
         self._clear_away()
         return True
 
     def new_number(self) -> int:
-        """A number for a segment that is to replace others."""
+        """A number for a segment."""
         with self._mutex:
             number, self._next = self._next, self._next + 1
             return number
 
     def compacted(self) -> None:
-        """Wait until there is nothing left to compact."""
+        """Wait until the journal is empty and there is nothing left to compact."""
         if self._compactor is not None:
             self._compactor.wait()
 
@@ -232,6 +275,9 @@ class FolderStore(FolderReader):
         if self._compactor is not None:
             self._compactor.close()
             self._compactor = None
+        if self._give_up.alive:
+            for topic in list(self._journaled):
+                self._try_to_flush(topic)
         with self._mutex:
             if self._give_up.alive:
                 with suppress(LabError):
@@ -263,17 +309,44 @@ class FolderStore(FolderReader):
     def _count(self, topic: int, more: Usage, now_s: float) -> None:
         """Within a transaction, before the segments change: what lay there until now, and what is new."""
         self._count_reads()
-        lay = self.usage(topic, now_s)
+        lay = self._counted(topic, now_s) + more
         self._manifest.execute(
-            "UPDATE usage SET byte_days = ?, at_s = max(at_s, ?), collected = collected + ?, written = written + ?,"
-            " indexed = indexed + ? WHERE topic = ?",
-            (lay.byte_days, now_s, more.collected, more.written, more.indexed, topic),
+            "UPDATE usage SET byte_days = ?, at_s = max(at_s, ?), collected = ?, written = ?, indexed = ?"
+            " WHERE topic = ?",
+            (lay.byte_days, now_s, lay.collected, lay.written, lay.indexed, topic),
         )
 
     def _count_reads(self) -> None:
         for topic, size in self._read.items():
             self._manifest.execute("UPDATE usage SET read = read + ? WHERE topic = ?", (size, topic))
         self._read.clear()
+
+    def _segment(
+        self, topic: int, rows: pa.Table, batches: tuple[int, int], shapes: tuple[int, ...], written: int
+    ) -> tuple[Segment, memoryview]:
+        """A new segment of numbered rows, and its bytes."""
+        data, times = segments.parquet(rows), int64_values(rows[TIME])
+        bounds = (int(times.min()), int(times.max()), *batches)
+        whole = (segments.characters(rows), written, len(data), segments.sha256(data))
+        return Segment(self.new_number(), topic, rows.num_rows, *bounds, shapes, *whole), data
+
+    @contextmanager
+    def _named(self, segment: Segment, data: memoryview) -> Iterator[sqlite3.Connection]:
+        """Have a segment on disk, and name it in the same transaction as what is done within; or neither."""
+        path = self.path(segment.number)
+        with self._refusals("written"):
+            try:
+                segments.write_durably(path, data)
+                with self._transaction() as changed:
+                    yield changed
+                    insert_segment(changed, segment)
+            except BaseException:
+                # An interrupt may come when the transaction is through: then the segment is there to stay.
+                with suppress(OSError, sqlite3.Error, LabError):
+                    if self.segment(segment.number) is None:
+                        path.unlink(missing_ok=True)
+                raise
+        self._verified.add(segment.number)
 
     def _retire(self, numbers: Sequence[int]) -> None:
         """Within a transaction: these files are no longer named, and go when no reader can be at them."""
@@ -299,15 +372,14 @@ class FolderStore(FolderReader):
         return 0 if found is None else int(found[0])
 
     def _last_batch(self) -> int:
-        found = self._one("SELECT last FROM batches")
+        found = self._one("SELECT max(last, (SELECT coalesce(max(batch), 0) FROM journal)) FROM batches")
         return 0 if found is None else int(found[0])
 
     def _clean_up(self) -> None:
-        """Remove files that were never acknowledged or long replaced; restore those that the manifest holds, report
-        others that are gone."""
+        """Remove files that were never acknowledged or long replaced, report those that are gone."""
         self._load_shapes()
         self._clear_away()
-        self._restore()
+        self._journaled.update(dict(self._all("SELECT topic, count(*) FROM journal GROUP BY topic")))
         retired = {number for (number,) in self._manifest.execute("SELECT number FROM retired")}
         known = {segment.number: segment for segment in self.all_segments()}
         found = {path: ours for path in self.files.iterdir() if (ours := segments.NAME.fullmatch(path.name))}
@@ -318,16 +390,6 @@ class FolderStore(FolderReader):
             self.report(known[number], "is gone")
         for topic in self.topics():
             self._compact(topic.number)
-
-    def _restore(self) -> None:
-        """Make the files anew that were acknowledged and were not on disk yet when the power went."""
-        for number, digest in self._all("SELECT number, sha256 FROM segments WHERE data IS NOT NULL"):
-            path = self.path(number)
-            with suppress(OSError):  # then it is reported when it is read, as others are
-                if not path.is_file() or segments.sha256(path.read_bytes()) != digest:
-                    path.unlink(missing_ok=True)
-                    segments.write(path, self._all("SELECT data FROM segments WHERE number = ?", number)[0][0])
-                self._verified.add(number)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

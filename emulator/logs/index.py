@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from emulator.cloud.profile import Profile
 from emulator.errors import InvalidValue, QuotaExceeded
+from emulator.logs.names import wrong_with_key
 from emulator.logs.refusal import refuse
 
 Kind = Literal["text", "long", "double", "json"]
@@ -147,29 +148,61 @@ def holding(found: Sequence[Age], lowest: int, highest: int) -> list[Age]:
 
 def index_now(indexes: Mapping[int, str | None]) -> Index | None:
     """The index for what comes, by what a store keeps."""
-    told = indexes[max(indexes)] if indexes else None
+    return index_at(indexes, max(indexes, default=0))
+
+
+def index_at(indexes: Mapping[int, str | None], batch: int) -> Index | None:
+    """The index that held when a batch was written."""
+    told = indexes.get(max((first for first in indexes if first <= batch), default=0))
     return None if told is None else Index.from_json(told)
 
 
-def check_keys(kinds: object, profile: Profile, topic_id: str, *, needed: bool) -> None:
-    """Refuse what cannot be the keys of an index; none at all where full text is not there to be enough."""
-    good = isinstance(kinds, Mapping) and all(
-        isinstance(key, str) and key and not key.startswith("_") and kind in KINDS for key, kind in kinds.items()
-    )
-    good = good and not any("*" in key for key in _sub_keys(kinds))  # a path with it would find several
-    if not good or (needed and not kinds):
-        message = (
-            f"an index maps keys to {', '.join(KINDS)}; keys do not start with _, sub-keys have no *; this is {kinds!r}"
-        )
-        raise refuse(InvalidValue, profile, "write.key", message, object=topic_id, value=kinds)
-    if len(kinds) > KEYS_MOST:  # type: ignore[arg-type]
-        message = f"an index has at most {KEYS_MOST} keys, not {len(kinds)}"  # type: ignore[arg-type]
-        raise refuse(QuotaExceeded, profile, "index.keys", message, object=topic_id, value=KEYS_MOST)
+def index_from(keys: object, full_text: object, delimiters: str, profile: Profile, topic_id: str) -> Index:
+    """The index that a user asks for, with these delimiters where none are said; refused where it can be none."""
+    words = keys.full_text if isinstance(keys, Index) and keys.full_text is not None else full_text
+    words = FullText(delimiters) if words is True else None if words is False else words
+    fields = keys.fields if isinstance(keys, Index) else keys
+    message = _wrong_with(keys, fields, words)
+    if message:
+        message = f"an index maps keys to {', '.join(KINDS)}: {message}"
+        raise refuse(InvalidValue, profile, "index.keys", message, object=topic_id, value=keys)
+    known = cast(Mapping[str, Any], fields)
+    if len(known) > KEYS_MOST:
+        message = f"an index has at most {KEYS_MOST} keys, not {len(known)}"
+        raise refuse(QuotaExceeded, profile, "index.quota", message, object=topic_id, value=len(known))
+    return Index(known if isinstance(keys, Index) else index_of(known, delimiters).fields, cast(FullText | None, words))
 
 
-def _sub_keys(kinds: Any) -> list[str]:
-    parents = [f"{key}." for key, kind in kinds.items() if kind == "json"]
-    return [key for key in kinds if any(key.startswith(parent) for parent in parents)]
+def _wrong_with(keys: object, fields: object, words: object) -> str:
+    if not isinstance(fields, Mapping):
+        return f"this is {fields!r}"
+    for key, field in fields.items():
+        why = wrong_with_key(key) or _wrong_with_field(field, whole=isinstance(keys, Index))
+        if why:
+            return f"{key!r}: {why}"
+    starred = [key for key in _sub_keys(fields) if "*" in key]  # a path with it would find several
+    if starred:
+        return f"{starred[0]!r}: a sub-key has no *"
+    if not (words is None or (isinstance(words, FullText) and _good_words(words))):
+        return f"full_text is True, False or FullText(delimiters, case_sensitive), not {words!r}"
+    return "" if fields or words is not None else "there is no key, and no full text either"
+
+
+def _wrong_with_field(field: object, *, whole: bool) -> str:
+    if not whole:
+        return "" if field in KINDS else f"{field!r} is no such kind"
+    if isinstance(field, Field) and field.kind in KINDS and isinstance(field.sql, bool) and _good_words(field):
+        return ""
+    return f"Field(kind, delimiters, case_sensitive, sql) is what an Index has, not {field!r}"
+
+
+def _good_words(told: Field | FullText) -> bool:
+    return isinstance(told.delimiters, str) and isinstance(told.case_sensitive, bool)
+
+
+def _sub_keys(fields: Mapping[str, Any]) -> list[str]:
+    parents = [f"{key}." for key, field in fields.items() if "json" in (field, getattr(field, "kind", ""))]
+    return [key for key in fields if any(key.startswith(parent) for parent in parents)]
 
 
 def index_of(kinds: Mapping[str, str], delimiters: str) -> Index:

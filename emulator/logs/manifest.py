@@ -3,8 +3,8 @@
 ::
 
     logsets ─< topics ─< indexes      from which batch on which index holds
-                      ├─< segments    the Parquet files, with their sha256, times and batches, and with the bytes of
-                      │               those that are small and fresh
+                      ├─< segments    the Parquet files, with their sha256, times and batches
+                      ├─< journal     small batches that are in no segment yet, as Arrow
                       ├─< keys        of batches that were acknowledged
                       ├─< deliveries  how far each has come
                       │     ├─< shipped  the objects that it wrote
@@ -26,7 +26,7 @@ from pathlib import Path
 
 from emulator.errors import LabError
 
-LAYOUT = 4
+LAYOUT = 5
 """Version of this layout, in the manifest's ``user_version``."""
 
 DELIVERIES = """
@@ -44,8 +44,12 @@ CREATE TABLE dead_letters (
 """
 """What layout 3 has that layout 2 had not."""
 
-HELD = "ALTER TABLE segments ADD COLUMN data BLOB"
-"""What layout 4 has that layout 3 had not: the bytes of a file whose own are not known to be on disk."""
+JOURNAL = """
+CREATE TABLE journal (
+    batch INTEGER PRIMARY KEY, topic INTEGER NOT NULL REFERENCES topics, shape INTEGER NOT NULL REFERENCES shapes,
+    at_s REAL NOT NULL, collected INTEGER NOT NULL, rows BLOB NOT NULL);
+"""
+"""What layout 5 has that layout 4 had not, which kept the bytes of small files beside what it knew of them."""
 
 TABLES = f"""
 CREATE TABLE logsets (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE);
@@ -60,7 +64,7 @@ CREATE TABLE segments (
     number INTEGER PRIMARY KEY AUTOINCREMENT, topic INTEGER NOT NULL REFERENCES topics, rows INTEGER NOT NULL,
     first_s INTEGER NOT NULL, last_s INTEGER NOT NULL, lowest INTEGER NOT NULL, highest INTEGER NOT NULL,
     shapes TEXT NOT NULL, characters TEXT NOT NULL, written INTEGER NOT NULL, size INTEGER NOT NULL,
-    sha256 TEXT NOT NULL, data BLOB);
+    sha256 TEXT NOT NULL);
 CREATE INDEX segments_of_topic ON segments (topic, last_s);
 CREATE TABLE keys (topic INTEGER NOT NULL REFERENCES topics, key TEXT NOT NULL, PRIMARY KEY (topic, key)) WITHOUT ROWID;
 CREATE TABLE batches (last INTEGER NOT NULL);
@@ -70,7 +74,7 @@ CREATE TABLE usage (
     topic INTEGER PRIMARY KEY REFERENCES topics, collected INTEGER NOT NULL DEFAULT 0,
     written INTEGER NOT NULL DEFAULT 0, indexed INTEGER NOT NULL DEFAULT 0,
     read INTEGER NOT NULL DEFAULT 0, byte_days REAL NOT NULL DEFAULT 0, at_s REAL NOT NULL DEFAULT 0);
-{DELIVERIES}"""
+{DELIVERIES}{JOURNAL}"""
 
 
 def open_for_writing(path: Path) -> tuple[sqlite3.Connection, int]:

@@ -10,6 +10,8 @@ from itertools import count
 import pyarrow as pa
 
 from emulator.logs.checkpoints import MemoryCheckpoints
+from emulator.logs.index import index_now
+from emulator.logs.meter import measured
 from emulator.logs.scan import Scan
 from emulator.logs.segments import numbered
 from emulator.logs.store import KEPT, Batch, Damage, StoredTopic, Usage, expired_before, shape_of, types_of
@@ -109,13 +111,8 @@ class MemoryStore:
             kept.shapes[number] = shape
             kept.usage = self._usage(kept, now_s)
             kept.at_s = max(kept.at_s, now_s)
-            kept.usage = replace(
-                kept.usage,
-                collected=kept.usage.collected + batch.usage.collected,
-                written=kept.usage.written + batch.usage.written,
-                stored=kept.usage.stored + batch.usage.written,
-                indexed=kept.usage.indexed + batch.usage.indexed,
-            )
+            usage = measured(batch.rows, index_now(kept.topic.indexes), collected=batch.collected)
+            kept.usage = kept.usage + replace(usage, stored=usage.written)
             kept.lowest = kept.lowest or self._next
             kept.view.add(numbered(batch.rows, self._next, number))
             self._next += 1
@@ -138,6 +135,9 @@ class MemoryStore:
             types = {**{column.name: column.type for column in KEPT}, **types_of(list(kept.shapes.values()))}
             shapes = {number: tuple(types_of([shape])) for number, shape in kept.shapes.items()}
             return Scan(types, shapes, low, high, kept.lowest, self._next - 1, table)
+
+    def flush(self, topic: int) -> None:
+        """There are no files."""
 
     def expire(self, now_s: float) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""The names that providers allow for what holds logs."""
+"""The names that providers allow for what holds logs, and for keys in them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 
 from emulator.cloud.profile import Profile
 from emulator.errors import InvalidValue
+from emulator.logs.records import TIME
 from emulator.logs.refusal import refuse
 from emulator.logs.store import FOREVER
 
@@ -47,11 +48,26 @@ DAYS_MOST = 3_600
 """Days for which rows can be kept (tencent.md §5.1)."""
 
 
-def check_days(days: object, profile: Profile, topic: str) -> int:
+def check_days(days: object, profile: Profile, topic: str, topic_id: str = "") -> int:
     """How long rows are kept, None for ever, as the store has it."""
     if days is None:
         return FOREVER
     if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= DAYS_MOST:
-        message = f"{topic}: rows are kept for 1 to {DAYS_MOST} days, or for ever (None), not {days!r}"
-        raise refuse(InvalidValue, profile, "topic.days", message, object=topic, value=days)
+        message = f"rows of {topic} are kept for 1 to {DAYS_MOST} days, or for ever (None), not {days!r}"
+        raise refuse(InvalidValue, profile, "topic.days", message, object=topic_id or topic, value=days)
     return days
+
+
+KEY_BYTES = 128
+"""Longest key, as SLS has it."""
+
+
+def wrong_with_key(key: object) -> str:
+    """Why ``key`` can be none of a row and of no index; empty if it can."""
+    if not isinstance(key, str) or not key:
+        return "a key is text that is not empty"
+    if key.startswith("_"):
+        return f"keys that start with _ are the service's own ({TIME} is the one to write)"
+    if not key.isprintable() or len(key.encode()) > KEY_BYTES:
+        return f"a key is printable and at most {KEY_BYTES} bytes long"
+    return ""

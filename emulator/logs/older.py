@@ -1,8 +1,9 @@
 """Folders of older layouts, carried over.
 
-Layout 3 held no bytes of segments in the manifest, layout 2 had no deliveries. Layout 1 named a segment by its batch
-and kept no columns that tell where a row came from: its files are written anew under new numbers, with the ids that
-their rows had. One transaction makes the new layout; a kill before it leaves the old one.
+Layout 4 had no journal: it held the bytes of small segments beside what it knew of them, for their files were not
+fsynced. Layout 3 had neither, layout 2 no deliveries. Layout 1 named a segment by its batch and kept no columns that
+tell where a row came from: its files are written anew under new numbers, with the ids that their rows had. One
+transaction makes the new layout; a kill before it leaves the old one.
 """
 
 from __future__ import annotations
@@ -22,12 +23,28 @@ def carry_over(opened: sqlite3.Connection, files: Path, layout: int) -> None:
     """Bring a folder of ``layout`` to the one of today; the files that were replaced are no longer named."""
     if layout == 1:
         _carry_segments_over(opened, files)
-    else:
-        with manifest.transaction(opened) as changed:
-            for statement in manifest.DELIVERIES.split(";") if layout == 2 else []:
-                changed.execute(statement)
-            changed.execute(manifest.HELD)
-            changed.execute(f"PRAGMA user_version = {manifest.LAYOUT}")
+        return
+    if layout == 4:
+        _restore(opened, files)
+    with manifest.transaction(opened) as changed:
+        for statement in manifest.DELIVERIES.split(";") if layout == 2 else []:
+            changed.execute(statement)
+        if layout == 4:
+            changed.execute("ALTER TABLE segments DROP COLUMN data")
+        changed.execute(manifest.JOURNAL)
+        changed.execute(f"PRAGMA user_version = {manifest.LAYOUT}")
+
+
+def _restore(opened: sqlite3.Connection, files: Path) -> None:
+    """Have the files on disk that were acknowledged and might not be there yet when the power went."""
+    for number, digest in opened.execute("SELECT number, sha256 FROM segments WHERE data IS NOT NULL").fetchall():
+        path = segments.path_of(files, number)
+        if path.is_file() and segments.sha256(path.read_bytes()) == digest:
+            segments.sync(path)
+            continue
+        path.unlink(missing_ok=True)
+        ((data,),) = opened.execute("SELECT data FROM segments WHERE number = ?", (number,))
+        segments.write_durably(path, data)
 
 
 def _carry_segments_over(opened: sqlite3.Connection, files: Path) -> None:

@@ -87,7 +87,7 @@ class RawPlan:
         """The rows that are found, in the order that is wanted."""
         most, newest_first = self._question.most, self._question.newest_first
         try:
-            if scan.table is None:
+            if scan.table is None or scan.files:
                 return self._from_files(scan, engine)
             return self._from_table(scan.table, engine, most, newest_first)
         except EngineRefused as refused:

@@ -8,14 +8,14 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from emulator.errors import LabError
-from emulator.logs import manifest, segments
+from emulator.logs import journal, manifest, segments
 from emulator.logs.checkpoints import FolderCheckpoints
 from emulator.logs.engine import ENGINE
 from emulator.logs.scan import Scan, ScannedFile
@@ -67,29 +67,36 @@ class FolderReader:
         return found[0] if found else None
 
     def types(self, topic: int) -> dict[str, pa.DataType]:
-        with self._mutex, self._refusals("read"):
-            found = self._manifest.execute("SELECT DISTINCT shapes FROM segments WHERE topic = ?", (topic,)).fetchall()
-            return types_of(self._shapes_of([shapes for (shapes,) in found]))
+        with self._refusals("read"), self._snapshot():
+            found = self._all("SELECT DISTINCT shapes FROM segments WHERE topic = ?", topic)
+            fresh = self._all("SELECT DISTINCT shape FROM journal WHERE topic = ?", topic)
+            shapes = {number for (told,) in found for number in json.loads(told)}
+            return types_of(self._shapes_of(shapes | {shape for (shape,) in fresh}))
 
     def columns(self, topic: int, shapes: Sequence[int]) -> dict[str, pa.DataType]:
         with self._mutex, self._refusals("read"):
-            return types_of(self._shapes_of([json.dumps(list(shapes))]))
+            return types_of(self._shapes_of(set(shapes)))
 
     def scan(self, topic: int, low: int | None, high: int | None, *, expired: bool = False) -> Scan:
-        with self._mutex, self._refusals("read"):
+        with self._refusals("read"), self._snapshot():
             before = None if expired else self.expired(topic)
             if before is not None:
                 low = max(low, before) if low is not None else before
             found = self._segments("topic = ?", topic)
-            types = types_of(self._shapes_of([json.dumps(one.shapes) for one in found]))
-            shapes = {
-                number: tuple(name for name, _ in json.loads(self._shapes[number]))
-                for number in sorted({number for one in found for number in one.shapes})
-            }
+            fresh = self._journal(topic)
+            numbers = {number for one in found for number in one.shapes} | {entry.shape for entry in fresh}
+            types = types_of(self._shapes_of(numbers))
+            shapes = {number: tuple(name for name, _ in json.loads(self._shapes[number])) for number in sorted(numbers)}
         wanted = [one for one in found if (low is None or one.last_s >= low) and (high is None or one.first_s < high)]
         facts = ({column.name: column.type for column in KEPT} | types, shapes, low, high)
+        batches = [entry.batch for entry in fresh]
+        tables = [entry.numbered() for entry in fresh]
         if len({name.lower() for name in types}) < len(types):
-            return self._loaded(wanted, *facts)
+            # In a file DuckDB takes keys that differ by case only for one.
+            read = [(one, data) for one in wanted if (data := self.read(one)) is not None]
+            batches += [batch for one, _ in read for batch in (one.lowest, one.highest)]
+            tables = [*(segments.read(data) for _, data in read), *tables]
+            wanted = []
         files = tuple(
             ScannedFile(
                 *(self.path(one.number), one.rows, one.first_s, one.last_s),
@@ -98,35 +105,20 @@ class FolderReader:
             for one in wanted
             if self.verified(one)
         )
-        if not files:
-            return Scan(*facts, table=pa.schema(list(facts[0].items())).empty_table())
-        return Scan(*facts, min(file.lowest for file in files), max(file.highest for file in files), files=files)
-
-    def _loaded(
-        self,
-        wanted: Sequence[Segment],
-        types: dict[str, pa.DataType],
-        shapes: dict[int, tuple[str, ...]],
-        low: int | None,
-        high: int | None,
-    ) -> Scan:
-        """The scan in memory, for keys that differ by case only: in a file DuckDB takes them for one."""
-        read = [(one, data) for one in wanted if (data := self.read(one)) is not None]
-        whole = pa.schema(list(types.items())).empty_table()
-        view = View()
-        view.add(joined([whole, *(segments.read(data) for _, data in read)]))
-        batches = [batch for one, _ in read for batch in (one.lowest, one.highest)] or [0]
-        return Scan(types, shapes, low, high, min(batches), max(batches), view.rows(low, high))
+        batches += [batch for file in files for batch in (file.lowest, file.highest)]
+        table = None
+        if tables or not files:
+            view = View()
+            view.add(joined([pa.schema(list(facts[0].items())).empty_table(), *tables]))
+            table = view.rows(low, high)
+        return Scan(*facts, min(batches, default=0), max(batches, default=0), table, files)
 
     def usage(self, topic: int, now_s: float) -> Usage:
-        with self._mutex, self._refusals("read"):
-            stored = self._stored(topic)
-            counted = "SELECT collected, written, indexed, read, byte_days, at_s FROM usage WHERE topic = ?"
-            found = self._one(counted, topic)
-            collected, written, indexed, read, byte_days, at_s = found or (0, 0, 0, 0, 0.0, 0.0)
-            if at_s:
-                byte_days += stored * max(0.0, now_s - at_s) / 86_400
-            return Usage(collected, written, stored, indexed, read + self._read.get(topic, 0), byte_days)
+        with self._refusals("read"), self._snapshot():
+            counted, fresh = self._counted(topic, now_s), self._journal(topic)
+            stored = self.topic(topic)
+        more = journal.usage_of(fresh, {} if stored is None else stored.indexes, now_s)
+        return replace(counted + more, read=counted.read + self._read.get(topic, 0))
 
     def count_read(self, topic: int, size: int) -> None:
         """Kept with the next write, or when the store is closed; what another process reads is not kept."""
@@ -184,9 +176,7 @@ class FolderReader:
         if all(known.segment.number != segment.number for known in self.damaged):
             path = self.path(segment.number)
             self.damaged.append(Damage(segment, str(path), found))
-            held = self._one("SELECT 1 FROM segments WHERE number = ? AND data IS NOT NULL", segment.number)
-            until = "" if held is None else " until a lab opens the folder, which has them a second time"
-            warnings.warn(f"{path} {found}; its {segment.rows} records are left out{until}", stacklevel=3)
+            warnings.warn(f"{path} {found}; its {segment.rows} records are left out", stacklevel=3)
 
     def shape_columns(self, shape: int) -> list[tuple[str, str]]:
         return [(name, kind) for name, kind in json.loads(self._shapes[shape])]
@@ -213,19 +203,31 @@ class FolderReader:
             found.append(Segment(**facts))
         return found
 
-    def _shapes_of(self, told: Sequence[str]) -> list[str]:
-        numbers = sorted({number for one in told for number in json.loads(one)})
-        if not self._shapes.keys() >= set(numbers):
+    def _journal(self, topic: int) -> list[journal.Entry]:
+        """What the journal holds of a topic, in order."""
+        found = self._all("SELECT batch, shape, at_s, collected, rows FROM journal WHERE topic = ? ORDER BY 1", topic)
+        return [
+            journal.Entry(batch, shape, at_s, bool(collected), journal.unpacked(rows))
+            for batch, shape, at_s, collected, rows in found
+        ]
+
+    def _shapes_of(self, numbers: set[int]) -> list[str]:
+        if not self._shapes.keys() >= numbers:
             self._load_shapes()
-        return [self._shapes[number] for number in numbers]
+        return [self._shapes[number] for number in sorted(numbers)]
 
     def _load_shapes(self) -> None:
         self._shapes = dict(self._manifest.execute("SELECT number, columns FROM shapes").fetchall())
         self._shape_numbers = {columns: number for number, columns in self._shapes.items()}
 
-    def _stored(self, topic: int) -> int:
-        found = self._one("SELECT coalesce(sum(written), 0) FROM segments WHERE topic = ?", topic)
-        return 0 if found is None else int(found[0])
+    def _counted(self, topic: int, now_s: float) -> Usage:
+        """The usage without what the journal holds and what was read since the last write."""
+        stored = int(self._all("SELECT coalesce(sum(written), 0) FROM segments WHERE topic = ?", topic)[0][0])
+        counted = "SELECT collected, written, indexed, read, byte_days, at_s FROM usage WHERE topic = ?"
+        collected, written, indexed, read, byte_days, at_s = self._one(counted, topic) or (0, 0, 0, 0, 0.0, 0.0)
+        if at_s:
+            byte_days += stored * max(0.0, now_s - at_s) / journal.DAY_S
+        return Usage(collected, written, stored, indexed, read, byte_days)
 
     def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
         found = self._all(sql, *values)
@@ -236,6 +238,20 @@ class FolderReader:
             return self._manifest.execute(sql, values).fetchall()
 
     @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """What is read within belongs together: changes by others meanwhile are not seen."""
+        with self._mutex:
+            if self._manifest.in_transaction:
+                yield
+                return
+            try:
+                self._manifest.execute("BEGIN")
+                yield
+            finally:
+                if self._manifest.in_transaction:
+                    self._manifest.execute("COMMIT")
+
+    @contextmanager
     def _refusals(self, what: str) -> Iterator[None]:
         """Errors of the file system and of SQLite, as ours."""
         try:
@@ -244,13 +260,13 @@ class FolderReader:
             raise LabError(f"the log store in {self.folder} cannot be {what}: {error}") from error
 
 
-def insert_segment(changed: sqlite3.Connection, one: Segment, data: memoryview | None = None) -> None:
-    """Name a segment in the manifest, which holds ``data`` of it too where the file is not known to be on disk."""
-    marks = ", ".join("?" * 13)
+def insert_segment(changed: sqlite3.Connection, one: Segment) -> None:
+    """Name a segment in the manifest."""
+    marks = ", ".join("?" * len(_FACTS))
     changed.execute(
-        f"INSERT INTO segments ({_SEGMENT}, data) VALUES ({marks})",
+        f"INSERT INTO segments ({_SEGMENT}) VALUES ({marks})",
         (
             *(one.number, one.topic, one.rows, one.first_s, one.last_s, one.lowest, one.highest),
-            *(json.dumps(one.shapes), json.dumps(one.characters), one.written, one.size, one.sha256, data),
+            *(json.dumps(one.shapes), json.dumps(one.characters), one.written, one.size, one.sha256),
         ),
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import datetime
-import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -90,16 +91,24 @@ class Records(list[Record]):
         return self._table
 
     def json(self) -> str:
-        """What was found as a JSON array, an object for each record; times in ISO 8601."""
-        return json.dumps(self, ensure_ascii=False, default=_json)
+        """What was found as a JSON array, an object for each record: times in ISO 8601, bytes in base 64; null for
+        what JSON has no number for (NaN, infinite)."""
+        try:
+            return json.dumps(self, ensure_ascii=False, allow_nan=False, default=_text)
+        except (TypeError, ValueError):
+            # A number that is none in JSON, a key that is no text: once more, value by value.
+            return json.dumps([_json(record) for record in self], ensure_ascii=False)
 
     def csv(self) -> str:
-        """What was found as CSV with a line of names; what has no value is an empty field."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+        """What was found as CSV with a line of names; what has no value is an empty field, an array or a map is JSON.
+
+        Values are what they are: of a spreadsheet that opens it, say that ``=1+1`` is text.
+        """
+        lines: list[str] = []
+        writer = csv.writer(_Lines(lines))
         writer.writerow(self._table.column_names)
-        writer.writerows([record.get(name) for name in self._table.column_names] for record in self)
-        return text.getvalue()
+        writer.writerows([_cell(record.get(name)) for name in self._table.column_names] for record in self)
+        return "".join(lines)
 
     def pandas(self) -> pandas.DataFrame:
         """What was found as a DataFrame; whole numbers stay whole (``Int64``) where values are missing."""
@@ -136,9 +145,40 @@ def found_records(rows: pa.Table, shapes: Mapping[int, tuple[str, ...]], complet
     )
 
 
-def _json(value: object) -> str:
-    """What JSON has no form for: dates and times, decimals."""
+def _json(value: object) -> object:
+    """A value as JSON has it."""
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(one) for one in value]
+    return _text(value)
+
+
+def _cell(value: object) -> object:
+    """A value as a field of CSV."""
+    if isinstance(value, bool | list | tuple | Mapping):
+        return json.dumps(_json(value), ensure_ascii=False)
+    return value if value is None or isinstance(value, str | int | float) else _text(value)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
     return value.isoformat() if isinstance(value, datetime.date | datetime.time) else str(value)
+
+
+class _Lines:
+    """What a writer of CSV writes to, a line at a time: it quotes ``\\r`` only while that is in its own line ends."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+
+    def write(self, line: str) -> None:
+        self._lines.append(line.removesuffix("\r\n") + "\n")
 
 
 def _dicts(names: Mapping[int, tuple[str, ...]], values: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:

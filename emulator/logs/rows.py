@@ -7,6 +7,7 @@ these.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 
 from emulator.cloud.profile import Profile
 from emulator.errors import InvalidValue
+from emulator.logs.names import wrong_with_key
 from emulator.logs.records import HIDDEN, TIME
 from emulator.logs.refusal import refuse
 from emulator.logs.schemas import by_schema
@@ -25,20 +27,20 @@ from emulator.logs.view import int64_values
 LATEST_S = 253_402_300_799
 """The last second of the year 9999."""
 
-KEY_BYTES = 128
-"""Longest key, as SLS has it."""
-
 VALUE_BYTES = 1 << 20
 """Longest value, as both have it (tencent.md §5.4, alibaba.md §5.8)."""
 
-_NO_KEY = "a key is text that is not empty"
 _LONG = range(-(1 << 63), 1 << 63)
+_TEXT = (pa.string(), pa.large_string(), pa.string_view())
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+"""What pandas calls an index without a name, as a frame has it after rows were picked out of it."""
 
 
 def stored_rows(rows: object, now_s: float, profile: Profile, *, hidden: bool = False) -> pa.Table:
     """``rows`` as a table of stored types, ``__time__`` first; it is ``now_s`` where a row has none.
 
     ``rows`` are dicts or anything that speaks Arrow; with ``hidden``, columns that begin with ``_vpclab_`` are taken.
+    A key that has no value in any of the rows, and so no type, is left out, as is an index of pandas without a name.
 
     :raises InvalidValue: reasons ``write.key``, ``write.value``, ``write.time``, ``write.rows``
     """
@@ -46,15 +48,16 @@ def stored_rows(rows: object, now_s: float, profile: Profile, *, hidden: bool = 
         return _check_sizes(_from_dicts(rows, now_s, profile), profile)
     if isinstance(rows, pa.Table):
         return _check_sizes(_from_arrow(rows, now_s, profile, hidden), profile)
+    why = ""
     if isinstance(rows, pa.RecordBatch) or hasattr(rows, "__arrow_c_stream__"):
-        return _check_sizes(_from_arrow(pa.table(rows), now_s, profile, hidden), profile)
-    raise refuse(
-        InvalidValue,
-        profile,
-        "write.value",
-        f"rows are a list of dicts or an Arrow table, not {type(rows).__name__}",
-        value=rows,
-    )
+        try:
+            table = pa.table(rows)
+        except (TypeError, ValueError, pa.ArrowException) as wrong:
+            why = f": {' '.join(map(str, wrong.args))}"
+        else:
+            return _check_sizes(_from_arrow(table, now_s, profile, hidden), profile)
+    message = f"rows are a list of dicts or an Arrow table, not {type(rows).__name__}{why}"
+    raise refuse(InvalidValue, profile, "write.value", message, value=rows)
 
 
 def _check_sizes(table: pa.Table, profile: Profile) -> pa.Table:
@@ -76,7 +79,11 @@ def _from_arrow(table: pa.Table, now_s: float, profile: Profile, hidden: bool) -
     if len(set(table.column_names)) < table.num_columns:
         message = "the table has two columns of one name"
         raise refuse(InvalidValue, profile, "write.key", message, value=table.column_names)
-    names = [name for name in table.column_names if name != TIME]
+    names = [
+        field.name
+        for field in table.schema
+        if field.name != TIME and not pa.types.is_null(field.type) and not _PANDAS_INDEX.fullmatch(field.name)
+    ]
     columns: dict[str, Any] = {}
     if TIME in table.column_names:
         columns[TIME] = _times(table[TIME], profile)
@@ -111,7 +118,7 @@ _TO_LONG = pc.CastOptions.safe(pa.int64())
 def _plain(schema: pa.Schema) -> _Plain | None:
     names = schema.names
     keys = [name for name in names if name != TIME and not name.startswith(HIDDEN)]
-    if names.count(TIME) != 1 or len(set(names)) < len(names) or any(map(_wrong_with_key, keys)):
+    if names.count(TIME) != 1 or len(set(names)) < len(names) or any(map(wrong_with_key, keys)):
         return None
     if not schema.equals(pa.schema(list(zip(names, schema.types, strict=True))), check_metadata=True):
         return None
@@ -138,7 +145,7 @@ def _stored(name: str, column: pa.ChunkedArray, profile: Profile) -> pa.ChunkedA
         wanted: pa.DataType = pa.int64()
     elif pa.types.is_floating(kind):
         wanted = pa.float64()
-    elif pa.types.is_null(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    elif kind in _TEXT:
         wanted = pa.string()
     else:
         raise refuse(
@@ -185,9 +192,11 @@ def _from_dicts(rows: Sequence[object], now_s: float, profile: Profile) -> pa.Ta
                 if name not in names:
                     _check_key(name, profile)
                 names[name] = _kind(number, name, value, names.get(name, type(None)), profile)
-    types = {int: pa.int64(), float: pa.float64(), str: pa.string(), type(None): pa.string()}
+    types = {int: pa.int64(), float: pa.float64(), str: pa.string()}
     columns: dict[str, Any] = {TIME: pa.array(times, pa.int64())}
     for name, kind in names.items():
+        if kind not in types:  # None in every row
+            continue
         try:
             columns[name] = pa.array([row.get(name) for row in rows], types[kind])  # type: ignore[attr-defined]
         except UnicodeEncodeError:
@@ -230,16 +239,6 @@ def _time(number: int, value: object, now_s: float, profile: Profile) -> int:
 
 
 def _check_key(name: object, profile: Profile) -> None:
-    message = _wrong_with_key(name) if isinstance(name, str) else _NO_KEY
+    message = wrong_with_key(name)
     if message:
         raise refuse(InvalidValue, profile, "write.key", f"{name!r}: {message}", value=name)
-
-
-def _wrong_with_key(name: str) -> str:
-    if not name:
-        return _NO_KEY
-    if name.startswith("_"):
-        return f"keys that start with _ are the service's own ({TIME} is the one to write)"
-    if not name.isprintable() or len(name.encode()) > KEY_BYTES:
-        return f"a key is printable and at most {KEY_BYTES} bytes long"
-    return ""

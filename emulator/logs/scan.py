@@ -1,4 +1,4 @@
-"""What one query reads: the rows of a topic within a time range, as Parquet files or as a table.
+"""What one query reads: the rows of a topic within a time range, as Parquet files, as a table, or as both.
 
 The engine shows a scan as the relation ``"vpclab rows"``, with ``__time__``, the keys, and the hidden columns; who runs
 queries in another process sends it ``files``, which never change and stay for a minute after they were replaced.
@@ -11,16 +11,23 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from emulator.logs.records import ROW, SEGMENT, SHAPE, TIME
+from emulator.logs.segments import characters
+from emulator.logs.view import int64_values
 
 ORDER = (TIME, SEGMENT, ROW)
 """The order of rows: by time, then by insertion."""
 
 ROWS = "vpclab rows"
 """The name under which the engine shows a scan, or a table."""
+
+BESIDE = "vpclab rows beside"
+"""The name of those rows of a scan that are in none of its files."""
 
 _EVERYWHERE = {TIME, SEGMENT, ROW, SHAPE}
 _SQL = {pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.string(): "VARCHAR"}
@@ -51,8 +58,8 @@ class Scan:
     ``types``   columns → types: ``__time__``, keys, hidden ones
     ``shapes``  by number, the columns that a source wrote, in order
     ``lowest``, ``highest``  numbers of the first and the last batch that may have rows here
-    ``table``   the rows in ``ORDER``, where the store has them in memory
-    ``files``   else: files that hold them, and others beside them
+    ``files``   files that hold them, and others beside them
+    ``table``   in ``ORDER``, the rows that are in none of the files, which are all where the store is in memory
     """
 
     types: Mapping[str, pa.DataType]
@@ -78,15 +85,17 @@ class Scan:
         """For each text key all characters that its values are made of, where every file tells (see ``Segment``)."""
         if not self.files:
             return {}
+        beside = {} if self.table is None else characters(self.table)
         kept = {}
         for name, kind in self.types.items():
             having = [file for file in self.files if any(name in self.shapes[shape] for shape in file.shapes)]
             if kind == pa.string() and all(name in file.characters for file in having):
-                kept[name] = "".join(sorted(set().union(*(file.characters[name] for file in having))))
+                found = set(beside.get(name, "")).union(*(file.characters[name] for file in having))
+                kept[name] = "".join(sorted(found))
         return kept
 
     def relation(self) -> str:
-        """The rows as SQL, with all columns, where the store has them in files."""
+        """The rows as SQL, with all columns, where there are files; ``table`` is known as ``BESIDE``."""
         names = ", ".join(literal(str(file.path)) for file in self.files)
         there = _EVERYWHERE | {name for file in self.files for shape in file.shapes for name in self.shapes[shape]}
         columns = ", ".join(
@@ -97,38 +106,56 @@ class Scan:
         bounds += [f'"{TIME}" < {self.high}'] if self.high is not None else []
         where = f" WHERE {' AND '.join(bounds)}" if bounds else ""
         differ = str(len({file.shapes for file in self.files}) > 1).lower()
-        return f"SELECT {columns} FROM read_parquet([{names}], union_by_name = {differ}){where}"
+        beside = f' UNION ALL BY NAME SELECT * FROM "{BESIDE}"' if self.table is not None else ""
+        return f"SELECT {columns} FROM read_parquet([{names}], union_by_name = {differ}){where}{beside}"
 
     def within(self, low: int | None, high: int | None) -> Scan:
-        """The same for a part of the time range; only of files."""
+        """The same for a part of the time range, where there are files."""
         files = [
             file for file in self.files if (low is None or file.last_s >= low) and (high is None or file.first_s < high)
         ]
-        return replace(self, low=low, high=high, files=tuple(files))
+        table = self.table
+        if table is not None:
+            times = int64_values(table[TIME])
+            begin = 0 if low is None else int(np.searchsorted(times, low))
+            end = len(times) if high is None else int(np.searchsorted(times, high))
+            table = table.slice(begin, end - begin)
+        elif not files:
+            table = self.schema.empty_table()
+        return replace(self, low=low, high=high, files=tuple(files), table=table)
 
     def steps(self, most: int, newest_first: bool) -> Iterator[Scan]:
         """The scan cut by time into parts that grow, so that a search for a few rows reads a few."""
-        files = self.files
-        oldest, newest = min(file.first_s for file in files), max(file.last_s for file in files)
+        parts = [_Part(file.rows, file.first_s, file.last_s) for file in self.files]
+        if self.table is not None and self.table.num_rows:
+            times = int64_values(self.table[TIME])
+            parts.append(_Part(len(times), int(times[0]), int(times[-1])))
+        oldest, newest = min(part.first_s for part in parts), max(part.last_s for part in parts)
         low = oldest if self.low is None else max(self.low, oldest)
         high = newest + 1 if self.high is None else min(self.high, newest + 1)
         wanted = most * FIRST_STEP
         while low < high:
-            cut = _cut(files, low, high, wanted, newest_first)
+            cut = _cut(parts, low, high, wanted, newest_first)
             yield self.within(cut, high) if newest_first else self.within(low, cut)
             low, high = (low, cut) if newest_first else (cut, high)
             wanted *= FIRST_STEP * 2
 
 
-def _cut(files: Sequence[ScannedFile], low: int, high: int, wanted: int, newest_first: bool) -> int:
-    """Where about ``wanted`` rows lie between the near end of the time range and here, were each file's spread
+class _Part(NamedTuple):
+    rows: int
+    first_s: int
+    last_s: int
+
+
+def _cut(parts: Sequence[_Part], low: int, high: int, wanted: int, newest_first: bool) -> int:
+    """Where about ``wanted`` rows lie between the near end of the time range and here, were each part's spread
     evenly."""
-    bounds = {bound for file in files for bound in (file.first_s, file.last_s + 1)}
+    bounds = {bound for part in parts for bound in (part.first_s, part.last_s + 1)}
     spans = list(itertools.pairwise(sorted({low, high, *(bound for bound in bounds if low < bound < high)})))
     counted = 0.0
     for begin, end in reversed(spans) if newest_first else spans:
-        there = [file for file in files if file.first_s < end and file.last_s >= begin]
-        density = sum(file.rows / (file.last_s + 1 - file.first_s) for file in there)
+        there = [part for part in parts if part.first_s < end and part.last_s >= begin]
+        density = sum(part.rows / (part.last_s + 1 - part.first_s) for part in there)
         if density and counted + density * (end - begin) >= wanted:
             seconds = max(1, round((wanted - counted) / density))
             return max(begin, end - seconds) if newest_first else min(end, begin + seconds)

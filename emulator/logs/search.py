@@ -125,7 +125,7 @@ def _check_elsewhere(topic: Topic, scan: Scan, limits: QueryLimits | None) -> No
     message = ""
     if limits is not None:
         message = "limits bound a process of this machine; a cluster has bounds of its own"
-    elif scan.table is not None and scan.table.num_rows:
+    elif topic.in_memory and scan.table is not None and scan.table.num_rows:
         message = "a cluster reads the segments of a data folder, and this lab keeps its rows in memory: Lab(data=...)"
     if message:
         raise refuse(InvalidValue, topic.profile, "query", message, object=topic.id)

@@ -112,15 +112,20 @@ def write_durably(path: Path, data: memoryview) -> None:
     """
     write(path, data)
     try:
-        for place in (path, path.parent):
-            opened = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(opened)
-            finally:
-                os.close(opened)
+        sync(path)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def sync(path: Path) -> None:
+    """Have a file on disk, with its name."""
+    for place in (path, path.parent):
+        opened = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def characters(rows: pa.Table) -> dict[str, str]:

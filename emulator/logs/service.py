@@ -49,6 +49,7 @@ class LogService:
     ) -> None:
         self.profile = profile
         self.now = now
+        self.folder = folder
         self.closed = False
         self.read_only = read_only
         self.store: ReadStore
@@ -104,7 +105,8 @@ class LogService:
             self._check_logset(name)
             topics = [topic for topic in self.topics() if topic.logset == name]
             if topics and self.profile.logsets_deleted_empty:
-                message = f"logset {name} has {len(topics)} topics, {topics[0].name} among them: delete these first"
+                some = ", ".join(topic.name for topic in topics[:3])
+                message = f"logset {name} has topics, {some} among them: delete_topic(...) first"
                 raise refuse(InUse, self.profile, "logset.in_use", message, object=name, value=name)
             for topic in topics:
                 self.delete_topic(topic)
@@ -192,11 +194,24 @@ class LogService:
         with self._lock:
             self.writable().expire(moment)
 
-    def deliver(self, now_s: float | None = None) -> None:
-        """Deliver what is due, now or by another moment of lab time; a lab's clock calls it by itself."""
+    def flush(self) -> None:
+        """Have all that was written in the data folder's Parquet files, for programs that read these by themselves.
+
+        By itself it happens within milliseconds, before each search, and when the service is closed.
+        """
+        with self._lock:
+            store = self.writable()
+            for topic in store.topics():
+                store.flush(topic.number)
+
+    def deliver(self, now_s: float | None = None, *, goes_on: bool = False) -> None:
+        """Deliver what is due, now or by another moment of lab time; a lab's clock calls it by itself.
+
+        ``goes_on``: more of the same step of the clock follows.
+        """
         moment = self._moment(now_s)
         self.writable()
-        self.deliveries.settle(moment)
+        self.deliveries.settle(moment, goes_on=goes_on)
 
     def _moment(self, now_s: float | None) -> float:
         if not (now_s is None or (isinstance(now_s, int | float) and math.isfinite(now_s))):
@@ -287,7 +302,7 @@ class LogService:
         """The store, for a change."""
         self._check_open()
         if self.read_only:
-            raise LabError("this log service was opened to read what another process writes")
+            raise LabError("read_logs(...) opened this log service to look on; what changes it is for Lab(data=...)")
         return self._writable
 
     def _check_logset(self, name: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
@@ -42,6 +42,9 @@ class Usage:
     indexed: int = 0
     read: int = 0
     byte_days: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,11 @@ class Damage:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one write brings: ``rows`` (some) of stored types with ``__time__``, and what the meter is to count."""
+    """What one write brings: ``rows`` (some) of stored types with ``__time__``; ``collected`` from a flow log."""
 
     rows: pa.Table
     key: str | None = None
-    usage: Usage = field(default_factory=Usage)
+    collected: bool = False
 
 
 class ReadStore(Protocol):
@@ -159,7 +162,10 @@ class Store(ReadStore, Protocol):
     def remove_topic(self, topic: int) -> None: ...
 
     def append(self, topic: int, batch: Batch, now_s: float) -> bool:
-        """Keep the rows as one segment; False if this topic was given their key before."""
+        """Keep the rows; False if this topic was given their key before."""
+
+    def flush(self, topic: int) -> None:
+        """Have every row where programs find it that read the store's files by themselves."""
 
     def expire(self, now_s: float) -> None:
         """Let go of rows that are older than their topic keeps them and that no delivery waits for."""

@@ -21,11 +21,9 @@ from emulator.logs.index import (
     FullText,
     Index,
     ages,
-    check_keys,
+    index_from,
     index_now,
-    index_of,
 )
-from emulator.logs.meter import measured
 from emulator.logs.names import check_days
 from emulator.logs.neighbours import neighbours
 from emulator.logs.records import Record, Records
@@ -89,7 +87,7 @@ class Topic:
 
     @retention_days.setter
     def retention_days(self, days: int | None) -> None:
-        kept = check_days(days, self.profile, self.id)
+        kept = check_days(days, self.profile, self.name, self.id)
         with self._lock:
             self._check_there()
             self._change(days=kept)
@@ -287,6 +285,11 @@ class Topic:
         """The processes that answer strangers' queries."""
         return self._service.workers
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether the topic is gone with its log service."""
+        return self._service.folder is None
+
     def spark_engine(self) -> SparkEngine:
         """The engine of the Spark cluster."""
         return self._service.spark_engine()
@@ -333,10 +336,9 @@ class Topic:
         if table.num_rows == 0:
             return False
         self._note_source(collected)
-        batch = Batch(table, key, measured(table, self.index, collected=collected))
-        written = self._service.writable().append(self.number, batch, self._service.now())
+        written = self._service.writable().append(self.number, Batch(table, key, collected), self._service.now())
         if written:
-            self._service.deliveries.arrived(self, batch.usage.written)
+            self._service.deliveries.arrived(self, table)
         with self.written:
             self.written.notify_all()
         return written
@@ -384,8 +386,4 @@ class Topic:
 
     def _index_of(self, keys: Index | Mapping[str, str], report: bool, full_text: bool | FullText) -> Index:
         delimiters = FLOW_DELIMITERS if report else DEFAULT_DELIMITERS[self.profile.provider]
-        words = FullText(delimiters) if full_text is True else full_text or None
-        kinds = {key: field.kind for key, field in keys.fields.items()} if isinstance(keys, Index) else keys
-        words = keys.full_text or words if isinstance(keys, Index) else words
-        check_keys(kinds, self.profile, self.id, needed=words is None)
-        return Index(keys.fields if isinstance(keys, Index) else index_of(keys, delimiters).fields, words)
+        return index_from(keys, full_text, delimiters, self.profile, self.id)

@@ -290,6 +290,7 @@ _CODES = {
     "topic.name": "LogStoreInfoInvalid",
     "index.missing": "IndexConfigNotExist",
     "index.keys": "IndexInfoInvalid",
+    "index.quota": "IndexInfoInvalid",
     "index.duplicate": "IndexAlreadyExist",
     "packet.addresses": "InvalidParameter",
     "record.missing": "ResourceNotFound.Record",

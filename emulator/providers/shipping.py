@@ -24,9 +24,9 @@ OSS = Shipping(
     prefix_rule="at most 256 characters, neither / nor \\ in front",
     bucket=r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]",
     bucket_rule="3 to 63 lower-case letters, digits and -, a letter or digit at both ends",
-    formats=frozenset({"json", "csv", "parquet"}),
+    formats=frozenset({"json", "csv", "parquet", "orc"}),
     compressions=frozenset({"none", "gzip", "snappy", "zstd"}),
     retries_s=(900, 1800, 3600),
     gives_up=True,
 )
-"""OSS export jobs, with the shipper's retries (alibaba.md §9.1, §9.2); orc, which jobs have too, is not there."""
+"""OSS export jobs, with the shipper's retries (alibaba.md §9.1, §9.2)."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import dpkt
 import pyarrow.parquet as pq
 import pytest
 
+from tests import warm
 from tests.children import environment
 
 START_S = 1_704_067_200
@@ -53,14 +52,7 @@ def files(tmp_path):
 
 
 def vpclab(folder, *args):
-    return subprocess.run(
-        [sys.executable, "-m", "emulator.cli", "import", "a.pcap", *args],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return warm.python("-m", "emulator.cli", "import", "a.pcap", *args, cwd=folder, env=environment())
 
 
 PACKETS = [

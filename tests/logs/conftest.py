@@ -80,9 +80,27 @@ def service_of(tmp_path: Path) -> Iterator[Callable[..., LogService]]:
 
 
 @pytest.fixture
-def no_bytes_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of any size are written as large ones are: the manifest holds no bytes of them."""
-    monkeypatch.setattr("emulator.logs.folder.HELD_BYTES", 0)
+def folder(tmp_path: Path) -> Path:
+    """Where a log service may keep its rows."""
+    return tmp_path / "data" / "logs"
+
+
+@pytest.fixture
+def opened(service_of: Callable[..., LogService], tencent: Profile, folder: Path) -> Callable[[], LogService]:
+    """Opens a log service of Tencent's in the folder, as often as it is called."""
+    return lambda: service_of(tencent, folder=folder)
+
+
+@pytest.fixture
+def no_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of any size are written as large ones are: each becomes a segment at once."""
+    monkeypatch.setattr("emulator.logs.journal.BATCH_BYTES", 0)
+
+
+@pytest.fixture
+def stuck_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in the journal stays there."""
+    monkeypatch.setattr("emulator.logs.folder.FolderStore.flush", lambda *_: None)
 
 
 @pytest.fixture

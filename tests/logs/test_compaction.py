@@ -61,16 +61,6 @@ def test_compaction_ends_with_few_of_each_class(sizes: list[int]) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "logs"
-
-
-@pytest.fixture
-def opened(service_of: Callable[..., LogService], tencent: Profile, folder: Path) -> Callable[[], LogService]:
-    return lambda: service_of(tencent, folder=folder)
-
-
-@pytest.fixture
 def topic(opened: Callable[[], LogService]) -> Topic:
     return opened().create_topic("app", index={"n": "long", "a": "text"})
 
@@ -102,6 +92,7 @@ def test_the_characters_of_a_column() -> None:
     assert characters(pa.table({"a": chunks.slice(0, 2)})) == {"a": ".01"}
 
 
+@pytest.mark.usefixtures("no_journal")
 def test_answers_ids_and_order_stay(
     topic: Topic, opened: Callable[[], LogService], service_of: Callable[..., LogService], tencent: Profile
 ) -> None:
@@ -124,6 +115,7 @@ def test_answers_ids_and_order_stay(
     assert again.search("n:99")[0].id == f"{3 * FAN + 1}-0"
 
 
+@pytest.mark.usefixtures("no_journal")
 def test_files_that_were_replaced_stay_for_readers_and_go_later(
     topic: Topic, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +128,7 @@ def test_files_that_were_replaced_stay_for_readers_and_go_later(
     assert len(topic.search()) == FAN + FAN * 2 // 3
 
 
-@pytest.mark.usefixtures("no_bytes_held")
+@pytest.mark.usefixtures("no_journal")
 def test_a_damaged_segment_is_left_where_it_is(topic: Topic, folder: Path, opened: Callable[[], LogService]) -> None:
     for number in range(FAN - 1):
         topic.write([{"n": number}])
@@ -154,6 +146,7 @@ def test_a_damaged_segment_is_left_where_it_is(topic: Topic, folder: Path, opene
     assert path.exists()
 
 
+@pytest.mark.usefixtures("no_journal")
 def test_what_cannot_be_compacted_now_is_kept_and_compacted_later(
     topic: Topic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +171,7 @@ def test_what_cannot_be_compacted_now_is_kept_and_compacted_later(
     assert told(topic)[:-1] == before
 
 
+@pytest.mark.usefixtures("no_journal")
 def test_a_topic_may_be_deleted_while_it_is_compacted(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
     from emulator.logs import compaction
 

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -19,12 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from emulator import read_logs
 from emulator.cloud.profile import Profile
 from emulator.errors import LabError, QueryError
-from emulator.logs import LogService, Topic
-from emulator.logs.compaction import FAN
-from emulator.logs.folder import FolderStore
+from emulator.logs import LogService, Topic, journal
 from tests.children import environment
 
 Open = Callable[[], LogService]
@@ -36,17 +34,6 @@ def run(program: str, folder: Path) -> str:
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=20)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "logs"
-
-
-@pytest.fixture
-def opened(service_of: Callable[..., LogService], tencent: Profile, folder: Path) -> Open:
-    """Opens the folder, as often as it is called."""
-    return lambda: service_of(tencent, folder=folder)
 
 
 @pytest.fixture
@@ -113,7 +100,9 @@ for number, rows in manifest.execute("SELECT number, rows FROM segments"):
 
 def test_any_reader_understands_the_files_while_the_store_is_open(topic: Topic, folder: Path) -> None:
     topic.write([{"n": 1, "a": "x", "d": 0.5}], key="w1")
+    topic._service.flush()
     topic.write(pa.table({"n": pa.array([1], pa.int8()), "a": pa.array(["x"]).dictionary_encode()}))
+    topic._service.flush()
     seen = run(READER, folder).splitlines()
     assert seen == ["double int64 string", "int64 string"]
 
@@ -227,7 +216,7 @@ def spoil(path: Path, damage: Callable[[bytes], bytes | None]) -> None:
         path.write_bytes(data)
 
 
-@pytest.mark.usefixtures("no_bytes_held")
+@pytest.mark.usefixtures("no_journal")
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_damaged_segment_is_reported_and_left_out(opened: Open, topic: Topic, folder: Path, how: str) -> None:
     for number in range(3):
@@ -249,31 +238,6 @@ def test_a_damaged_segment_is_reported_and_left_out(opened: Open, topic: Topic, 
     assert len(service.topic("accept").search()) == 5
 
 
-@pytest.mark.parametrize("how", DAMAGES)
-def test_a_small_batch_survives_a_loss_of_power_before_its_file_is_on_disk(
-    opened: Open, topic: Topic, folder: Path, how: str
-) -> None:
-    for number in range(3):
-        topic.write([{"n": number, "a": "x"}] * 2)
-    before = topic.search()
-    topic._service.close()
-    for name in segments(folder):
-        spoil(folder / "segments" / name, DAMAGES[how])
-
-    with read_logs(folder) as reader, warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        assert reader.topic("accept").search() == []
-    assert len(warned) == 3
-    assert "2 records are left out until a lab opens the folder" in str(warned[0].message)
-
-    for _ in range(2):
-        service = opened()
-        after = service.topic("accept").search()
-        assert (after, [one.id for one in after]) == (before, [one.id for one in before])
-        assert service.damaged == []
-        service.close()
-
-
 def test_what_was_not_acknowledged_when_the_power_went_is_not_there(opened: Open, topic: Topic, folder: Path) -> None:
     topic.write([{"n": 0}], key="k0")
     topic._service.close()
@@ -285,51 +249,19 @@ def test_what_was_not_acknowledged_when_the_power_went_is_not_there(opened: Open
     assert pq.read_table(stray).num_rows == 1
 
 
-def held(topic: Topic) -> list[int]:
-    """The segments of which the manifest holds the bytes."""
-    store = topic._service.store
-    assert isinstance(store, FolderStore)
-    store.compacted()
-    return [number for (number,) in store._all("SELECT number FROM segments WHERE data IS NOT NULL")]
-
-
-def test_the_file_of_a_small_batch_costs_no_fsync_of_its_own(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[int] = []
-    monkeypatch.setattr(os, "fsync", synced.append)
-    topic.write([{"n": 1}])
-    assert synced == []
-    topic.write([{"a": os.urandom(60).hex()} for _ in range(1000)])
-    assert len(synced) == 2  # its file and the folder
-
-
-def test_the_manifest_holds_what_is_small_until_it_is_compacted(topic: Topic, folder: Path) -> None:
-    noise = [{"n": row, "a": os.urandom(60).hex()} for row in range(1000)]
-    topic.write(noise)
-    assert (held(topic), len(segments(folder))) == ([], 1)
-    topic.write([{"n": 0}])
-    assert held(topic) == [2]
-    pages = []
-    for _ in range(8):
-        for _ in range(FAN):
-            topic.write(noise[:20])
-        assert len(held(topic)) < FAN
-        pages += topic._service.store._one("PRAGMA page_count")  # type: ignore[attr-defined]
-    assert pages[-1] < pages[1] + 2 * FAN, "what was let go of is used again: else each batch would take a page"
-    topic._service.delete_topic(topic)
-    assert held(topic) == []
-
-
 def test_deleting_a_topic_removes_its_files(opened: Open, topic: Topic, folder: Path) -> None:
     other = topic._service.create_topic("other", index={"n": "long"})
     topic.write([{"n": 1}])
     other.write([{"n": 2}])
+    topic._service.flush()
+    assert segments(folder) == ["00000001.parquet", "00000002.parquet"]
     topic._service.delete_topic(topic)
     assert segments(folder) == ["00000002.parquet"]
     topic._service.close()
     assert opened().topic("other").search() == [{"n": 2}]
 
 
-@pytest.mark.usefixtures("no_bytes_held")
+@pytest.mark.usefixtures("no_journal")
 def test_a_write_that_fails_leaves_nothing(topic: Topic, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     topic.write([{"n": 1}])
 
@@ -345,23 +277,31 @@ def test_a_write_that_fails_leaves_nothing(topic: Topic, folder: Path, monkeypat
     assert [record["n"] for record in topic.search()] == [1, 2]
 
 
+@pytest.mark.parametrize("bytes_journaled", [journal.BATCH_BYTES, 0], ids=["journal", "segment"])
 def test_an_interrupt_behind_the_acknowledgement_takes_nothing_back(
-    topic: Topic, opened: Open, monkeypatch: pytest.MonkeyPatch
+    topic: Topic, opened: Open, monkeypatch: pytest.MonkeyPatch, bytes_journaled: int
 ) -> None:
     topic.write([{"n": 0}])
     store = topic._service.store
     manifest = store._manifest  # type: ignore[attr-defined]
 
     class Interrupted:
+        """Behind the transaction in which this thread writes."""
+
+        writes = False
+        thread = threading.get_ident()
+
         def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
             done: sqlite3.Cursor = manifest.execute(sql, *parameters)
-            if sql == "COMMIT":
+            self.writes |= sql.startswith("INSERT INTO keys")
+            if sql == "COMMIT" and self.writes and threading.get_ident() == self.thread:
                 raise KeyboardInterrupt
             return done
 
         def __getattr__(self, name: str) -> object:
             return getattr(manifest, name)
 
+    monkeypatch.setattr(journal, "BATCH_BYTES", bytes_journaled)
     with monkeypatch.context() as patched:
         patched.setattr(store, "_manifest", Interrupted())
         with pytest.raises(KeyboardInterrupt):
@@ -450,6 +390,7 @@ def test_a_kill_loses_nothing_acknowledged_and_doubles_nothing(opened: Open, top
 
 def test_the_files_hold_what_is_hidden_too(topic: Topic, folder: Path) -> None:
     topic.append(pa.table({"__time__": [5], "n": [1], "_vpclab_rule": [7]}), key="w1")
+    topic._service.flush()
     place = {"_vpclab_segment": 1, "_vpclab_row": 0, "_vpclab_shape": 1}
     assert pq.read_table(folder / "segments" / "00000001.parquet").to_pylist() == [
         {"__time__": 5, "n": 1, "_vpclab_rule": 7, **place}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -18,7 +19,10 @@ from emulator.logs.folder import FolderStore
 def service(
     request: pytest.FixtureRequest, service_of: Callable[..., LogService], profile: Profile, tmp_path: Path
 ) -> LogService:
-    return service_of(profile, folder=tmp_path / "data" if request.param == "folder" else None)
+    if request.param == "memory":
+        return service_of(profile)
+    request.getfixturevalue("no_journal")  # each batch is a segment, as most are some time later
+    return service_of(profile, folder=tmp_path / "data")
 
 
 def compacted(topic: Topic) -> None:
@@ -126,13 +130,42 @@ def test_some_fields_are_searchable_in_every_index(service: LogService, profile:
         topic.search("__other__:x")
 
 
+NO_INDEX: dict[str, tuple[Any, Any, str]] = {
+    "nothing": ({}, False, "there is no key, and no full text either"),
+    "a list": (["a"], False, r"this is \['a'\]"),
+    "an index of a list": (Index(["a"]), False, r"this is \['a'\]"),  # type: ignore[arg-type]
+    "an unknown kind": ({"b": "text", "a": "int"}, False, "'a': 'int' is no such kind"),
+    "a key of the service's": ({"_a": "text"}, False, "'_a': keys that start with _"),
+    "no Unicode": ({"\udc80": "text"}, False, "a key is printable"),
+    "a long key": ({"ä" * 65: "text"}, False, "128 bytes"),
+    "an index of words": (Index({"a": "text"}), False, "'a': Field"),  # type: ignore[dict-item]
+    "delimiters that are none": (Index({"a": Field("text", 5)}), False, "delimiters=5"),  # type: ignore[arg-type]
+    "case that is none": (Index({"a": Field("text", " ", "no")}), False, "'no'"),  # type: ignore[arg-type]
+    "a switch that is none": (Index({"a": Field("text", " ", sql="no")}), False, "'no'"),  # type: ignore[arg-type]
+    "words of a text": ({"a": "text"}, ",", "full_text is True, False or FullText"),
+    "words of a number": ({"a": "text"}, FullText(5), "full_text is True"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize(("keys", "full_text", "message"), NO_INDEX.values(), ids=NO_INDEX)
+def test_what_is_no_index_is_refused_by_the_key_that_is_wrong(
+    tencent: Profile, alibaba: Profile, keys: Any, full_text: Any, message: str
+) -> None:
+    for profile, code in ((tencent, "InvalidParameter"), (alibaba, "IndexInfoInvalid")):
+        with LogService(profile=profile, now=lambda: 0.0) as service:
+            topic = service.create_topic("app")
+            with pytest.raises(InvalidValue, match=message) as refused:
+                topic.enable_index(keys, full_text=full_text)
+            assert (refused.value.code, refused.value.object, topic.index) == (code, topic.id, None)
+
+
 def test_an_index_of_nothing_or_of_too_much_is_refused(service: LogService, profile: Profile) -> None:
     topic = service.create_topic("app")
     with pytest.raises(InvalidValue):
         topic.enable_index({})
     with pytest.raises(QuotaExceeded) as refused:
         topic.enable_index({f"k{number}": "text" for number in range(301)})
-    assert refused.value.code == profile.code("index.keys")
+    assert refused.value.code == profile.code("index.quota")
     assert topic.index is None
     topic.enable_index({}, full_text=True)
 

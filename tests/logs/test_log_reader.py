@@ -26,11 +26,6 @@ NOW = 1_700_000_000
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "logs"
-
-
-@pytest.fixture
 def writer(service_of: Callable[..., LogService], tencent: Profile, folder: Path) -> Topic:
     return service_of(tencent, folder=folder).create_topic("app", index={"n": "long"})
 
@@ -76,9 +71,10 @@ def test_a_reader_changes_nothing(writer: Topic, reader: LogService) -> None:
         lambda: setattr(topic, "retention_days", 1),
         topic.reindex,
         reader.expire,
+        reader.flush,
     ]
     for call in calls:
-        with pytest.raises(LabError, match="to read what another process writes"):
+        with pytest.raises(LabError, match="what changes it is for Lab"):
             call()
     assert numbers(writer) == numbers(topic) == []
 
@@ -111,8 +107,9 @@ def test_a_reader_meets_whole_batches_while_segments_are_replaced(writer: Topic,
 
 
 def test_there_must_be_something_to_read(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="cannot be opened"):
-        read_logs(tmp_path)
+    for nothing in (tmp_path, tmp_path / "none", 5):
+        with pytest.raises(LabError, match=r"there are no logs in .*: give a lab's data folder"):
+            read_logs(nothing)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -205,11 +202,9 @@ def test_a_kill_while_it_is_carried_over_leaves_the_old_layout(
 
 
 UNDONE = {
-    3: ["ALTER TABLE segments DROP COLUMN data"],
-    2: [
-        "ALTER TABLE segments DROP COLUMN data",
-        *(f"DROP TABLE {name}" for name in ("dead_letters", "shipped", "deliveries")),
-    ],
+    4: ["DROP TABLE journal", "ALTER TABLE segments ADD COLUMN data BLOB"],
+    3: ["DROP TABLE journal"],
+    2: [f"DROP TABLE {name}" for name in ("journal", "dead_letters", "shipped", "deliveries")],
 }
 """By layout, what makes a folder of it from one of today."""
 
@@ -234,6 +229,25 @@ def test_a_folder_of_a_later_layout_is_carried_over(
     assert topic.deliveries == []
     with read_logs(folder) as reader:
         assert numbers(reader.topic("app")) == [1, 2]
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"half of a fi"], ids=["gone", "empty", "cut"])
+def test_the_fourth_layout_has_the_bytes_of_files_that_were_not_on_disk_yet(
+    writer: Topic, folder: Path, service_of: Callable[..., LogService], tencent: Profile, damage: bytes | None
+) -> None:
+    writer.write([{"n": 1}])
+    writer._service.close()
+    path = folder / "segments" / "00000001.parquet"
+    with sqlite3.connect(folder / "manifest.sqlite") as opened:
+        for statement in [*UNDONE[4], "PRAGMA user_version = 4"]:
+            opened.execute(statement)
+        opened.execute("UPDATE segments SET data = ?", (path.read_bytes(),))
+    opened.close()
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage)
+    service = service_of(tencent, folder=folder)
+    assert (numbers(service.topic("app")), service.damaged) == ([1], [])
 
 
 def test_the_layout_is_that_of_the_manifest(writer: Topic) -> None:

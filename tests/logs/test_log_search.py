@@ -87,6 +87,32 @@ def test_records_as_json_and_as_csv(flows: Topic) -> None:
     assert [{key: "" if value is None else str(value) for key, value in record.items()} for record in found] == read
 
 
+HARD = {
+    "infinite": ("cast('infinity' as double)", None, "inf"),
+    "no number": ("nan()", None, "nan"),
+    "in an array": ("array[infinity(), 1]", [None, 1.0], "[null, 1.0]"),
+    "a map": ("map(array['ü'], array[1])", {"ü": 1}, '{"ü": 1}'),
+    "a map of dates": ("map(array[date '2024-01-01'], array[1])", {"2024-01-01": 1}, '{"2024-01-01": 1}'),
+    "truth": ("1 = 1", True, "true"),
+    "bytes": ("from_base64('AP8=')", "AP8=", "AP8="),
+    "a date": ("date '2024-01-01'", "2024-01-01", "2024-01-01"),
+    "nothing": ("null", None, ""),
+    "a formula": ("'=1+1'", "=1+1", "=1+1"),
+    "quotes, commas and lines": ("'\"a\", b\r\n\u2028c'", '"a", b\r\n\u2028c', '"a", b\r\n\u2028c'),
+    "a carriage return": ("'\r'", "\r", "\r"),
+}
+
+
+@pytest.mark.parametrize(("expression", "as_json", "as_csv"), HARD.values(), ids=HARD)
+def test_what_sql_computes_is_json_and_csv_that_others_read(
+    flows: Topic, expression: str, as_json: object, as_csv: str
+) -> None:
+    found = flows.search(f"* | select {expression} as v, 1 as n limit 1")
+    read = json.loads(found.json(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert read == [{"v": as_json, "n": 1}]
+    assert list(csv.reader(io.StringIO(found.csv(), newline=""))) == [["v", "n"], [as_csv, "1"]]
+
+
 def test_pages_by_limit_and_offset_from_either_end(flows: Topic) -> None:
     every = [record.id for record in flows.search()]
     for query in ("*", "version:2"):

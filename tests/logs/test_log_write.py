@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -38,6 +39,13 @@ def test_rows_are_there_when_write_returns(topic: Topic) -> None:
     assert [record.time for record in found] == [5, 6, NOW]
 
 
+class _Stream:
+    """What speaks Arrow as polars does."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.__arrow_c_stream__ = table.__arrow_c_stream__
+
+
 @pytest.mark.parametrize(
     "rows",
     [
@@ -46,14 +54,28 @@ def test_rows_are_there_when_write_returns(topic: Topic) -> None:
         pa.table({"a": pa.array(["x", None], pa.large_string()), "n": [1, 2], "d": [1.5, None]}),
         pa.RecordBatch.from_pylist([{"a": "x", "n": 1, "d": 1.5}, {"a": None, "n": 2, "d": None}]),
         [{"a": "x", "n": np.int32(1), "d": np.float64(1.5)}, {"a": np.str_("") or None, "n": 2, "d": None}],
+        pa.table({"a": pa.array(["x", None], pa.string_view()), "n": [1, 2], "d": [1.5, None]}),
+        _Stream(pa.table({"a": ["x", None], "n": [1, 2], "d": [1.5, None]})),
+        pd.DataFrame({"a": ["w", "x", None], "n": [0, 1, 2], "d": [0.5, 1.5, None]}).query("n > 0"),
     ],
-    ids=["narrow", "dictionary", "large", "batch", "numpy"],
+    ids=["narrow", "dictionary", "large", "batch", "numpy", "view", "stream", "frame of picked rows"],
 )
 def test_arrow_and_numpy_are_brought_to_the_stored_types(topic: Topic, rows: Any) -> None:
     assert topic.write(rows) == 2
     assert topic.search() == [{"a": "x", "n": 1, "d": 1.5}, {"a": None, "n": 2, "d": None}]
     assert [record.time for record in topic.search()] == [NOW, NOW]
     assert topic.search("n:2 AND NOT a:*", language="lucene") == [{"a": None, "n": 2, "d": None}]
+
+
+@pytest.mark.parametrize(
+    "rows", [[{"n": None, "new": None}], pa.table({"n": [None], "new": [None]})], ids=["dicts", "arrow"]
+)
+def test_a_key_without_a_value_has_no_type_that_later_rows_must_have(topic: Topic, rows: Any) -> None:
+    topic.write([{"n": 1}])
+    assert topic.write(rows) == 1
+    assert topic.write([{"n": 2, "new": 3}]) == 1
+    assert topic.search("n:*", language="lucene") == [{"n": 1}, {"n": 2, "new": 3}]
+    assert len(topic.search()) == 3
 
 
 KINDS = {
@@ -123,6 +145,8 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "no rows": (5, "write.value", "not int"),
     "text": ("a", "write.value", "not str"),
     "one dict": ({"a": "x"}, "write.value", "not dict"),
+    "a Series": (pd.Series([1]), "write.value", "not Series: "),
+    "a frame of everything": (pd.DataFrame({"a": ["x", 1]}), "write.value", "not DataFrame: .*column a"),
     "a row that is none": ([{"a": "x"}, "y"], "write.value", "row 1 is str"),
     "_ first": ([{"_a": "x"}], "write.key", "start with _"),
     "hidden": ([{"_vpclab_rule": 1}], "write.key", "start with _"),

@@ -22,6 +22,7 @@ import test_samples as samples
 
 from emulator.errors import InvalidValue, LabError, QueryError
 from emulator.logs import LogService, QueryLimits, SparkCluster, Topic
+from emulator.logs.folder import FolderStore
 from emulator.logs.presto.functions import functions_of
 
 pytestmark = pytest.mark.spark
@@ -137,16 +138,10 @@ def test_the_published_queries(topics: dict[str, Topic], name: str, query: str, 
 
 
 OTHERWISE = (
-    *("regexp_extract('abc', '(b)(x)?", "regexp_extract_all('ab2'"),
-    *("regexp_replace('a.b'", "regexp_replace('abc', 'b'", "regexp_replace('abc', '(b)', '\\", "regexp_replace('ab'"),
-    *("cardinality(map_keys(split_to_map('',", "json_extract(", "json_format(", "json_array_"),
-    *(
-        "array_except(array[1, null",
-        "date_diff('month'",
-        "interval '14'",
-        "timestamp '2020",
-        "date '2020-01-02' - date",
-    ),
+    *("regexp_extract('abc', '(b)(x)?", "regexp_extract_all('ab2'", "regexp_replace('a.b'", "regexp_replace('ab'"),
+    *("regexp_replace('abc', 'b'", "regexp_replace('abc', '(b)', '\\", "cardinality(map_keys(split_to_map('',"),
+    *("json_extract(", "json_format(", "json_array_", "array_except(array[1, null", "date_diff('month'"),
+    *("interval '14'", "timestamp '2020", "date '2020-01-02' - date"),
 )
 """What docs/scaling.md names, beside the table."""
 
@@ -158,10 +153,18 @@ def test_values_at_the_edges(topics: dict[str, Topic], group: str) -> None:
     assert rows_of(topics["CLS"], query, "spark") == rows_of(topics["CLS"], query, "duckdb")
 
 
-def test_several_segments_with_keys_of_their_own(topics: dict[str, Topic]) -> None:
-    topic = topics["CLS"]._service.create_topic("app", index={"a": "text", "n": "long", "d": "double"})
+@pytest.mark.parametrize("flushed", [True, False], ids=["segments", "journal"])
+def test_several_segments_with_keys_of_their_own(
+    topics: dict[str, Topic], monkeypatch: pytest.MonkeyPatch, flushed: bool
+) -> None:
+    topic = topics["CLS"]._service.create_topic(
+        "app" if flushed else "journal", index={"a": "text", "n": "long", "d": "double"}
+    )
     hostile = ["it's", 'a "b"', "back\\slash", "per%cent_", "`tick`", "two words", "ta\nken"]
     topic.write([{"a": text, "n": number, "__time__": 1_000 + number} for number, text in enumerate(hostile)])
+    topic._service.flush()
+    if not flushed:
+        monkeypatch.setattr(FolderStore, "flush", lambda *_: None)
     topic.write([{"a": "seventh", "d": 0.5, "__time__": 2_000}])
     for query in (
         "*",

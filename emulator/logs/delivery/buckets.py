@@ -15,14 +15,17 @@ from emulator.cloud.profile import Profile
 from emulator.errors import RequirementMissing, Unsupported
 from emulator.logs.checkpoints import Shipped
 from emulator.logs.delivery.files import FileSender, FileTarget
+from emulator.logs.delivery.http import SHOWN, URL_RULE, is_url
 from emulator.logs.delivery.target import Sender, TargetDown, TargetRefuses, secret
 from emulator.logs.refusal import refuse
 
 if TYPE_CHECKING:
-    from obstore.store import S3Config, S3Store
+    from obstore.store import S3Config, S3Credential, S3Store
 
 BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 BUCKET_RULE = "3 to 63 lower-case letters, digits, . and -"
+
+REGION = r"[A-Za-z0-9_-]{1,64}"
 
 _TOLD = re.compile(r"<Code>(.*?)</Code>(?:\s*<Message>(.*?)</Message>)?", re.DOTALL)
 
@@ -49,11 +52,14 @@ class S3(FileTarget):
         if not isinstance(self.bucket, str) or not re.fullmatch(BUCKET, self.bucket):
             raise self.refused(profile, "bucket", BUCKET_RULE)
         for name in ("access_key", "secret_key"):
-            if not isinstance(getattr(self, name), str) or not getattr(self, name):
-                message = f"{type(self).__name__}: {name} is missing; requests are signed with it"
+            key = getattr(self, name)
+            if not key or not key.isascii():
+                message = f"{type(self).__name__}: {name} is missing or not ASCII; requests are signed with it"
                 raise self.refused_as(profile, message)
-        if not (self.endpoint is None or re.match(r"https?://[^/]+", str(self.endpoint))):
-            raise self.refused(profile, "endpoint", "http://… or https://…")
+        if self.endpoint is not None and not is_url(self.endpoint):
+            raise self.refused(profile, "endpoint", URL_RULE)
+        if not isinstance(self.region, str) or not re.fullmatch(REGION, self.region):
+            raise self.refused(profile, "region", "letters, digits, - and _")
         if not isinstance(self.timeout_s, int | float) or not 0 < self.timeout_s <= 600:
             raise self.refused(profile, "timeout_s", "seconds, at most 600")
 
@@ -152,9 +158,8 @@ class _BucketSender(FileSender):
             wait = f"{self.target.timeout_s}s"
             config: S3Config = {
                 "region": self.target.region,
-                "access_key_id": self.target.access_key or "",
-                "secret_access_key": self.target.secret_key or "",
                 "virtual_hosted_style_request": home is not None,
+                "skip_signature": False,
             }
             if endpoint is not None:
                 config["endpoint"] = endpoint
@@ -166,9 +171,15 @@ class _BucketSender(FileSender):
                     "connect_timeout": wait,
                     "allow_http": str(endpoint).startswith("http://"),
                 },
+                # As keys in ``config``, the environment's AWS_SESSION_TOKEN would be put beside them.
+                credential_provider=self._keys,
                 retry_config={"max_retries": 0},  # ours are in lab time
             )
         return self._opened
+
+    def _keys(self) -> S3Credential:
+        keys = {"access_key_id": self.target.access_key or "", "secret_access_key": self.target.secret_key or ""}
+        return {**keys, "expires_at": None}  # type: ignore[typeddict-item]
 
 
 def _told(error: Exception, target: S3) -> TargetDown | TargetRefuses:
@@ -177,7 +188,7 @@ def _told(error: Exception, target: S3) -> TargetDown | TargetRefuses:
 
     found = _TOLD.search(str(error))
     said = ": ".join(part for part in found.groups() if part) if found else str(error).split("\n")[0]
-    message = f"bucket {target.bucket}: {said}"
+    message = f"bucket {target.bucket}: {said[:SHOWN]}"
     if isinstance(error, FileNotFoundError):
         return TargetRefuses(f"{message}; make the bucket and restart() the delivery", "delivery.missing")
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):

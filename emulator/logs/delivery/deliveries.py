@@ -7,12 +7,15 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
-from emulator.errors import AlreadyExists, InvalidValue, NotFound
+import pyarrow as pa
+
+from emulator.errors import AlreadyExists, InvalidValue
 from emulator.logs.checkpoints import Position
 from emulator.logs.delivery.delivery import Delivery
 from emulator.logs.delivery.faults import TargetFaults
 from emulator.logs.delivery.kinds import KINDS, defined, definition_of
 from emulator.logs.delivery.target import Target
+from emulator.logs.meter import measured
 from emulator.logs.refusal import refuse
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ class Deliveries:
         if start not in ("now", "earliest"):
             message = f"{topic.name}: deliver(start={start!r}): 'now' or 'earliest'"
             raise refuse(InvalidValue, profile, "delivery.setting", message, object=topic.id, value=start)
-        wanted = [self._flow_log(topic, one) for one in flow_logs] if flow_logs is not None else []
+        wanted = [] if flow_logs is None else self._flow_logs(topic, flow_logs)
         with self._lock:
             store = self._service.writable()
             name = self._name(topic, to, name)
@@ -75,11 +78,8 @@ class Deliveries:
 
     def remove(self, delivery: Delivery) -> None:
         with self._lock:
-            if self._all.pop(delivery.number, None) is None:
-                message = f"{delivery.name} was deleted"
-                raise refuse(NotFound, delivery.topic.profile, "delivery.gone", message, object=delivery.name)
-            self._service.writable().checkpoints.remove(delivery.number)
-        delivery.close()
+            delivery.remove()
+            del self._all[delivery.number]
 
     def forget(self, topic: Topic) -> None:
         """The topic is gone, with what is kept of its deliveries."""
@@ -88,14 +88,16 @@ class Deliveries:
             for delivery in gone:
                 del self._all[delivery.number]
         for delivery in gone:
-            delivery.close()
+            delivery.close(deleted=True)
 
-    def arrived(self, topic: Topic, size: int) -> None:
-        """So many bytes were written to the topic."""
+    def arrived(self, topic: Topic, rows: pa.Table) -> None:
+        """These were written to the topic."""
         with self._lock:
-            at_s = max(self._service.now(), self._now_s)
-            for delivery in self.of(topic):
-                delivery.arrived(at_s, size)
+            if there := self.of(topic):
+                at_s = max(self._service.now(), self._now_s)
+                size = measured(rows, None, collected=False).written
+                for delivery in there:
+                    delivery.arrived(at_s, size)
 
     def next_moment(self) -> float | None:
         """Lab time of what one of them does next by itself."""
@@ -103,12 +105,14 @@ class Deliveries:
             moments = [moment for one in self._all.values() if (moment := one.next_moment()) is not None]
         return min(moments, default=None)
 
-    def settle(self, now_s: float) -> None:
-        """Deliver what is due by then."""
+    def settle(self, now_s: float, *, goes_on: bool = False) -> None:
+        """Deliver what is due by then; ``goes_on``: it is not yet the end of a step of the clock."""
         with self._lock:
             deliveries = list(self._all.values())
         for delivery in deliveries:
             delivery.settle(now_s)
+            if not goes_on:
+                delivery.settled()
         with self._lock:
             self._now_s = max(self._now_s, now_s)
 
@@ -121,13 +125,19 @@ class Deliveries:
         if name is None:
             numbers = range(1, len(taken) + 2)
             return next(free for number in numbers if (free := f"{to.kind}-{number}") not in taken)
-        if not isinstance(name, str) or not 1 <= len(name) <= NAME_LENGTH:
-            message = f"{topic.name}: deliver(name={name!r}): 1 to {NAME_LENGTH} characters"
+        if not isinstance(name, str) or not 1 <= len(name) <= NAME_LENGTH or not name.isprintable():
+            message = f"{topic.name}: deliver(name={name!r}): 1 to {NAME_LENGTH} characters that are printable"
             raise refuse(InvalidValue, topic.profile, "delivery.name", message, object=topic.id, value=name)
         if name in taken:
             message = f"{topic.name} has a delivery {name} already"
             raise refuse(AlreadyExists, topic.profile, "delivery.duplicate", message, object=topic.id, value=name)
         return name
+
+    def _flow_logs(self, topic: Topic, wanted: Iterable[object]) -> list[str]:
+        if isinstance(wanted, str) or not isinstance(wanted, Iterable) or not (logs := list(wanted)):
+            message = f"{topic.name}: deliver(flow_logs={wanted!r}): a list of flow logs or of their ids; None for all"
+            raise refuse(InvalidValue, topic.profile, "delivery.setting", message, object=topic.id, value=wanted)
+        return [self._flow_log(topic, one) for one in logs]
 
     def _flow_log(self, topic: Topic, wanted: object) -> str:
         found = wanted if isinstance(wanted, str) else getattr(wanted, "id", None)

@@ -92,6 +92,9 @@ class Delivery:
         self._tries = 0
         self._retry_s: float | None = None
         self._now_s = now_s
+        self._spent_s = 0.0
+        self._lacks: Sequence[str] = ()
+        self._deleted = False
 
     def __repr__(self) -> str:
         return f"<Delivery {self.name} of {self.topic.logset}/{self.topic.name}, {self.state}>"
@@ -128,6 +131,7 @@ class Delivery:
     def lag(self) -> Lag:
         """How far it is behind what was written."""
         with self._lock:
+            self._check_there()
             records = pending.count(self._service.store, self.topic.number, self._stored.position)
             since = self._stored.plan.at_s if self._stored.plan else self._oldest()
             waits = 0.0 if since is None or not math.isfinite(since) else max(0.0, self._service.now() - since)
@@ -136,15 +140,18 @@ class Delivery:
     @property
     def objects(self) -> list[Shipped]:
         """The objects that hold what was delivered, as long as their lifetime is not over; files and buckets only."""
+        self._check_there()
         return self._service.store.checkpoints.shipped(self.number)
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
         """Records that the target will never take, each with what it said; they are kept as long as the delivery."""
+        self._check_there()
         return self._service.store.checkpoints.dead_letters(self.number)
 
     def stop(self) -> None:
         """Deliver nothing until :meth:`restart`; what is written meanwhile waits, whatever the topic's retention."""
+        self._check_there()
         self._service.writable().checkpoints.pause(self.number, True)
         with self._lock:
             self._state, self._retry_s = "paused", None
@@ -154,10 +161,14 @@ class Delivery:
         """Go on where it stood, at the next step of the clock; ``to`` replaces the target, with other keys say."""
         store = self._service.writable()
         with self._lock:
+            self._check_there()
             if to is not None:
                 self._check_target(to)
                 store.checkpoints.define(self.number, definition_of(to, self.flow_logs))
-                self.target = to
+                self.target, self._lacks = to, ()
+            elif self._lacks:
+                message = f"{self.name}: {_not_kept(self._lacks)}"
+                raise refuse(InvalidValue, self.topic.profile, "delivery.setting", message, object=self.name)
             store.checkpoints.pause(self.number, False)
             self._state, self.error, self.code = "running", None, None
             self._tries, self._retry_s = 0, None
@@ -171,7 +182,7 @@ class Delivery:
 
     def wait_for(self, secrets: Sequence[str]) -> None:
         """The target came from disk, where these are not kept."""
-        self.error = f"{', '.join(secrets)} are not kept on disk: restart(to=…) with them"
+        self._lacks, self.error = secrets, _not_kept(secrets)
         self.code, self._state = self.topic.profile.code("delivery.denied"), "failed"
 
     # the shipping loop -------------------------------------------------------------------------------
@@ -197,20 +208,34 @@ class Delivery:
     def settle(self, now_s: float) -> None:
         """Do what is due by ``now_s``, each at its own time."""
         with self._lock:
-            began = time.monotonic()
             if self._now_s == -math.inf:
                 self._now_s = now_s
             while (moment := self.next_moment()) is not None and moment <= now_s:
+                if self._retry_s is not None and self._spent_s > PATIENCE_S:
+                    self._retry_s = now_s + self._backoff_s()
+                    break
                 self._now_s = max(self._now_s, moment)
+                began = time.monotonic()
                 self._try(moment)
-                if self._retry_s is not None and time.monotonic() - began > PATIENCE_S:
-                    self._retry_s = max(self._retry_s, now_s + self._backoff_s())
+                if self._retry_s is not None:
+                    self._spent_s += time.monotonic() - began
             self._now_s = max(self._now_s, now_s)
             self._expire(now_s)
 
-    def close(self) -> None:
+    def settled(self) -> None:
+        """The step of the clock is over: the target has the patience of another."""
+        self._spent_s = 0.0
+
+    def remove(self) -> None:
+        """For good, once what is under way has ended."""
         with self._lock:
-            self._state = "paused"
+            self._check_there()
+            self._service.writable().checkpoints.remove(self.number)
+            self.close(deleted=True)
+
+    def close(self, *, deleted: bool = False) -> None:
+        with self._lock:
+            self._state, self._deleted = "paused", deleted
             self._let_go()
 
     def _oldest(self) -> float | None:
@@ -319,18 +344,26 @@ class Delivery:
     def _expire(self, now_s: float) -> None:
         """Remove objects that are older than the target keeps them."""
         days = self.target.lifetime_days
-        if days is None or self._state not in ("running", "retrying"):
+        reached = self._state == "running" or (self._state == "paused" and not self._deleted)
+        if days is None or not reached or self._spent_s > PATIENCE_S:
             return
-        over = [one for one in self.objects if one.at_s + days * 86_400 <= now_s]
-        if not over:
-            return
+        began = time.monotonic()
         try:
-            if self._sender is None:
-                self._sender = self.target.opened()
-            self._sender.remove(over)
-        except (TargetDown, TargetRefuses):
-            return  # they are removed at a later step
-        self._service.writable().checkpoints.forget(self.number, over)
+            over = [one for one in self.objects if one.at_s + days * 86_400 <= now_s]
+            if over:
+                if self._sender is None:
+                    self._sender = self.target.opened()
+                self._sender.remove(over)
+                self._service.writable().checkpoints.forget(self.number, over)
+        except Exception:  # whatever it is: the clock goes on, and they are removed at a later step
+            self._spent_s += time.monotonic() - began
+
+    def _check_there(self) -> None:
+        if self._deleted:
+            raise self._gone()
+
+    def _gone(self) -> NotFound:
+        return refuse(NotFound, self.topic.profile, "delivery.gone", f"{self.name} was deleted", object=self.name)
 
     def _check_target(self, to: object) -> None:
         if not isinstance(to, Target):
@@ -347,5 +380,9 @@ class Delivery:
     def _reload(self) -> None:
         found = [one for one in self._service.store.checkpoints.all() if one.number == self.number]
         if not found:
-            raise refuse(NotFound, self.topic.profile, "delivery.gone", f"{self.name} was deleted", object=self.name)
+            raise self._gone()
         self._stored = found[0]
+
+
+def _not_kept(secrets: Sequence[str]) -> str:
+    return f"{', '.join(secrets)} are not kept on disk: restart(to=…) with them"

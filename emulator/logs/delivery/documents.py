@@ -14,7 +14,7 @@ from typing import Literal
 import pyarrow as pa
 
 from emulator.logs.records import TIME
-from emulator.logs.scan import quoted
+from emulator.logs.scan import apart, literal, quoted
 
 Fields = Literal["provider", "ecs"]
 FIELDS: tuple[Fields, ...] = ("provider", "ecs")
@@ -72,7 +72,8 @@ _ALWAYS = {"ecs.version": f"'{ECS_VERSION}'", "event.kind": "'event'", "event.ca
 
 def document(records: pa.Table, fields: Fields) -> dict[str, str]:
     """Name and SQL of each field of a record's document; the time is left to whoever sends it."""
-    own = {name: quoted(name) for name in records.column_names if name != TIME}
+    columns = dict(zip(records.column_names, map(quoted, apart(records.column_names)), strict=True))
+    own = {name: column for name, column in columns.items() if name != TIME}
     if fields == "provider":
         return own
     types = {name: records.schema.field(name).type for name in own}
@@ -83,11 +84,11 @@ def document(records: pa.Table, fields: Fields) -> dict[str, str]:
     return {**_ALWAYS, **told, **{OTHERS + name: value for name, value in own.items() if name not in mapped}}
 
 
-def as_struct(values: Mapping[str, str]) -> str:
-    """SQL for a struct with these names and values, which are SQL."""
-    return f"struct_pack({', '.join(f'{quoted(name)} := {value}' for name, value in values.items())})"
+def as_object(values: Mapping[str, str]) -> str:
+    """SQL for a JSON object with these names and values, which are SQL; names may differ by case only."""
+    return f"json_object({', '.join(f'{literal(name)}, {value}' for name, value in values.items())})"
 
 
 def as_json(values: Mapping[str, str]) -> str:
-    """SQL for the text of such a struct as a JSON object; nulls are left out."""
-    return f"CAST(json_merge_patch('{{}}', to_json({as_struct(values)})) AS VARCHAR)"
+    """SQL for the text of such an object; nulls are left out."""
+    return f"CAST(json_merge_patch('{{}}', {as_object(values)}) AS VARCHAR)"

@@ -42,7 +42,7 @@ NDJSON = "application/x-ndjson"
 MISNAMED = "invalid_index_name_exception"
 """The one 400 that is no fault of a document."""
 
-NAME_RULE = re.compile(r"[^-_+A-Z\\/*?\"<>| ,#:\0][^A-Z\\/*?\"<>| ,#:\0]{0,254}")
+NAME_RULE = re.compile(r"(?!\.{1,2}$)[^-_+A-Z\\/*?\"<>| ,#:\0][^A-Z\\/*?\"<>| ,#:\0]{0,254}")
 """An index's name (elastic.co: "Create index")."""
 
 _LAB, _ID = HIDDEN + "lab", HIDDEN + "id"
@@ -72,8 +72,12 @@ class Elasticsearch(HttpTarget):
 
     def check(self, profile: Profile) -> None:
         super().check(profile)
-        if not isinstance(self.index, str) or not all(NAME_RULE.fullmatch(day.strftime(self.index)) for day in _DAYS):
-            rule = 'lower case, at most 255 characters, not - _ or + in front, none of \\ / * ? " < > | , # : or space'
+        index = self.index if isinstance(self.index, str) and self.index.isprintable() else ""
+        if not all(NAME_RULE.fullmatch(day.strftime(index)) for day in _DAYS):
+            rule = (
+                "lower case, at most 255 characters, not . or .., not - _ or + in front, "
+                'none of \\ / * ? " < > | , # : or space'
+            )
             raise self.refused(profile, "index", rule)
         if self.fields not in FIELDS:
             raise self.refused(profile, "fields", f"one of {', '.join(FIELDS)}")
@@ -105,10 +109,13 @@ class ElasticsearchSender(Sender):
         answer = self._http.post(BULK, joined(lines))
         if answer.status == 413:
             return self._halved(lines)
-        if answer.status != 200 or not isinstance(answer.body, dict) or "errors" not in answer.body:
+        if answer.status != 200 or not isinstance(answer.body, dict):
             raise self._http.error(answer)
-        made = {"status": 201}
-        items = [item["create"] for item in answer.body["items"]] if answer.body["errors"] else [made] * len(lines)
+        if answer.body.get("errors") is False:
+            return answer.size, [{"status": 201}] * len(lines)
+        items = _items(answer.body)
+        if len(items) != len(lines):
+            raise self._http.error(answer)
         return answer.size, items
 
     def _halved(self, lines: pa.ChunkedArray) -> tuple[int, list[dict[str, Any]]]:
@@ -151,6 +158,17 @@ def _indices(times: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
     return pa.array(names).take(pc.index_in(times, unique).combine_chunks())
 
 
+def _items(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """What became of each line; nothing where the answer is none of Elasticsearch's."""
+    items = body.get("items")
+    found = [item.get("create") for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    return [
+        item
+        for item in found
+        if isinstance(item, dict) and isinstance(item.get("status"), int) and isinstance(item.get("error", {}), dict)
+    ]
+
+
 def _dead(shipment: Shipment, items: Sequence[dict[str, Any]], target: Elasticsearch) -> list[DeadLetter]:
     """The records that Elasticsearch will never take.
 
@@ -159,11 +177,12 @@ def _dead(shipment: Shipment, items: Sequence[dict[str, Any]], target: Elasticse
     """
     dead = []
     for at, item in enumerate(items):
-        status, error = item["status"], item.get("error")
-        if error is None or status == 409:
+        status, error = item["status"], item.get("error", {})
+        if status in (200, 201, 409):
             continue
-        message = f"{error['type']}: {error['reason']}"
-        if status not in (400, 413) or error["type"] == MISNAMED:
+        kind = error.get("type")
+        message = f"{kind}: {error.get('reason')}"
+        if status not in (400, 413) or kind == MISNAMED:
             raise error_of(status, f"{target.url}: HTTP {status} for some records: {message}")
         dead.append(shipment.dead_letter(at, f"HTTP {status} {message}"))
     return dead

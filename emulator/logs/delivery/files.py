@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
 import re
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -34,6 +35,9 @@ GROUPS_MOST = 1_000
 
 PREFIX_LENGTH = 256
 
+PART_BYTES = 100
+"""Of a value in a name: a file's part may have 255, an object's whole name 1,024."""
+
 _COLUMN = re.compile(r"\{([^{}]+)\}")
 
 
@@ -41,9 +45,9 @@ _COLUMN = re.compile(r"\{([^{}]+)\}")
 class FileTarget(Target):
     """Objects with records.
 
-    ``format``        ``json`` (lines), ``csv`` (with a line of names), ``parquet`` or ``line`` (as the provider
-                      prints a record)
-    ``compression``   ``none``, ``gzip``, ``snappy`` or ``zstd``; of Parquet, the codec of its columns
+    ``format``        ``json`` (lines), ``csv`` (with a line of names), ``parquet``, ``orc`` or ``line`` (as the
+                      provider prints a record)
+    ``compression``   ``none``, ``gzip``, ``snappy`` or ``zstd``; of Parquet and ORC, the codec of their columns
     ``prefix``        how names begin: strftime's directives stand for the lab time of shipping in UTC, ``{column}``
                       for a value of the records in the object: ``region=gz/dt=%Y-%m-%d/action={action}/``
     ``expire_days``   lab days after which an object is removed; None: it stays
@@ -63,7 +67,7 @@ class FileTarget(Target):
         if self.compression not in COMPRESSIONS:
             raise self.refused(profile, "compression", f"one of {', '.join(COMPRESSIONS)}")
         if not isinstance(self.prefix, str) or len(self.prefix) > PREFIX_LENGTH or not _inside(self.prefix):
-            rule = f"at most {PREFIX_LENGTH} characters, no / in front, no part that is . or .."
+            rule = f"at most {PREFIX_LENGTH} printable characters, no / in front, no part that is empty, . or .."
             raise self.refused(profile, "prefix", rule)
         days = self.expire_days
         if not (days is None or (isinstance(days, int | float) and not isinstance(days, bool) and days > 0)):
@@ -109,30 +113,32 @@ def _parts(prefix: str, shipment: Shipment) -> Iterator[tuple[str, pa.Table]]:
     """The records by the prefix that their object has."""
     when = datetime.datetime.fromtimestamp(shipment.at_s, datetime.UTC)
     records = shipment.records
-    columns = _COLUMN.findall(prefix)
+    pieces = _COLUMN.split(prefix)
+    fixed, columns = [when.strftime(piece) for piece in pieces[::2]], pieces[1::2]
     if not columns:
-        yield when.strftime(prefix), records
+        yield fixed[0], records
         return
     for column in columns:
         if column not in records.column_names:
             raise TargetRefuses(f"prefix {prefix!r}: the records have no {column}: {', '.join(records.column_names)}")
     texts = [pc.fill_null(pc.cast(records[column], pa.string()), "-") for column in columns]
+    texts = [pc.replace_substring(text, "\0", "_") for text in texts]
     together = pc.binary_join_element_wise(*texts, "\0")
     values = pc.unique(together).to_pylist()
     if len(values) > GROUPS_MOST:
         raise TargetRefuses(f"prefix {prefix!r}: {len(values)} values in one shipment, {GROUPS_MOST} at most")
     for value in values:
-        parts = dict(zip(columns, (_safe(part) for part in value.split("\0")), strict=True))
-        # strftime first: a value is no directive.
-        name = _COLUMN.sub(lambda found, parts=parts: parts[found[1]], when.strftime(prefix))  # type: ignore[misc]
+        parts = map(_safe, value.split("\0"))
+        name = "".join(itertools.chain.from_iterable(itertools.zip_longest(fixed, parts, fillvalue="")))
         yield name, records.filter(pc.equal(together, value))
 
 
 def _safe(value: str) -> str:
     """A value as a part of a name: it opens no other folder."""
-    kept = re.sub(r"[^\w.:@+-]", "_", value)
+    kept = re.sub(r"[^\w.:@+-]", "_", value).encode()[:PART_BYTES].decode(errors="ignore")
     return kept if kept.strip(".") else "_" * max(1, len(kept))
 
 
 def _inside(prefix: str) -> bool:
-    return not prefix.startswith("/") and "\0" not in prefix and not {"..", "."} & set(prefix.split("/"))
+    parts = prefix.removesuffix("/").split("/") if prefix else []
+    return prefix.isprintable() and not {"", "..", "."} & set(parts)

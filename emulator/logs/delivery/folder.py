@@ -14,7 +14,11 @@ from emulator.logs.checkpoints import Shipped
 from emulator.logs.delivery.files import FileSender, FileTarget
 from emulator.logs.delivery.target import Sender, TargetDown, TargetRefuses
 
-_FOR_A_PERSON = {errno.EACCES: "denied", errno.EPERM: "denied", errno.EROFS: "denied", errno.ENOTDIR: "missing"}
+_FOR_A_PERSON = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "denied"),
+    errno.ENOTDIR: "missing",
+    errno.ENAMETOOLONG: "internal",
+}
 """What no waiting mends; a full or failing disk may be better later."""
 
 

@@ -1,4 +1,4 @@
-"""Records as the bytes of an object: JSON lines, CSV, Parquet or the provider's line, compressed if wanted.
+"""Records as the bytes of an object: JSON lines, CSV, Parquet, ORC or the provider's line, compressed if wanted.
 
 The same records give the same bytes: whoever repeats a shipment writes what is there already.
 """
@@ -15,19 +15,20 @@ from emulator.logs.engine import ENGINE
 from emulator.logs.records import TIME
 from emulator.logs.scan import ROWS, literal
 
-Format = Literal["json", "csv", "parquet", "line"]
+Format = Literal["json", "csv", "parquet", "orc", "line"]
 Compression = Literal["none", "gzip", "snappy", "zstd"]
 
-FORMATS: tuple[Format, ...] = ("json", "csv", "parquet", "line")
+FORMATS: tuple[Format, ...] = ("json", "csv", "parquet", "orc", "line")
 COMPRESSIONS: tuple[Compression, ...] = ("none", "gzip", "snappy", "zstd")
 
 _SUFFIX = {"none": "", "gzip": ".gz", "snappy": ".snappy", "zstd": ".zst"}
-_ENDING = {"json": ".json", "csv": ".csv", "parquet": ".parquet", "line": ".log"}
+_ENDING = {"json": ".json", "csv": ".csv", "parquet": ".parquet", "orc": ".orc", "line": ".log"}
+_CODEC_OF_ORC = {"none": "uncompressed", "gzip": "zlib", "snappy": "snappy", "zstd": "zstd"}
 
 
 def suffix(form: Format, compression: Compression) -> str:
     """How the names of such objects end."""
-    return _ENDING[form] if form == "parquet" else _ENDING[form] + _SUFFIX[compression]
+    return _ENDING[form] if form in ("parquet", "orc") else _ENDING[form] + _SUFFIX[compression]
 
 
 def encoded(records: pa.Table, form: Format, compression: Compression) -> bytes:
@@ -37,6 +38,11 @@ def encoded(records: pa.Table, form: Format, compression: Compression) -> bytes:
         import pyarrow.parquet
 
         pyarrow.parquet.write_table(records, sink, compression=compression, store_schema=False)
+        return bytes(memoryview(sink.getvalue()))
+    if form == "orc":
+        import pyarrow.orc
+
+        pyarrow.orc.write_table(records, sink, compression=_CODEC_OF_ORC[compression])
         return bytes(memoryview(sink.getvalue()))
     if form == "csv":
         import pyarrow.csv
@@ -60,9 +66,11 @@ def json_lines(records: pa.Table) -> pa.ChunkedArray:
 
 
 def _lines(records: pa.Table) -> pa.ChunkedArray:
-    """The values in the order of the fields, ``-`` for none."""
+    """The values in the order of the fields, ``-`` for none; line breaks in them are written as ``\\n`` and ``\\r``."""
     columns = [records[name] for name in records.column_names if name != TIME]
     texts = [pc.fill_null(pc.cast(column, pa.string()), "-") for column in columns]
+    for broken, written in (("\n", r"\n"), ("\r", r"\r")):
+        texts = [pc.replace_substring(text, broken, written) for text in texts]
     return pc.binary_join_element_wise(*texts, " ")
 
 

@@ -25,6 +25,8 @@ SHOWN = 300
 DENIED = (401, 403)
 BUSY = (408, 429)
 
+URL_RULE = "http://… or https://… with a host, without user and password, ? and #"
+
 LONGEST_S = 3600
 """A server that asks for a longer pause gets this one."""
 
@@ -42,8 +44,8 @@ class HttpTarget(RemoteTarget):
 
     def check(self, profile: Profile) -> None:
         super().check(profile)
-        if _is_wrong(self.url):
-            raise self.refused(profile, "url", "http:// or https:// and a host, without user and password")
+        if not is_url(self.url):
+            raise self.refused(profile, "url", URL_RULE)
         if self.ca_file is not None and not (isinstance(self.ca_file, str) and Path(self.ca_file).is_file()):
             raise self.refused(profile, "ca_file", "the path of a file with certificates")
 
@@ -122,20 +124,22 @@ def said(body: Any) -> str:
     return (body if isinstance(body, str) else json.dumps(body))[:SHOWN]
 
 
-def _is_wrong(url: object) -> bool:
-    if not isinstance(url, str):
-        return True
+def is_url(url: object) -> bool:
+    """Whether this is an address that a path may be put behind."""
+    if not isinstance(url, str) or not url.isprintable():
+        return False
     try:
         parts = urlsplit(url)
-        return parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.port == 0
+        plain = "@" not in parts.netloc and not parts.query and not parts.fragment
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and plain
     except ValueError:
-        return True
+        return False
 
 
 def _body(data: bytes) -> Any:
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return data.decode("utf-8", "replace")
 
 

@@ -46,6 +46,9 @@ _DENIED = frozenset(
 _TOO_SLOW = frozenset({"_MSG_TIMED_OUT", "_TIMED_OUT", "_TRANSPORT"})
 """What librdkafka says of messages, by the names of its errors."""
 
+_SECRET = re.compile(r"password|passphrase|secret|pem$|oauthbearer\.config")
+"""Names of librdkafka's settings that are nobody else's business."""
+
 _AFTER = re.compile(r" \(after .*")
 """librdkafka's statistics behind a reason."""
 
@@ -63,7 +66,7 @@ class Kafka(RemoteTarget):
     ``key``       the field that messages are keyed by; None: the ENI's, or the CCN's
     ``user``, ``password``  for SASL
     ``timeout_s``  wall time that a shipment's acknowledgement may take
-    ``settings``  librdkafka's own, over ours: ``{"security.protocol": "ssl"}``
+    ``settings``  librdkafka's own, over ours: ``{"security.protocol": "ssl"}``; passwords among them are secrets, too
     """
 
     kind = "kafka"
@@ -71,7 +74,7 @@ class Kafka(RemoteTarget):
     topic: str
     key: str | None = None
     user: str | None = None
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
     password: str | None = secret()
 
     def check(self, profile: Profile) -> None:
@@ -93,6 +96,14 @@ class Kafka(RemoteTarget):
 
     def opened(self) -> Sender:
         return KafkaSender(self)
+
+    def to_fields(self) -> dict[str, Any]:
+        told = {name: value for name, value in self.settings.items() if not _SECRET.search(name)}
+        return {**super().to_fields(), "settings": told}
+
+    @property
+    def secrets(self) -> list[str]:
+        return [*super().secrets, *(f"settings[{name!r}]" for name in self.settings if _SECRET.search(name))]
 
 
 class KafkaSender(Sender):

@@ -33,7 +33,8 @@ def rows(store: ReadStore, topic: int, since: Position, until: Position | None =
     now.
     """
     scan = _from(store.scan(topic, None, None, expired=True), since)
-    if scan.table is not None:
+    if not scan.files:
+        assert scan.table is not None
         return _written(_between(scan.table, since, until), store, topic, scan)
     where = _after(since) + ("" if until is None else f" AND NOT ({_after(until)})")
     order = f'ORDER BY "{SEGMENT}", "{ROW}" LIMIT {ROWS_MOST}'
@@ -101,7 +102,7 @@ def _from(scan: Scan, since: Position) -> Scan:
     if not scan.files:
         return scan
     files = tuple(file for file in scan.files if file.highest >= since.batch)
-    if not files:
+    if not files and scan.table is None:
         return replace(scan, files=(), table=scan.schema.empty_table())
     return replace(scan, files=files)
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from emulator.cloud.profile import Profile
 from emulator.logs.checkpoints import DeadLetter, Position
-from emulator.logs.delivery.documents import as_json, as_struct, document
+from emulator.logs.delivery.documents import as_json, as_object, document
 from emulator.logs.delivery.formats import joined
 from emulator.logs.delivery.http import Answer, Http, HttpTarget, error_of, said
 from emulator.logs.delivery.target import (
@@ -77,6 +77,8 @@ class Splunk(HttpTarget):
 
     def check(self, profile: Profile) -> None:
         super().check(profile)
+        if not self.token:
+            raise self.refused_as(profile, "Splunk: token is missing; the collector lets nobody in without one")
         for name in ("index", "source", "sourcetype"):
             value = getattr(self, name)
             if not (isinstance(value, str) and value) and (value is not None or name == "sourcetype"):
@@ -126,14 +128,14 @@ class SplunkSender(Sender):
         """Send the first of what is left, or find out which of it is refused."""
         places = progress.left[:most]
         answer = self._http.post(EVENTS, joined(lines.take(pa.array(places))))
-        code = answer.body.get("code") if isinstance(answer.body, dict) else None
+        code, number = _read(answer)
         if answer.status == 413 and most > 1:
             self._post(shipment, lines, progress, most // 2)
         elif answer.status == 413:
             self._refuse(shipment, progress, 0, answer)
-        elif code in OF_AN_EVENT and 0 <= answer.body.get("invalid-event-number", -1) < most:
+        elif code in OF_AN_EVENT and 0 <= number < most:
             # What is before it is sent again: that Splunk has taken it, its documents do not say.
-            self._refuse(shipment, progress, answer.body["invalid-event-number"], answer)
+            self._refuse(shipment, progress, number, answer)
         elif code != 0:
             raise self._error(answer)
         else:
@@ -146,7 +148,7 @@ class SplunkSender(Sender):
             progress.size += answer.size
 
     def _error(self, answer: Answer) -> TargetDown | TargetRefuses:
-        if isinstance(answer.body, dict) and answer.body.get("code") == WRONG_INDEX:
+        if _read(answer)[0] == WRONG_INDEX:
             return error_of(404, f"{self._http.url}: HTTP {answer.status}: {said(answer.body)}")
         return self._http.error(answer)
 
@@ -163,9 +165,9 @@ class SplunkSender(Sender):
         until = time.monotonic() + INDEXED_S
         while progress.acks:
             answer = self._http.post(ACKS, json.dumps({"acks": progress.acks}).encode())
-            if answer.status != 200:
+            told = answer.body.get("acks") if isinstance(answer.body, dict) else None
+            if answer.status != 200 or not isinstance(told, dict):
                 raise self._error(answer)
-            told = answer.body["acks"]
             progress.acks = [ack for ack in progress.acks if not told.get(str(ack))]
             if progress.acks and time.monotonic() > until:
                 if progress.looks >= TRIES:
@@ -178,6 +180,13 @@ class SplunkSender(Sender):
         self._http.close()
 
 
+def _read(answer: Answer) -> tuple[int, int]:
+    """Splunk's code, and the number of the event that it is about; -1 for what an answer does not say."""
+    body = answer.body if isinstance(answer.body, dict) else {}
+    code, number = (body.get(name) for name in ("code", "invalid-event-number"))
+    return code if isinstance(code, int) else -1, number if isinstance(number, int) else -1
+
+
 def events(shipment: Shipment, target: Splunk) -> pa.ChunkedArray:
     """Each record as an event."""
     said = {"source": target.source or shipment.topic, "sourcetype": target.sourcetype, "index": target.index}
@@ -187,7 +196,7 @@ def events(shipment: Shipment, target: Splunk) -> pa.ChunkedArray:
         {
             "time": quoted(TIME),
             **{name: "CAST(? AS VARCHAR)" for name, value in said.items() if value is not None},
-            "event": as_struct(document(records, "provider")),
+            "event": as_object(document(records, "provider")),
         }
     )
     return ENGINE.table(records, f'SELECT {event} AS line FROM "{ROWS}"', texts)["line"]

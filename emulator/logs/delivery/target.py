@@ -133,6 +133,11 @@ class Target(ABC):
             raise self.refused(profile, "interval_s", f"lab seconds from 0 to {LONGEST_S}")
         if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 1:
             raise self.refused(profile, "size", "a number of bytes, at least 1")
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.metadata.get("secret") and not (value is None or (isinstance(value, str) and value.isprintable())):
+                message = f"{type(self).__name__}: {one.name}: text without line breaks and other control characters"
+                raise self.refused_as(profile, message)
 
     @abstractmethod
     def opened(self) -> Sender:

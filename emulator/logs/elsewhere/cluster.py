@@ -111,9 +111,6 @@ class SparkEngine(Engine):
 
     def _frame(self, session: SparkSession, scan: Scan) -> Any:
         """The rows within the time range, with all columns."""
-        if not scan.files:
-            columns = ", ".join(f"CAST(NULL AS {_TYPES[kind]}) AS {_quoted(name)}" for name, kind in scan.types.items())
-            return session.sql(f"SELECT {columns} WHERE FALSE")
         alike: dict[frozenset[str], list[str]] = {}
         for file in scan.files:
             there = {name for shape in file.shapes for name in scan.shapes[shape]} | _EVERYWHERE
@@ -127,6 +124,11 @@ class SparkEngine(Engine):
             )
             for there, paths in alike.items()
         ]
+        if scan.table is not None and scan.table.num_rows:
+            frames.append(session.createDataFrame(scan.table))
+        if not frames:
+            columns = ", ".join(f"CAST(NULL AS {_TYPES[kind]}) AS {_quoted(name)}" for name, kind in scan.types.items())
+            return session.sql(f"SELECT {columns} WHERE FALSE")
         frame = frames[0]
         for more in frames[1:]:
             frame = frame.unionAll(more)

@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.fs
+import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
 
@@ -46,12 +47,13 @@ READ: dict[tuple[str, str], Callable[[bytes], list[int]]] = {
     ("csv", "gzip"): lambda data: pa.csv.read_csv(io.BytesIO(gzip.decompress(data)))["n"].to_pylist(),
     ("parquet", "snappy"): lambda data: pq.read_table(io.BytesIO(data))["n"].to_pylist(),
     ("parquet", "zstd"): lambda data: pq.read_table(io.BytesIO(data))["n"].to_pylist(),
+    ("orc", "gzip"): lambda data: pyarrow.orc.read_table(io.BytesIO(data))["n"].to_pylist(),
     ("line", "none"): lambda data: [int(line.split()[0]) for line in data.splitlines()],
 }
 
 
 def test_records_become_objects_that_others_read(
-    bucket: seaweed.Seaweed, bench_on: Callable[..., Bench], tmp_path: Path
+    bucket: seaweed.Seaweed, bench_on: Callable[..., Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = bench_on(None)
     topic = topic_of(bench)
@@ -67,7 +69,10 @@ def test_records_become_objects_that_others_read(
         topic.deliver(target, name=f"{form} {compression}")
     topic.write(numbered(1, 2))
     topic.write(numbered(3))
-    bench.advance(300)
+    with monkeypatch.context() as other:
+        other.setenv("AWS_SESSION_TOKEN", "of keys that somebody has in the environment")
+        other.setenv("AWS_SKIP_SIGNATURE", "true")
+        bench.advance(300)
     assert [(one.error, one.records) for one in topic.deliveries] == [(None, 3)] * len(READ)
     objects = bucket.objects(BUCKET)
     assert len(objects) == len(READ)
@@ -154,6 +159,10 @@ KEYS = {"access_key": "a", "secret_key": "b"}
 REFUSED: dict[str, tuple[str, Callable[[], S3], type[Exception], str]] = {
     "no keys": ("tencent", lambda: S3("abc"), InvalidValue, "access_key is missing"),
     "no secret": ("tencent", lambda: S3("abc", access_key="a"), InvalidValue, "secret_key is missing"),
+    "line break": ("tencent", lambda: S3("abc", **{**KEYS, "access_key": "a\n"}), InvalidValue, "without line breaks"),
+    "no ascii": ("tencent", lambda: S3("abc", **{**KEYS, "access_key": "ä"}), InvalidValue, "not ASCII"),
+    "nowhere": ("tencent", lambda: S3("abc", region="a\n", **KEYS), InvalidValue, "letters, digits"),
+    "user": ("tencent", lambda: S3("abc", endpoint="http://a:b@c", **KEYS), InvalidValue, "without user"),
     "bucket": ("tencent", lambda: S3("a", **KEYS), InvalidValue, "3 to 63"),
     "endpoint": ("tencent", lambda: S3("abc", endpoint="10.0.0.1", **KEYS), InvalidValue, "http://… or"),
     "waits": ("tencent", lambda: S3("abc", timeout_s=0, **KEYS), InvalidValue, "seconds, at most 600"),
@@ -162,6 +171,7 @@ REFUSED: dict[str, tuple[str, Callable[[], S3], type[Exception], str]] = {
     "account": ("tencent", lambda: Cos("abc", **KEYS), InvalidValue, "name-1250000000"),
     "soon": ("tencent", lambda: Cos(BUCKET, interval_s=60, **KEYS), InvalidValue, "from 300 to 900"),
     "large": ("alibaba", lambda: Oss("abc", size=1 << 30, **KEYS), InvalidValue, "from 5242880 to 268435456"),
+    "orc": ("tencent", lambda: Cos(BUCKET, format="orc", **KEYS), InvalidValue, "one of csv, json, parquet"),
     "line": ("tencent", lambda: Cos(BUCKET, format="line", **KEYS), InvalidValue, "one of csv, json, parquet"),
     "zstd": ("tencent", lambda: Cos(BUCKET, compression="zstd", **KEYS), InvalidValue, "one of gzip, none, snappy"),
     "prefix": ("tencent", lambda: Cos(BUCKET, prefix="ä/%Y", **KEYS), InvalidValue, "at most 256 letters"),
@@ -190,6 +200,9 @@ def test_keys_are_neither_shown_nor_kept(bench_on: Callable[..., Bench], tmp_pat
         "failed",
         "access_key, secret_key are not kept on disk: restart(to=…) with them",
     )
+    with pytest.raises(InvalidValue, match="access_key, secret_key are not kept on disk"):
+        delivery.restart()
+    assert delivery.state == "failed"
     delivery.restart(to=target)
     assert delivery.state == "running"
 

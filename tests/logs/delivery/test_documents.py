@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -10,10 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.logs.delivery import Elasticsearch, Kafka, Splunk
 from emulator.logs.delivery.documents import FIELDS, Fields, as_json, document
 from emulator.logs.engine import ENGINE
 from emulator.logs.scan import ROWS
-from tests.logs.delivery.stores import FLOW, IDLE, START_S, flows
+from tests.logs.delivery.stores import (
+    FLOW,
+    IDLE,
+    START_S,
+    Broker,
+    ScriptedElasticsearch,
+    ScriptedSplunk,
+    flows,
+    shipment,
+)
 
 
 def documents(records: pa.Table, fields: Fields) -> list[dict[str, Any]]:
@@ -163,3 +174,34 @@ def test_any_name_and_any_value_arrive(name: str, texts: list[str | None], numbe
         for at, found in enumerate(documents(table, fields)):
             assert found.get(before + name) == texts[at]
             assert found.get(before + "n°") == numbers[at]
+
+
+def test_keys_that_differ_by_case_only(
+    elastic: Callable[..., ScriptedElasticsearch], splunk: Callable[..., ScriptedSplunk], broker: Broker
+) -> None:
+    rows = [{"Action": "x", "action": 1}, {"Action": "y", "ACTION": "z"}, {"action": 3}]
+    columns = {"Action": pa.string(), "action": pa.int64(), "ACTION": pa.string(), "__time__": pa.int64()}
+    sent = shipment(pa.Table.from_pylist([{**row, "__time__": START_S} for row in rows], pa.schema(columns)))
+    elk, hec = elastic(), splunk()
+    broker.create("app", 1)
+    for target in (
+        *(Elasticsearch(elk.url, index=names, fields=names, timeout_s=20) for names in FIELDS),
+        Splunk(hec.url, token=hec.token, timeout_s=20),
+        Kafka(broker.address, topic="app", key="action", timeout_s=20),
+    ):
+        sender = target.opened()
+        assert sender.send(sent).dead == []
+        sender.close()
+    own = [{"@timestamp": "2024-01-01T00:00:00Z", **row} for row in rows]
+    assert list(elk.indices["provider"].values()) == own
+    assert [
+        {name.removeprefix("vpcflow."): value for name, value in document.items() if name not in ALWAYS}
+        for document in elk.indices["ecs"].values()
+    ] == own
+    assert [event["event"] for event in hec.events] == rows
+    messages = broker.messages("app")
+    assert [message.key() for message in messages] == [b"1", None, b"3"]
+    nothing = dict.fromkeys(columns)
+    assert [json.loads(message.value()) for message in messages] == [
+        {**nothing, **row, "__time__": START_S} for row in rows
+    ]

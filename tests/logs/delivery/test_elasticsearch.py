@@ -146,6 +146,34 @@ def test_a_server_that_hangs_is_down(elastic: Made) -> None:
         sent(store, shipment(flows({})), timeout_s=0.05)
 
 
+NO_ANSWERS: dict[str, Any] = {
+    "a page": "<html>Welcome</html>",
+    "no object": ["errors"],
+    "no word of errors": {"errors": None},
+    "no items": {"errors": True},
+    "fewer items than records": {"errors": True, "items": [{"create": {"status": 201}}]},
+    "items of another request": {"errors": True, "items": [{"index": {"status": 201}}] * 2},
+    "items without a status": {"errors": True, "items": [{"create": {}}] * 2},
+    "an error that is text": {"errors": True, "items": [{"create": {"status": 400, "error": "x"}}] * 2},
+}
+
+
+@pytest.mark.parametrize("body", NO_ANSWERS.values(), ids=NO_ANSWERS)
+def test_what_is_no_answer_of_elasticsearchs_is_not_taken_for_one(body: Any, elastic: Made) -> None:
+    store = elastic()
+    store.script.append(Reply(200, body))
+    with pytest.raises(TargetRefuses, match=r"^http://127.*: HTTP 200: "):
+        sent(store, shipment(flows({}, {})))
+
+
+def test_a_redirection_is_not_followed(elastic: Made) -> None:
+    store, elsewhere = elastic(), elastic()
+    store.script.append(Reply(307, {}, {"location": elsewhere.url + "/_bulk"}))
+    with pytest.raises(TargetRefuses, match="HTTP 307"):
+        sent(store, shipment(flows({})))
+    assert elsewhere.requests == []
+
+
 REFUSES: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
     "no key": ({"api_key": "k"}, {}, "HTTP 401: unable to authenticate", "delivery.denied"),
     "a wrong key": ({"api_key": "k"}, {"api_key": "other"}, "HTTP 401", "delivery.denied"),
@@ -199,6 +227,11 @@ def test_a_request_that_is_too_long_is_halved(elastic: Made) -> None:
 BAD: dict[str, dict[str, Any]] = {
     "no url": {"url": "elk.example"},
     "a password in the url": {"url": "http://me:word@elk.example"},
+    "a question in the url": {"url": "http://elk.example/?pretty"},
+    "a line break in the key": {"api_key": "key\n"},
+    "a key of no text": {"api_key": 7},
+    "an index of dots": {"index": ".."},
+    "an index that is no Unicode": {"index": "a\ud800"},
     "no http": {"url": "ftp://elk.example"},
     "certificates that are not there": {"ca_file": "/nowhere"},
     "no time": {"timeout_s": 0},
@@ -218,5 +251,5 @@ BAD: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("options", BAD.values(), ids=BAD)
 @pytest.mark.parametrize("provider", ["tencent", "alibaba"])
 def test_settings_that_make_no_sense_are_refused(provider: str, options: dict[str, Any]) -> None:
-    with pytest.raises(InvalidValue, match=r"^Elasticsearch: "):
+    with pytest.raises(InvalidValue, match=r"^Elasticsearch: (?!.*key\n)"):
         Elasticsearch(**{"url": "https://elk.example", **options}).check(profile(provider))

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from emulator.errors import LabError
 from emulator.logs import Topic
 from emulator.logs.delivery import Folder
+from emulator.logs.delivery.formats import FORMATS
 from emulator.logs.folder import FolderStore
 from tests.logs.delivery.conftest import Bench, Told, numbered
 
@@ -33,21 +36,25 @@ def files(folder: Path) -> list[Path]:
 
 
 def test_formats(bench: Bench, topic: Topic, tmp_path: Path) -> None:
-    for form in ("json", "csv", "parquet", "line"):
-        topic.deliver(Folder(tmp_path / form, format=form, prefix=""))  # type: ignore[arg-type]
+    for form in FORMATS:
+        topic.deliver(Folder(tmp_path / form, format=form, prefix=""))
     topic.write(ROWS)
     bench.advance(300)
-    assert [delivery.error for delivery in topic.deliveries] == [None] * 4
-    one = {form: files(tmp_path / form)[0] for form in ("json", "csv", "parquet", "line")}
+    assert [delivery.error for delivery in topic.deliveries] == [None] * len(FORMATS)
+    one = {form: files(tmp_path / form)[0] for form in FORMATS}
     lines = one["json"].read_text().splitlines()
     assert [{**json.loads(line), "__time__": None} for line in lines] == [{**row, "__time__": None} for row in ROWS]
-    assert [{**row, "__time__": None} for row in pq.read_table(one["parquet"]).to_pylist()] == [
-        {**row, "__time__": None} for row in ROWS
-    ]
+    for table in (pq.read_table(one["parquet"]), pyarrow.orc.read_table(one["orc"])):
+        assert [{**row, "__time__": None} for row in table.to_pylist()] == [{**row, "__time__": None} for row in ROWS]
     with duckdb.connect() as connection:
         found = connection.sql(f"SELECT n, ratio, text FROM read_csv('{one['csv']}')").fetchall()
         assert found == [(row["n"], row["ratio"], row["text"]) for row in ROWS]
-    assert one["line"].read_text().split("\n")[2:] == [f"{-(2**62)} - -", "- 1e+300 ä\U0001f600", ""]
+    assert one["line"].read_text().split("\n") == [
+        r'1 0.5 a "b", c\n',
+        f"{-(2**62)} - -",
+        "- 1e+300 ä\U0001f600",
+        "",
+    ]
 
 
 def test_keys_that_differ_by_case_only(bench: Bench, topic: Topic, tmp_path: Path) -> None:
@@ -89,6 +96,19 @@ def test_names_by_time_and_by_column(bench: Bench, topic: Topic, tmp_path: Path)
     assert files(tmp_path / "hive") == files(tmp_path / "hive" / "dt=2023-11-14")
 
 
+def test_values_that_are_no_names(bench: Bench, topic: Topic, tmp_path: Path) -> None:
+    delivery = topic.deliver(Folder(tmp_path, prefix="{50%d}/{text}/", format="parquet"))
+    texts = ["a\0b", "a", ".", "é" * 200]
+    topic.write([{"n": number, "50%d": "x\0", "text": text} for number, text in enumerate(texts)])
+    bench.advance(300)
+    assert (delivery.error, len(delivery.objects)) == (None, len(texts))
+    found = {
+        one.name.rpartition("/")[0]: pq.read_table(tmp_path / one.name, partitioning=None)["n"].to_pylist()
+        for one in delivery.objects
+    }
+    assert found == {"x_/a_b": [0], "x_/a": [1], "x_/_": [2], "x_/" + "é" * 50: [3]}
+
+
 def test_a_column_that_is_not_there(bench: Bench, topic: Topic, tmp_path: Path) -> None:
     delivery = topic.deliver(Folder(tmp_path / "out", prefix="{action}/"))
     topic.write(numbered(1))
@@ -118,9 +138,33 @@ def test_files_expire_in_lab_time(bench: Bench, topic: Topic, tmp_path: Path) ->
     )
 
 
+def test_files_of_a_delivery_that_is_stopped_expire_and_a_disk_that_fails_stops_no_clock(
+    bench: Bench, topic: Topic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = topic.deliver(Folder(tmp_path / "out", expire_days=1))
+    topic.write(numbered(1))
+    bench.advance(300)
+    delivery.stop()
+
+    def broken(*_: object) -> None:
+        raise LabError("the disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(bench.service.store.checkpoints, "forget", broken)
+        bench.advance(86_400)
+    assert [one.records for one in delivery.objects] == [1]
+    bench.advance(1)
+    assert (files(tmp_path / "out"), delivery.objects, delivery.state) == ([], [], "paused")
+
+
 @pytest.mark.parametrize(
     ("error", "state", "code"),
-    [(errno.ENOSPC, "retrying", "10003"), (errno.EIO, "retrying", "10003"), (errno.EROFS, "failed", "10002")],
+    [
+        (errno.ENAMETOOLONG, "failed", "10003"),
+        (errno.ENOSPC, "retrying", "10003"),
+        (errno.EIO, "retrying", "10003"),
+        (errno.EROFS, "failed", "10002"),
+    ],
 )
 def test_a_disk_that_fails(
     error: int, state: str, code: str, bench: Bench, topic: Topic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

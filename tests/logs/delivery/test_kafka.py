@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 
 from emulator.errors import InvalidValue, RequirementMissing
 from emulator.logs.delivery import Kafka, TargetDown, TargetRefuses
+from emulator.logs.delivery.kinds import defined, definition_of
 from emulator.logs.delivery.target import Sender
 from emulator.providers import profile
 from tests.logs.delivery.stores import FLOW, IDLE, START_S, Broker, flows, shipment
@@ -135,6 +137,13 @@ BAD: dict[str, dict[str, Any]] = {
 def test_settings_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidValue, match=r"^Kafka: "):
         Kafka(**{"brokers": "kafka:9092", "topic": "vpcflow", **options}).check(profile("tencent"))
+
+
+def test_passwords_among_the_settings_are_neither_shown_nor_kept() -> None:
+    target = Kafka("kafka:9092", topic="vpcflow", settings={"ssl.key.password": "hush", "linger.ms": "5"})
+    assert "hush" not in repr(target)
+    kept, secrets, _ = defined(definition_of(target, []))
+    assert (kept, secrets) == (replace(target, settings={"linger.ms": "5"}), ["settings['ssl.key.password']"])
 
 
 def test_without_the_library_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from emulator.errors import AlreadyExists, InvalidValue, NotFound
+from emulator.errors import AlreadyExists, InvalidValue, LabError, NotFound
 from emulator.logs import LogService, Topic
 from emulator.logs.delivery import Folder, Target
 from tests.logs.delivery.conftest import (
@@ -96,6 +96,8 @@ def test_a_target_that_hangs_does_not_hold_the_clock(
     monkeypatch.setattr(time, "monotonic", lambda: 1.5 * (5 - len(target.errors)))
     delivery = topic.deliver(target)
     topic.write(numbered(1))
+    for seconds in (10, 1_000, 10_000):
+        bench.service.deliver(bench.now_s + seconds, goes_on=True)
     bench.advance(100_000)
     assert len(target.errors) == 3, "two tries of 1.5 s, though there was lab time for all"
     assert delivery.retry_at is not None
@@ -145,8 +147,35 @@ def test_stopped_restarted_deleted(bench: Bench, topic: Topic, told: type[Told])
     topic.write(numbered(2))
     bench.advance(1_000)
     assert (topic.deliveries, target.numbers) == ([], [1])
-    with pytest.raises(NotFound, match="audit was deleted"):
-        delivery.delete()
+    asked: list[Callable[[], object]] = [
+        delivery.delete,
+        delivery.stop,
+        delivery.restart,
+        lambda: delivery.lag,
+        lambda: delivery.objects,
+        lambda: delivery.dead_letters,
+    ]
+    for ask in asked:
+        with pytest.raises(NotFound, match="audit was deleted"):
+            ask()
+
+
+def test_a_delivery_that_cannot_be_deleted_goes_on(
+    bench: Bench, topic: Topic, told: type[Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = told()
+    delivery = topic.deliver(target)
+
+    def broken(number: int) -> None:
+        raise LabError("the disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(bench.service.store.checkpoints, "remove", broken)
+        with pytest.raises(LabError, match="the disk is full"):
+            delivery.delete()
+    topic.write(numbered(1))
+    bench.advance(1)
+    assert (topic.deliveries, delivery.state, target.numbers) == ([delivery], "running", [1])
 
 
 def test_another_target_takes_over_where_it_stood(bench: Bench, topic: Topic, told: type[Told]) -> None:
@@ -193,11 +222,13 @@ def test_what_is_not_delivered_outlives_its_retention(bench: Bench, topic: Topic
 
 def test_a_deleted_topic_takes_its_deliveries_along(bench: Bench, topic: Topic, told: type[Told]) -> None:
     target = told()
-    topic.deliver(target)
+    delivery = topic.deliver(target)
     topic.write(numbered(1))
     bench.service.delete_topic(topic)
     bench.advance(1_000)
     assert (target.got, bench.service.store.checkpoints.all()) == ([], [])
+    with pytest.raises(NotFound, match="told-1 was deleted"):
+        delivery.restart()
 
 
 REFUSED = {
@@ -209,6 +240,12 @@ REFUSED = {
     "codec": (lambda topic: topic.deliver(Folder("x", compression="lzop")), InvalidValue, "'lzop': one of none"),
     "outside": (lambda topic: topic.deliver(Folder("x", prefix="../%Y")), InvalidValue, "no part that is"),
     "absolute": (lambda topic: topic.deliver(Folder("x", prefix="/%Y")), InvalidValue, "no / in front"),
+    "nothing between": (lambda topic: topic.deliver(Folder("x", prefix="a//b")), InvalidValue, "no part that is"),
+    "line break": (lambda topic: topic.deliver(Folder("x", prefix="a\n")), InvalidValue, "printable"),
+    "no name at all": (lambda topic: topic.deliver(Folder("x"), name="a\ud800"), InvalidValue, "are printable"),
+    "one flow log": (lambda topic: topic.deliver(Folder("x"), flow_logs="fl-1"), InvalidValue, "a list of flow logs"),
+    "no flow logs": (lambda topic: topic.deliver(Folder("x"), flow_logs=[]), InvalidValue, "None for all"),
+    "a number": (lambda topic: topic.deliver(Folder("x"), flow_logs=7), InvalidValue, "a list of flow logs"),
     "lifetime": (lambda topic: topic.deliver(Folder("x", expire_days=0)), InvalidValue, "lab days, more than 0"),
     "start": (lambda topic: topic.deliver(Folder("x"), start="then"), InvalidValue, "'now' or 'earliest'"),
     "name": (lambda topic: topic.deliver(Folder("x"), name=""), InvalidValue, "1 to 255 characters"),

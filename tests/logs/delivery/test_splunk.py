@@ -132,6 +132,30 @@ def test_events_that_are_not_indexed_are_waited_for_and_then_sent_again(
     assert len(store.events) == 2
 
 
+NO_ANSWERS: dict[str, Reply] = {
+    "a page": Reply(200, "<html>Welcome</html>"),
+    "no code": Reply(200, {}),
+    "a code that is a list": Reply(400, {"code": [6]}),
+    "a number that is text": Reply(400, {"code": 6, "invalid-event-number": "0"}),
+    "a number that no event has": Reply(400, {"code": 6, "invalid-event-number": 2}),
+}
+
+
+@pytest.mark.parametrize("reply", NO_ANSWERS.values(), ids=NO_ANSWERS)
+def test_what_is_no_answer_of_splunks_is_not_taken_for_one(reply: Reply, splunk: Made) -> None:
+    store = splunk()
+    store.script.append(reply)
+    with pytest.raises(TargetRefuses, match=rf"^http://127.*: HTTP {reply.status}: "):
+        opened(store).send(numbered(2))
+
+
+def test_what_says_nothing_of_acknowledgements(splunk: Made) -> None:
+    store = splunk(acknowledges=True)
+    store.script.extend(["plain", Reply(200, {"acks": None})])
+    with pytest.raises(TargetRefuses, match="HTTP 200: "):
+        opened(store, acknowledged=True).send(numbered(1))
+
+
 REFUSES: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
     "a wrong token": ({}, {"token": "other"}, "HTTP 403: Invalid token", "delivery.denied"),
     "no token": ({}, {"token": ""}, "HTTP 401: Invalid authorization", "delivery.denied"),
@@ -171,6 +195,8 @@ def test_no_collector_at_this_address(elastic: Callable[..., Any]) -> None:
 
 BAD: dict[str, dict[str, Any]] = {
     "no url": {"url": "splunk.example:8088"},
+    "no token": {"token": None},
+    "a line break in the token": {"token": "wordofmouth\n"},
     "an index of no text": {"index": 7},
     "no sourcetype": {"sourcetype": None},
     "an empty source": {"source": ""},
@@ -180,7 +206,7 @@ BAD: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("options", BAD.values(), ids=BAD)
 def test_settings_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(InvalidValue, match=r"^Splunk: "):
+    with pytest.raises(InvalidValue, match=r"^Splunk: (?!.*wordofmouth)"):
         Splunk(**{"url": "https://splunk.example:8088", "token": "t", **options}).check(profile("tencent"))
 
 
