@@ -26,11 +26,6 @@ NOW = 1_700_000_000
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "logs"
-
-
-@pytest.fixture
 def writer(service_of: Callable[..., LogService], tencent: Profile, folder: Path) -> Topic:
     return service_of(tencent, folder=folder).create_topic("app", index={"n": "long"})
 
@@ -76,6 +71,7 @@ def test_a_reader_changes_nothing(writer: Topic, reader: LogService) -> None:
         lambda: setattr(topic, "retention_days", 1),
         topic.reindex,
         reader.expire,
+        reader.flush,
     ]
     for call in calls:
         with pytest.raises(LabError, match="what changes it is for Lab"):
