@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from emulator.errors import LabError
@@ -28,7 +29,7 @@ def answered(
         newest = chosen.search("*", newest_first=True, limit=1)
         moment = float(newest[0].time or 0) if newest else 0.0
         service.now = lambda: moment
-        return board, ask(board, chosen, start, end)
+        return replace(board, title=f"{board.title}: {chosen.name}"), ask(board, chosen, start, end)
 
 
 def _topic(service: LogService, name: str | None, logset: str | None) -> Topic:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -54,6 +55,7 @@ def main() -> None:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:  # a terminal may be unable to show a character
                 stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        warnings.showwarning = lambda message, *_: print(f"vpclab: {message}", file=sys.stderr)
         try:
             app()
         finally:
@@ -64,8 +66,16 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone; Python would complain when it flushes
+        _let_go_of_output()  # the reader has gone
         sys.exit(FAILED)
+    except OSError as wrong:
+        _let_go_of_output()
+        _fail(str(wrong))
+
+
+def _let_go_of_output() -> None:
+    """Nothing is written any more: Python would complain when it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _version(wanted: bool) -> None:

@@ -13,7 +13,7 @@ from emulator.cloud.names import nearest
 from emulator.errors import QuotaExceeded, RequestRefused
 from emulator.labfiles.checking import Problem
 from emulator.labfiles.document import Document
-from emulator.labfiles.positions import Place
+from emulator.positions import Place
 
 ID_KINDS: Mapping[str, str] = {
     "vpc": "vpc",

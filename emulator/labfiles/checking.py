@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from emulator.cloud.names import nearest
-from emulator.labfiles.positions import Place
+from emulator.positions import Place
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),

@@ -14,7 +14,7 @@ from typing import Any
 from emulator.errors import LabFileError
 from emulator.labfiles import checking
 from emulator.labfiles.checking import Problem
-from emulator.labfiles.positions import Place, line_of
+from emulator.positions import Place, line_of
 
 SHOWN = 20
 """Problems that are told in full; of more it is said how many there are."""

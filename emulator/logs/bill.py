@@ -24,10 +24,16 @@ class Line:
     usd: float | None
 
     def __str__(self) -> str:
+        price, unit = self.price, self.price.unit
+        parts = [f"{self.quantity:.6f} {unit}"]
+        if price.share < 1:
+            parts.append(f"{price.share:.0%} of it billed")
+        if price.free_gb:
+            parts.append(f"{price.free_gb:g} GB free")
+        if len(price.tiers) == 1:
+            parts.append(f"{price.tiers[0][1]:g} USD for a {unit}")
         amount = "no price found" if self.usd is None else f"{self.usd:.6f} USD"
-        return (
-            f"{self.price.item}: {self.billed:.6f} {self.price.unit}, {amount} ({self.price.source}, {self.price.date})"
-        )
+        return f"{price.item}: {', '.join(parts)}: {amount} ({price.source}, {price.date})"
 
 
 class Bill(list[Line]):
@@ -39,7 +45,9 @@ class Bill(list[Line]):
         return sum(line.usd for line in self if line.usd is not None)
 
     def __str__(self) -> str:
-        return "\n".join([*map(str, self), f"total: {self.usd:.6f} USD"])
+        missing = sum(line.usd is None for line in self)
+        total = f"total: {self.usd:.6f} USD" + (f", without {missing} lines that have no price" if missing else "")
+        return "\n".join([*map(str, self), total])
 
 
 def bill_of(prices: Sequence[Price], usages: Iterable[Usage]) -> Bill:

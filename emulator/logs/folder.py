@@ -144,7 +144,7 @@ class FolderStore(FolderReader):
                 return False  # the same key, written by another thread meanwhile
             raise
         if self._journaled[topic] >= JOURNALED:
-            self.flush(topic)
+            self._try_to_flush(topic)
         self._compact(topic)
         return True
 
@@ -197,14 +197,18 @@ class FolderStore(FolderReader):
             changed.execute("UPDATE batches SET last = max(last, ?)", (batches[-1],))
             self._journaled[topic] -= len(batches)
 
-    def scan(self, topic: int, low: int | None, high: int | None, *, expired: bool = False) -> Scan:
-        with suppress(LabError):  # then the rows are read from the journal
+    def _try_to_flush(self, topic: int) -> None:
+        """What cannot be made a segment now stays in the journal, where it is found; the next try may be luckier."""
+        with suppress(LabError):
             self.flush(topic)
+
+    def scan(self, topic: int, low: int | None, high: int | None, *, expired: bool = False) -> Scan:
+        self._try_to_flush(topic)
         return super().scan(topic, low, high, expired=expired)
 
     def expire(self, now_s: float) -> None:
         for topic in list(self._journaled):
-            self.flush(topic)
+            self._try_to_flush(topic)
         expired = [(topic.number, self._expired_now(topic, now_s)) for topic in self.topics() if topic.days != FOREVER]
         if all(before is None for _, before in expired):
             return
@@ -273,8 +277,7 @@ class FolderStore(FolderReader):
             self._compactor = None
         if self._give_up.alive:
             for topic in list(self._journaled):
-                with suppress(LabError):  # the next open makes a segment of it
-                    self.flush(topic)
+                self._try_to_flush(topic)
         with self._mutex:
             if self._give_up.alive:
                 with suppress(LabError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,6 +24,7 @@ POLL_S = 0.1
 class Tail:
     """What ``topic.tail(query)`` gives: each record that is written from then on and found by the query, once.
 
+    Thread-safe: readers of one tail share what comes; who wants everything has a tail of its own.
     ``for record in tail`` waits for the next one, until the log service is closed or the topic deleted.
     """
 
@@ -35,12 +37,14 @@ class Tail:
         scan = topic.scan()
         RawPlan(question_of(topic, wanted, scan, None), self._condition)
         self._until = scan.highest
+        self._lock = threading.Lock()
 
     def read(self, timeout_s: float = 0.0) -> Records:
         """What came since the last time, in order of time; waits for so long where there is nothing yet."""
         deadline = time.monotonic() + timeout_s
         while True:
-            found = self._found()
+            with self._lock:
+                found = self._found()
             left = deadline - time.monotonic()
             if found or left <= 0:
                 return found

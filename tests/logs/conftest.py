@@ -80,6 +80,18 @@ def service_of(tmp_path: Path) -> Iterator[Callable[..., LogService]]:
 
 
 @pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a log service may keep its rows."""
+    return tmp_path / "data" / "logs"
+
+
+@pytest.fixture
+def opened(service_of: Callable[..., LogService], tencent: Profile, folder: Path) -> Callable[[], LogService]:
+    """Opens a log service of Tencent's in the folder, as often as it is called."""
+    return lambda: service_of(tencent, folder=folder)
+
+
+@pytest.fixture
 def no_journal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of any size are written as large ones are: each becomes a segment at once."""
     monkeypatch.setattr("emulator.logs.journal.BATCH_BYTES", 0)

@@ -120,6 +120,28 @@ def test_a_tail_waits_and_ends_with_the_topic(app: Topic) -> None:
     assert seen == [0, 1, 2]
 
 
+def test_readers_of_one_tail_share_what_comes(app: Topic) -> None:
+    tail, shares = app.tail(), list[int]()
+    last = threading.Event()
+
+    def follow() -> None:
+        while not last.is_set() or not seen_all():
+            shares.extend(record["n"] for record in tail.read(timeout_s=0.01))
+
+    def seen_all() -> bool:
+        return len(shares) >= 100
+
+    followers = [threading.Thread(target=follow) for _ in range(4)]
+    for follower in followers:
+        follower.start()
+    for n in range(100):
+        app.write([{"n": n}])
+    last.set()
+    for follower in followers:
+        follower.join(20)
+    assert sorted(shares) == list(range(100))
+
+
 def test_a_tail_sees_what_another_process_writes(service_of, profile: Profile, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     writer = service_of(profile, folder=tmp_path)
     topic = writer.create_topic("app", index={"n": "long"})

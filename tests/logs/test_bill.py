@@ -49,7 +49,16 @@ def test_the_lines_of_a_bill(name: str) -> None:
     assert lines == BILLS[name]
     assert bill.usd == pytest.approx(sum(usd or 0 for _, usd in BILLS[name].values()))
     assert all(line.price.source and line.price.date for line in bill)
-    assert str(bill).splitlines()[-1].startswith("total: ")
+    *told, total = str(bill).splitlines()
+    assert (len(told), "without 3 lines that have no price" in total) == (len(lines), name.startswith("alibaba"))
+
+
+def test_a_line_tells_how_it_was_computed() -> None:
+    told = str(bill_of(profile_named("tencent").prices, [HALF_INDEXED])).splitlines()
+    assert told[1].startswith("write traffic: 16.000000 GB, 25% of it billed, 0.032 USD for a GB: 0.128000 USD (")
+    assert told[-1] == "total: 0.912000 USD"
+    generation = str(bill_of(profile_named("alibaba").prices, [HALF_INDEXED])[0])
+    assert generation.startswith("generation of flow logs: 8.000000 GB, 5 GB free: 1.110000 USD (")
 
 
 @pytest.mark.parametrize(

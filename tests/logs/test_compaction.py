@@ -61,16 +61,6 @@ def test_compaction_ends_with_few_of_each_class(sizes: list[int]) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "logs"
-
-
-@pytest.fixture
-def opened(service_of: Callable[..., LogService], tencent: Profile, folder: Path) -> Callable[[], LogService]:
-    return lambda: service_of(tencent, folder=folder)
-
-
-@pytest.fixture
 def topic(opened: Callable[[], LogService]) -> Topic:
     return opened().create_topic("app", index={"n": "long", "a": "text"})
 

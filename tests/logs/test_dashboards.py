@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
+import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,11 +18,13 @@ from typer.testing import CliRunner
 from emulator.cli import app
 from emulator.errors import LabError, RequirementMissing
 from emulator.logs import LogService, Topic, flow_index
-from emulator.logs.dashboard import Answer, Dashboard, Panel, ask, curves, dashboard, presets, read_dashboard
+from emulator.logs.curves import curves, runs, short, shown
+from emulator.logs.dashboard import Answer, Dashboard, Panel, ask, dashboard, presets, read_dashboard
 from emulator.logs.drawing import draw
 from emulator.logs.page import page
 from emulator.logs.records import computed_records
 from emulator.providers import profile
+from tests.commands import COMMAND, environment, vpclab
 
 # pygal's import hook is of the old kind, which Python mentions when plotext is imported after it.
 pytestmark = pytest.mark.filterwarnings("ignore:PluginImportFixer:ImportWarning")
@@ -63,7 +67,7 @@ def test_every_panel_of_the_presets_shows_something(board: Dashboard) -> None:
     assert [answer.refused for answer in answers] == [""] * len(board.panels)
     assert all(answer.records for answer in answers)
     for answer in answers:
-        labels, found = curves(answer)
+        labels, found = curves(answer.records, answer.panel.series)  # type: ignore[arg-type]
         if answer.panel.chart in ("line", "bar", "pie"):
             assert labels
             assert any(value is not None for values in found.values() for value in values), answer.panel.title
@@ -86,10 +90,130 @@ def test_what_the_panels_of_the_eni_dashboard_say(tmp_path: Path) -> None:
         {"srcaddr": "10.0.0.1", "bytes": 26_000},
         {"srcaddr": "10.0.0.0", "bytes": 22_000},
     ]
-    labels, found = curves(answers["Traffic"])
+    labels, found = curves(answers["Traffic"].records, "action")  # type: ignore[arg-type]
     assert len(labels) == 4
     assert found["REJECT"] == [1_000 * 8 / 300, 6_000 * 8 / 300, None, 11_000 * 8 / 300]
     assert answers["Who is rejected by what"].records[0]["srcaddr"] == "10.0.0.1"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("board", presets(), ids=lambda board: board.name)
+def test_nothing_is_cut_at_any_width(
+    answered: dict[str, list[Answer]], board: Dashboard, width: int, terminal: bool
+) -> None:
+    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, legacy_windows=False)
+    draw(board, answered[board.name], console)
+    drawn = re.sub("\x1b\\[[0-9;]*m", "", console.file.getvalue())  # type: ignore[attr-defined]
+    lines = drawn.splitlines()
+    assert "…" not in drawn
+    assert not terminal or max(map(len, lines)) <= width
+    rows = [
+        record for answer in answered[board.name] if answer.panel.chart == "table" for record in answer.records or []
+    ]
+    whole = [line for line in lines if all(shown(value) in line for value in rows[0].values())] if rows else [""]
+    assert whole or terminal  # what a program reads has a row in a line
+    words = "".join(drawn.split())
+    for answer in answered[board.name]:
+        labels, found = curves(answer.records or [], answer.panel.series)
+        told = {"line": found, "bar": [short(value or 0) for curve in found.values() for value in curve], "pie": labels}
+        assert all("".join(one.split()) in words for one in told.get(answer.panel.chart, [])), answer.panel.title
+
+
+@pytest.fixture(scope="module")
+def answered() -> dict[str, list[Answer]]:
+    found = {}
+    for board in presets():
+        with LogService(profile=profile(board.provider), now=lambda: START + 3_600.0) as service:
+            found[board.name] = ask(board, filled(service))
+    return found
+
+
+def minutes(*after: int) -> list[str]:
+    return [f"2024-01-01 08:{minute:02}:00" for minute in after]
+
+
+RUNS: dict[str, tuple[list[str], list[float | None], list[list[int]]]] = {
+    "whole": (minutes(0, 5, 10), [1, 2, 3], [[0, 1, 2]]),
+    "a window without a value": (minutes(0, 5, 10), [1, None, 3], [[0], [2]]),
+    "a window that is not there": (minutes(0, 5, 15, 20), [1, 2, 3, 4], [[0, 1], [2, 3]]),
+    "moments of any kind": (["2024-01-01 08:00:01", "2024-01-01 08:00:03.5", *minutes(9)], [1, 2, 3], [[0, 1, 2]]),
+    "days": (["2024-01-01", "2024-01-02", "2024-01-04"], [1, 2, 3], [[0, 1], [2]]),
+    "no moments": (["a", "b", "c"], [1, 2, None], [[0, 1]]),
+    "nothing": ([], [], []),
+}
+
+
+@pytest.mark.parametrize(("labels", "values", "found"), RUNS.values(), ids=RUNS)
+def test_a_line_does_not_go_over_what_is_not_there(
+    labels: list[str], values: list[float | None], found: list[list[int]]
+) -> None:
+    assert runs(labels, values) == found
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (0, "0"),
+        (0.125, "0.125"),
+        (999.96, "1k"),
+        (1_000, "1k"),
+        (1_254_000, "1.254M"),
+        (-2.5e9, "-2.5G"),
+        (7e15, "7000T"),
+    ],
+)
+def test_numbers_are_short(value: float, told: str) -> None:
+    assert short(value) == told
+
+
+ODD = {
+    "two rows of one place": (
+        Panel("P", "bar", "log-status:OK | select srcaddr, dstport, sum(bytes) as b group by srcaddr, dstport, action"),
+        "several rows are for 10.0.0.",
+    ),
+    "a series that is no column": (
+        Panel("P", "line", "* | select srcaddr, sum(bytes) as b group by srcaddr", series="acton"),
+        "series is 'acton', and no column is called so: there are srcaddr, b",
+    ),
+    "a chart of nothing but text": (
+        Panel("P", "pie", "* | select srcaddr group by srcaddr order by srcaddr"),
+        "10.0.0.1",
+    ),
+    "a number of nothing": (Panel("P", "number", "* | select sum(bytes) as b where bytes > 1000000"), "-"),
+    "numbers below zero": (Panel("P", "bar", "* | select action, 0 - sum(bytes) as b group by action"), "-60k"),
+    "infinite": (Panel("P", "line", "* | select action, infinity() as b, 7 as c group by action"), "c"),
+    "what a terminal obeys": (
+        Panel("\x1b[2J", "table", "* | select concat(chr(27), '[31m') as x limit 1"),
+        "\\x1b[31m",
+    ),
+}
+
+
+@pytest.mark.parametrize(("panel", "told"), ODD.values(), ids=ODD)
+def test_what_no_chart_was_made_for_is_told_or_shown(panel: Panel, told: str) -> None:
+    board = Dashboard("mine", "Mine", "tencent", (panel,))
+    with LogService(profile=profile("tencent"), now=lambda: START + 3_600.0) as service:
+        answers = ask(board, filled(service))
+    console = Console(file=io.StringIO(), width=100)
+    draw(board, answers, console)
+    for text in (console.file.getvalue(), page(board, answers)):  # type: ignore[attr-defined]
+        assert told in html.unescape(text)
+        assert "\x1b" not in text
+
+
+def test_a_page_says_to_everybody_what_it_shows(answered: dict[str, list[Answer]], tmp_path: Path) -> None:
+    board = dashboard("tencent-eni", tmp_path)
+    written = page(board, answered["tencent-eni"])
+    assert written == page(board, answered["tencent-eni"])
+    for answer in answered["tencent-eni"]:
+        chart = answer.panel.chart in ("line", "bar", "pie")
+        assert written.count(f'<figure role="img" aria-label="{answer.panel.title}">') == chart
+        section = written.partition(f"<h2>{answer.panel.title}")[2].partition("</section>")[0]
+        cells = re.findall(r"<td[^>]*>(.*?)</td>", section)
+        values = [shown(value) for record in answer.records or [] for value in record.values()]
+        assert cells == ([] if answer.panel.chart == "number" else values)
+    assert 'name="viewport"' in written
 
 
 def test_a_page_needs_nothing_beside_it_and_holds_no_script(tmp_path: Path) -> None:
@@ -139,32 +263,39 @@ def test_bars_are_as_long_as_their_values(values: list[int], shares: list[float]
     console = Console(file=io.StringIO(), width=100)
     draw(board, [Answer(board.panels[0], computed_records(table, complete=True))], console)
     drawn = console.file.getvalue()  # type: ignore[attr-defined]
-    widths = [line.count("█") / len(line[6:-1]) for line in re.findall(r".*at \d┤.*", drawn)]
-    assert widths == pytest.approx(shares, abs=0.03)
+    lines = re.findall(r"at \d  .*", drawn)
+    assert [line.split()[-1] for line in lines] == [short(value) for value in values]
+    widths = [len(re.findall("[█-▏]", line)) for line in lines]
+    assert widths == pytest.approx(
+        [share * (100 - 8 - max(len(line.split()[-1]) for line in lines)) for share in shares], abs=1
+    )
 
 
+HEAD = 'title = "a"\nprovider = "tencent"\n'
+PANEL = '[[panel]]\ntitle = "b"\nchart = "bar"\nquery = "*"\n'
 WRONG = {
-    "no TOML": ("title =", "is no dashboard"),
-    "no title": ('provider = "tencent"', "without title"),
-    "no provider": ('title = "a"', "without provider"),
-    "an unknown provider": ('title = "a"\nprovider = "aws"', "provider is tencent or alibaba, not 'aws'"),
-    "no panel": ('title = "a"\nprovider = "tencent"', "has \\[\\[panel\\]\\] entries"),
-    "a panel that is none": ('title = "a"\nprovider = "tencent"\npanel = [1]', "a panel is a table"),
+    "no TOML": ("title =", "x.toml is no dashboard: Invalid value (at end of document)"),
+    "no title": ('provider = "tencent"\n' + PANEL, "x.toml:1: a dashboard has a title, this one has none"),
+    "no provider": ('title = "a"\n' + PANEL, "x.toml:1: a dashboard has a provider, this one has none"),
+    "an unknown provider": (
+        'title = "a"\nprovider = "tencnt"\n' + PANEL,
+        "x.toml:2: provider is 'tencnt': did you mean tencent?",
+    ),
+    "no panel": (HEAD, "x.toml:1: a dashboard has [[panel]] entries"),
+    "a panel that is none": (HEAD + "panel = [1]", "x.toml:3: a panel is a table, [[panel]], not 1"),
     "a panel without a query": (
-        'title = "a"\nprovider = "tencent"\n[[panel]]\ntitle = "b"\nchart = "bar"',
-        "'b' without query",
+        HEAD + PANEL + '[[panel]]\ntitle = "b"\nchart = "bar"',
+        "x.toml:7: a panel has a query, this one has none",
     ),
     "an unknown chart": (
-        'title = "a"\nprovider = "tencent"\n[[panel]]\ntitle = "b"\nchart = "cake"\nquery = "*"',
-        "is one of line, bar, pie, number, table, not 'cake'",
+        HEAD + PANEL + PANEL.replace("bar", "bars"),
+        "x.toml:9: chart is 'bars': did you mean bar?",
     ),
-    "an unknown word": (
-        'title = "a"\nprovider = "tencent"\n[[panel]]\ntitle = "b"\nchart = "bar"\nquery = "*"\ncolor = "red"',
-        "with color",
-    ),
-    "a number for a text": (
-        'title = "a"\nprovider = "tencent"\n[[panel]]\ntitle = 5\nchart = "bar"\nquery = "*"',
-        "title is text, not 5",
+    "an unknown word": (HEAD + PANEL + 'serie = "a"', "x.toml:7: a panel has no serie: did you mean series?"),
+    "a number for a text": (HEAD + PANEL.replace('"b"', "5"), "x.toml:4: title is text, not 5"),
+    "several": (
+        "title = 1\n" + HEAD[HEAD.index("p") :] + PANEL.replace("query", "sql"),
+        "x.toml:1: title is text, not 1\n",
     ),
 }
 
@@ -172,12 +303,13 @@ WRONG = {
 @pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG)
 def test_what_is_no_dashboard_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "x.toml").write_text(text)
-    with pytest.raises(LabError, match=message):
+    with pytest.raises(LabError) as refused:
         dashboard("x", tmp_path)
+    assert message in f"{refused.value}\n".replace(f"{tmp_path}/", "")
 
 
 def test_a_name_that_nothing_has_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"there are alibaba-overview, .*tencent-eni"):
+    with pytest.raises(LabError, match=r"there is no dashboard 'nope'; there are alibaba-overview, .*tencent-eni"):
         dashboard("nope", tmp_path)
 
 
@@ -231,4 +363,20 @@ def test_the_command_reads_a_data_folder_while_another_writes_it(
         assert "say which topic: --topic NAME; there are demo/flows, demo/more" in told
         assert command("tencent-eni", "--data", str(data), "--topic", "more")[0] == 0
     assert "there is no dashboard 'nope'" in command("nope", "--data", str(data))[1]
+    assert "there are no logs in" in command("tencent-eni", "--data", str(tmp_path / "none"))[1]
     assert command("tencent-eni", "--data", str(tmp_path / "none"))[0] != 0
+
+
+def test_what_goes_wrong_is_told_in_a_line(tmp_path: Path) -> None:
+    with LogService(profile=profile("tencent"), now=lambda: START + 3_600.0, folder=tmp_path) as service:
+        filled(service)
+        service.store.compacted()  # type: ignore[attr-defined]
+    words = ["dashboard", "tencent-eni", "--data", str(tmp_path)]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([*COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
+    assert (run.returncode, run.stderr) == (1, "vpclab: [Errno 28] No space left on device\n")
+    for file in (tmp_path / "segments").iterdir():
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    run = vpclab(*words)
+    assert (run.returncode, run.stdout.count("nothing was found")) == (0, 8)
+    assert re.fullmatch(r"vpclab: .*parquet is not what was written: .* its 12 records are left out\n", run.stderr)

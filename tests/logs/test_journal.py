@@ -36,16 +36,6 @@ SECOND = [
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "logs"
-
-
-@pytest.fixture
-def opened(service_of: Callable[..., LogService], tencent: Profile, folder: Path) -> Callable[[], LogService]:
-    return lambda: service_of(tencent, folder=folder)
-
-
-@pytest.fixture
 def topic(opened: Callable[[], LogService]) -> Topic:
     return opened().create_topic("app", index=INDEX)
 
@@ -223,17 +213,20 @@ def test_a_journal_that_cannot_be_flushed_is_searched_and_flushed_later(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr("emulator.logs.folder.JOURNALED", 3)
     with monkeypatch.context() as patched, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # compaction says that it was left for later
         patched.setattr(segments, "write_durably", full)
-        topic.write([{"n": 1}])
+        for number in range(5):
+            assert topic.write([{"n": number}]) == 1
         store.compacted()
         assert topic.search("n:1") == [{"n": 1}]
+        topic._service.expire()
         with pytest.raises(LabError, match="No space left on device"):
             topic._service.flush()
-    assert journaled(folder) == 1
-    topic.write([{"n": 2}])
-    assert [record["n"] for record in topic.search()] == [1, 2]
+    assert journaled(folder) == 5
+    topic.write([{"n": 5}])
+    assert [record["n"] for record in topic.search()] == [0, 1, 2, 3, 4, 5]
     assert journaled(folder) == 0
 
 

@@ -37,17 +37,6 @@ def run(program: str, folder: Path) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "logs"
-
-
-@pytest.fixture
-def opened(service_of: Callable[..., LogService], tencent: Profile, folder: Path) -> Open:
-    """Opens the folder, as often as it is called."""
-    return lambda: service_of(tencent, folder=folder)
-
-
-@pytest.fixture
 def topic(opened: Open) -> Topic:
     return opened().create_topic("accept", logset="demo", index={"n": "long", "a": "text"})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulator.labfiles.positions import line_of
+from emulator.positions import line_of
 
 TEXT = """# a comment
 profile = "tencent"
