@@ -105,6 +105,8 @@ def is_allowed(node: exp.Expr) -> bool:
     if parts is None or not all(name.rstrip("_") in parts for name, value in node.args.items() if value):
         return False
     match node:
+        case exp.Join():
+            return node.kind in ("", "CROSS", "INNER", "OUTER")
         case exp.DataType():
             return getattr(node.this, "name", "") in TYPES
         case exp.Limit() | exp.Offset():

@@ -10,10 +10,10 @@ import pyarrow as pa
 from emulator.logs.compile import age_sql, compile_ages, source_sql, value_sql
 from emulator.logs.condition import Condition
 from emulator.logs.elsewhere.engines import target_of
-from emulator.logs.elsewhere.kinds import Kind
 from emulator.logs.engine import ENGINE, Engine, EngineRefused
 from emulator.logs.index import DECIDED_BY, RULE_KEY
 from emulator.logs.plan import Question
+from emulator.logs.presto.kinds import Kind
 from emulator.logs.presto.rewrite import SECONDS_OF_LOG
 from emulator.logs.records import TIME
 from emulator.logs.scan import Scan, quoted
@@ -71,6 +71,9 @@ class SqlPlan:
         """The computed rows."""
         try:
             found = engine.table(scan, *self.statement(), self._sql.macros, self._python())
+            for name in found.column_names:
+                if found.column_names.count(name) > 1:
+                    raise self._sql.refuse(name, f"two columns are called {name}: name one of them otherwise, by AS")
             return pa.table({name: _plain(found[at]) for at, name in enumerate(found.column_names)})
         except EngineRefused as refused:
             if refused.reason != "query":
@@ -123,7 +126,22 @@ class SqlPlan:
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A computed column in the types of records: sums come as decimals of 38 digits, which are bigints in Presto."""
+    if pa.types.is_interval(column.type):
+        return pa.chunked_array([[_interval_text(one) for one in column.to_pylist()]], pa.string())
     return column.cast(_plain_type(column.type))
+
+
+def _interval_text(value: pa.MonthDayNano | None) -> str | None:
+    """As Presto writes it: years and months, or days and a time of day."""
+    if value is None:
+        return None
+    months, days, nanoseconds = value
+    if months:
+        return f"{'-' if months < 0 else ''}{abs(months) // 12}-{abs(months) % 12}"
+    milliseconds = days * 86_400_000 + int(nanoseconds / 1e6)
+    seconds, rest = divmod(abs(milliseconds), 1_000)
+    sign = "-" if milliseconds < 0 else ""
+    return f"{sign}{seconds // 86_400} {seconds // 3_600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{rest:03}"
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:

@@ -137,6 +137,7 @@ RUNS: dict[str, tuple[list[str], list[float | None], list[list[int]]]] = {
     "whole": (minutes(0, 5, 10), [1, 2, 3], [[0, 1, 2]]),
     "a window without a value": (minutes(0, 5, 10), [1, None, 3], [[0], [2]]),
     "a window that is not there": (minutes(0, 5, 15, 20), [1, 2, 3, 4], [[0, 1], [2, 3]]),
+    "two windows with three between them": (minutes(5, 25), [1, 2], [[0], [1]]),
     "moments of any kind": (["2024-01-01 08:00:01", "2024-01-01 08:00:03.5", *minutes(9)], [1, 2, 3], [[0, 1, 2]]),
     "days": (["2024-01-01", "2024-01-02", "2024-01-04"], [1, 2, 3], [[0, 1], [2]]),
     "no moments": (["a", "b", "c"], [1, 2, None], [[0, 1]]),

@@ -89,6 +89,23 @@ REFUSED = {
     "deep CASE": "select " + "case when 1=1 then " * 2_000 + "1" + " end" * 2_000,
     "deep selects": "select * from (" * 500 + "select 1" + ")" * 500,
     "deep NOT": "select " + "not " * 15_000 + "true",
+    "a join that no provider has": "select * from log a semi join log b on a.bytes = b.bytes",
+    "a join by places": "select * from log a positional join log b",
+    "a turned table": "select * from (pivot log on action using sum(bytes))",
+    "a table turned back": "select * from log unpivot (x for n in (bytes))",
+    "the secrets": "select * from duckdb_secrets()",
+    "the functions": "select * from duckdb_functions()",
+    "a database's file": "select * from read_duckdb('/tmp/x.db')",
+    "what a file might be": "select * from sniff_csv('/etc/passwd')",
+    "rows out of nothing": "select * from repeat_row(1, num_rows => 100000000000)",
+    "insert within a common table": "with a as (insert into log values (1)) select 1",
+    "copy between comments": "/* */ CoPy /* */ log to '/tmp/x'",
+    "a table for each row": "select * from log, lateral (select bytes)",
+    "a collation": "select action collate nfc from log",
+    "a structure": "select {'a': 1}",
+    "a row as a value": "select l from log l",
+    "a cast to an engine's type": "select cast('log' as regclass)",
+    "all columns by a lambda": "select columns(x -> x like 'b%') from log",
     "a broken expression": "select regexp_like('a', '(')",
     "an expression that repeats repetitions": "select regexp_like('a', '((((a{1000}){1000}){1000}){1000}){1000}')",
 }
@@ -101,6 +118,18 @@ COSTLY = {
         "select array_agg(x) from unnest(sequence(1, 500000000)) as t(x)",
         SMALL,
         "memory",
+    ),
+    "tables of tables": (
+        "with a0 as (select 1 as x from log), "
+        + ", ".join(f"a{at} as (select 1 as x from a{at - 1} l cross join a{at - 1} r)" for at in range(1, 6))
+        + " select count(*) from a5 l, a5 r",
+        SHORT,
+        "longer|memory",
+    ),
+    "a text that replacing makes wide": (
+        "select replace(lpad('a', 1000000, 'a'), 'a', lpad('b', 1000000, 'b'))",
+        SMALL,
+        "memory|longer",
     ),
     "a large answer": ("select lpad('a', 5000000, 'b') as x", SMALL, "larger than 1 MB"),
 }

@@ -110,17 +110,18 @@ class Delivery:
     @property
     def records(self) -> int:
         """How many were delivered so far."""
-        return self._stored.records
+        return self._known().records
 
     @property
     def size(self) -> int:
         """Bytes that went out so far."""
-        return self._stored.size
+        return self._known().size
 
     @property
     def checkpoint(self) -> tuple[int, int]:
         """The batch, and the row in it, before which everything is delivered."""
-        return self._stored.position.batch, self._stored.position.row
+        position = self._known().position
+        return position.batch, position.row
 
     @property
     def retry_at(self) -> float | None:
@@ -132,8 +133,9 @@ class Delivery:
         """How far it is behind what was written."""
         with self._lock:
             self._check_there()
-            records = pending.count(self._service.store, self.topic.number, self._stored.position)
-            since = self._stored.plan.at_s if self._stored.plan else self._oldest()
+            stored = self._known()
+            records = pending.count(self._service.store, self.topic.number, stored.position)
+            since = stored.plan.at_s if stored.plan else self._oldest()
             waits = 0.0 if since is None or not math.isfinite(since) else max(0.0, self._service.now() - since)
             return Lag(records, waits if records else 0.0)
 
@@ -184,6 +186,16 @@ class Delivery:
         """The target came from disk, where these are not kept."""
         self._lacks, self.error = secrets, _not_kept(secrets)
         self.code, self._state = self.topic.profile.code("delivery.denied"), "failed"
+
+    def share(self, stored: StoredDelivery) -> None:
+        """It is kept so by now: by another process, which delivers."""
+        with self._lock:
+            self._stored, self._state = stored, "paused" if stored.paused else "running"
+
+    def _known(self) -> StoredDelivery:
+        if self._service.read_only:
+            self._reload()
+        return self._stored
 
     # the shipping loop -------------------------------------------------------------------------------
 
