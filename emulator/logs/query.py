@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from emulator.cloud.profile import Profile
 from emulator.errors import QueryError
 
-
 _EXPRESSION = re.compile(r"(?<![^\s:(])/(?:\\.|[^/\\])+/", re.DOTALL)
 """A regular expression, where a value begins."""
 

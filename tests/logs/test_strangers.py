@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from emulator.errors import InvalidValue, LabClosed, QueryError
-from emulator.logs import LogService, QueryLimits, Topic, flow_index
+from emulator.logs import LogService, QueryLimits, Topic
 from emulator.logs.engine import Engine, EngineRefused
 from emulator.logs.scan import Scan, ScannedFile
 from emulator.providers import profile as profile_named
-from tests.logs.conftest import FLOW_SCHEMA, NOW, flow_table
+from tests.logs.conftest import NOW, flows_of
 
 LIMITS = QueryLimits(seconds=20, memory=512 << 20, rows=1_000)
 SHORT = QueryLimits(seconds=1, memory=512 << 20, rows=1_000)
@@ -138,10 +138,7 @@ COSTLY = {
 @pytest.fixture(scope="module")
 def topic() -> Iterator[Topic]:
     with LogService(profile=profile_named("tencent"), now=lambda: float(NOW)) as service:
-        made = service.create_topic("accept", logset="demo")
-        made.enable_index(flow_index(FLOW_SCHEMA), report=True)
-        made.append(flow_table(), key="w1")
-        yield made
+        yield flows_of(service)
 
 
 def ask(topic: Topic, query: str, limits: QueryLimits = LIMITS) -> list[dict[str, object]]:
