@@ -57,6 +57,7 @@ _CLAUSES: dict[type[exp.Expr], str] = {
     exp.Exists: "this",
     exp.Between: "this low high",
     exp.Escape: "this expression",
+    exp.Like: "this expression negate",
     exp.Neg: "this",
     exp.Not: "this",
     exp.Div: "this expression typed safe",
@@ -86,7 +87,7 @@ _CLAUSES: dict[type[exp.Expr], str] = {
 
 _BINARY: tuple[type[exp.Expr], ...] = (
     *(exp.Add, exp.Sub, exp.Mul, exp.Mod),
-    *(exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Is, exp.Like, exp.And, exp.Or),
+    *(exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Is, exp.And, exp.Or),
     *(exp.NullSafeEQ, exp.NullSafeNEQ),
 )
 

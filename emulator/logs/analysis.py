@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from emulator.logs.compile import age_sql, compile_ages, source_sql, value_sql
+from emulator.logs.compile import age_sql, built_in_sql, compile_ages, source_sql, value_sql
 from emulator.logs.condition import Condition
 from emulator.logs.elsewhere.engines import target_of
 from emulator.logs.engine import ENGINE, Engine, EngineRefused
-from emulator.logs.index import DECIDED_BY, RULE_KEY
+from emulator.logs.index import BUILT_IN, DECIDED_BY, RULE_KEY
 from emulator.logs.plan import Question
 from emulator.logs.presto.kinds import Kind
 from emulator.logs.presto.rewrite import SECONDS_OF_LOG
@@ -44,7 +44,13 @@ class SqlPlan:
         time_name, time_unit = ("__time__", 1) if alibaba else ("__TIMESTAMP__", 1000)
         fields = {name: field.kind for name, field in question.ages[-1].index.fields.items() if field.sql}
         rule_key = RULE_KEY[question.text.profile.provider]
-        kinds = {**fields, rule_key: "text"}
+        # What those of Tencent hold is not told.
+        built_in = {
+            name: text
+            for name, text in BUILT_IN[question.text.profile.provider].items()
+            if text and name not in question.ages[-1].index.fields
+        }
+        kinds = {**fields, **dict.fromkeys((*built_in, rule_key), "text")}
         without = question.ages[-1].index.fields.keys() - fields.keys()
         self._sql = sql = Sql(
             *(question.text, bar, [*kinds, time_name], question.most, question.now_s, self._place_of, without),
@@ -53,12 +59,15 @@ class SqlPlan:
         )
         if sql.shifts and (question.low is None or question.high is None):
             raise sql.refuse("compare", "compare needs a search with a start and an end: it looks at as much earlier")
-        stored = set(question.schema.names)
         columns = {
             name: self._value(name, kind) for name, kind in fields.items() if sql.star or name.lower() in sql.words
         }
+        types = {column.name: column.type for column in question.schema}
         if rule_key.lower() in sql.words:
-            columns[rule_key] = self._where.column(DECIDED_BY) if DECIDED_BY in stored else _NULLS["text"]
+            columns[rule_key] = self._where.column(DECIDED_BY) if DECIDED_BY in types else _NULLS["text"]
+        for name, text in built_in.items():
+            if name in sql.words:
+                columns[name] = built_in_sql(text, types, self._where) or _NULLS["text"]
         for name in columns:
             if sum(name.lower() == other.lower() for other in columns) > 1:
                 raise sql.refuse(name, f"{name} differs from another key by case only: SQL cannot tell them apart")

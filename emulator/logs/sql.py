@@ -208,6 +208,8 @@ class Sql:
                 raise self._wrong(given[1], "histogram(time, interval 1 minute) takes an interval")
             if int(given[1].this.name) < 1:
                 raise self._wrong(given[1], "the interval of histogram is at least 1")
+        elif function.name == "approx_percentile" and isinstance(given[-1], exp.Neg):
+            raise self._wrong(given[-1], "a percentile is between 0 and 1")
         elif function.name == "to_unixtime" and any(len(call.expressions) > 1 for call in _clocks(node)):
             raise self._wrong(
                 node, "the clock of a zone does not tell its unix time: from_unixtime without the zone does"

@@ -168,6 +168,9 @@ class Rewriter:
         if name == "histogram" and len(arguments) == 2:
             interval = arguments[1]
             return self.bucket(arguments[0], int(interval.this.name), interval.unit.name.upper())
+        if name == "count_if" and not isinstance(arguments[0], exp.Distinct):
+            # DuckDB's is null, not 0, where there are no rows.
+            return exp.Anonymous(this="count", expressions=[exp.case().when(arguments[0], exp.Literal.number(1))])
         if name == "mod":
             return self._divided("rest", node, *arguments)
         if name in _FORMATTED:
