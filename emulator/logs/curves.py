@@ -55,10 +55,9 @@ def clock_times(times: Sequence[datetime]) -> tuple[list[str], str]:
 def runs(labels: Sequence[str], values: Sequence[float | None]) -> list[list[int]]:
     """The places that a line goes through without a break.
 
-    It ends where the curve has no value, and where times that are multiples of minutes leave out one.
+    It ends where the curve has no value, and where times leave out a multiple of the minutes that all are multiples of.
     """
-    times = moments(labels) or []
-    seconds = [round((time - times[0]).total_seconds()) for time in times]
+    seconds = [round((time - datetime.min).total_seconds()) for time in moments(labels) or []]
     step = math.gcd(*seconds)
     found: list[list[int]] = [[]]
     for place, value in enumerate(values):

@@ -163,7 +163,8 @@ def bar_of(query: QueryText, language: str) -> int | None:
     if language not in LANGUAGES:
         message = f"{language!r} is no search language: {', '.join(LANGUAGES)}"
         raise refuse(InvalidValue, query.profile, "query", message, value=language)
-    return query.bar('"' if language == "lucene" else "\"'")
+    lucene = language == "lucene"
+    return query.bar('"' if lucene else "\"'", expressions=lucene)
 
 
 def parsed(query: QueryText, language: str) -> tuple[Condition, int | None]:

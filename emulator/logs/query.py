@@ -8,10 +8,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from emulator.cloud.profile import Profile
 from emulator.errors import QueryError
+
+_EXPRESSION = re.compile(r"(?<![^\s:(])/(?:\\.|[^/\\])+/", re.DOTALL)
+"""A regular expression, where a value begins."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,11 @@ class QueryText:
             value=self.text,
         )
 
-    def bar(self, quotes: str) -> int | None:
+    def bar(self, quotes: str, *, expressions: bool) -> int | None:
         """Offset of the bar between condition and SQL, None without one.
 
-        Bars within ``quotes``, behind a backslash, or doubled (an operator) do not count.
+        Bars within ``quotes`` and, where there are ``expressions``, in ``/one/``, behind a backslash, or doubled (an
+        operator) do not count.
         """
         text, at, quoted = self.text, 0, ""
         while at < len(text):
@@ -60,6 +65,8 @@ class QueryText:
                     quoted = ""
             elif character in quotes:
                 quoted = character
+            elif expressions and (found := _EXPRESSION.match(text, at)):
+                at = found.end() - 1
             elif text.startswith("||", at):
                 at += 1
             elif character == "|":

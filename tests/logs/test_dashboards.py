@@ -24,6 +24,7 @@ from emulator.logs.drawing import draw
 from emulator.logs.page import page
 from emulator.logs.records import computed_records
 from emulator.providers import profile
+from tests.children import REPOSITORY
 from tests.commands import COMMAND, environment, vpclab
 
 # pygal's import hook is of the old kind, which Python mentions when plotext is imported after it.
@@ -79,6 +80,15 @@ def test_every_panel_of_the_presets_shows_something(board: Dashboard) -> None:
         assert answer.panel.title in drawn
         assert f"<h2>{answer.panel.title}" in written
     assert "\x1b" not in drawn
+
+
+def test_the_example_of_the_documentation(tmp_path: Path) -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (REPOSITORY / "docs" / "logs.md").read_text(), re.DOTALL)
+    (tmp_path / "who.toml").write_text(blocks[0])
+    with LogService(profile=profile("tencent"), now=lambda: START + 3_600.0) as service:
+        refused, share = ask(dashboard("who", tmp_path), filled(service))
+    assert (refused.refused, len(refused.records or [])) == ("", 3)
+    assert share.records == [{"share": 25.0}]
 
 
 def test_what_the_panels_of_the_eni_dashboard_say(tmp_path: Path) -> None:
@@ -137,6 +147,7 @@ RUNS: dict[str, tuple[list[str], list[float | None], list[list[int]]]] = {
     "whole": (minutes(0, 5, 10), [1, 2, 3], [[0, 1, 2]]),
     "a window without a value": (minutes(0, 5, 10), [1, None, 3], [[0], [2]]),
     "a window that is not there": (minutes(0, 5, 15, 20), [1, 2, 3, 4], [[0, 1], [2, 3]]),
+    "two windows with three between them": (minutes(5, 25), [1, 2], [[0], [1]]),
     "moments of any kind": (["2024-01-01 08:00:01", "2024-01-01 08:00:03.5", *minutes(9)], [1, 2, 3], [[0, 1, 2]]),
     "days": (["2024-01-01", "2024-01-02", "2024-01-04"], [1, 2, 3], [[0, 1], [2]]),
     "no moments": (["a", "b", "c"], [1, 2, None], [[0, 1]]),

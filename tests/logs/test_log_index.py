@@ -120,6 +120,8 @@ def test_some_fields_are_searchable_in_every_index(service: LogService, profile:
             "__source__:log_service": [1],
             "__topic__:flow": [],
             "not __topic__:*": [2],
+            "* | select n where __topic__ = 'flow_log' and __source__ like 'log%'": [1],
+            "* | select n where __topic__ is null": [2],
         }
     else:
         queries = {"__SOURCE__:10.0.0.*": [], "NOT __SOURCE__:x": [1, 2], "_exists_:__FILENAME__": [1]}
