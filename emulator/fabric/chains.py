@@ -8,7 +8,7 @@ rule's number into the packet's mark.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import Direction, Network, Rule
@@ -53,16 +53,16 @@ def clauses(rule: Rule, cloud: Cloud | None = None, family: Family = IPV4) -> It
     if rule.service is not None and cloud is not None:
         services = cloud.services_of(rule.service, rule.protocol)
     for protocol, ports in services:
-        clause = Clause(rule, protocol, ports, source_ports=rule.source_ports, local=_ends(rule.local))
+        clause = partial(Clause, rule, protocol, ports, source_ports=rule.source_ports, local=_ends(rule.local))
         if not isinstance(rule.peer, str):
-            yield replace(clause, addresses=_ends(rule.peer))
+            yield clause(addresses=_ends(rule.peer))
         elif cloud is not None and rule.peer in cloud.templates:
             for first, last in cloud.addresses_of(rule.peer):
                 if first.version == family.version:
                     everyone = int(last) - int(first) == 2**family.bits - 1
-                    yield replace(clause, addresses=None if everyone else (int(first), int(last)))
+                    yield clause(addresses=None if everyone else (int(first), int(last)))
         else:
-            yield replace(clause, members=rule.peer)
+            yield clause(members=rule.peer)
 
 
 def _ends(network: Network | None) -> Interval | None:

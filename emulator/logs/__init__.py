@@ -1,7 +1,8 @@
 """The log service: topics that keep records, and search them.
 
-Knows records as Arrow tables, not packets. Imports ``emulator.errors`` and ``emulator.cloud.profile``, nothing else of
-vpclab. DuckDB, luqum and sqlglot are imported when a query first needs them, the last by SQL alone.
+Knows records as Arrow tables, not packets. Imports ``emulator.errors``, ``emulator.cloud.profile`` and what is pure and
+of no room (names, lines of a TOML text), nothing else of vpclab. DuckDB, luqum and sqlglot are imported when a query
+first needs them, the last by SQL alone.
 """
 
 from emulator.logs.elsewhere.cluster import SparkCluster

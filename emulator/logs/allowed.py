@@ -57,6 +57,7 @@ _CLAUSES: dict[type[exp.Expr], str] = {
     exp.Exists: "this",
     exp.Between: "this low high",
     exp.Escape: "this expression",
+    exp.Like: "this expression negate",
     exp.Neg: "this",
     exp.Not: "this",
     exp.Div: "this expression typed safe",
@@ -86,7 +87,7 @@ _CLAUSES: dict[type[exp.Expr], str] = {
 
 _BINARY: tuple[type[exp.Expr], ...] = (
     *(exp.Add, exp.Sub, exp.Mul, exp.Mod),
-    *(exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Is, exp.Like, exp.And, exp.Or),
+    *(exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Is, exp.And, exp.Or),
     *(exp.NullSafeEQ, exp.NullSafeNEQ),
 )
 
@@ -105,6 +106,8 @@ def is_allowed(node: exp.Expr) -> bool:
     if parts is None or not all(name.rstrip("_") in parts for name, value in node.args.items() if value):
         return False
     match node:
+        case exp.Join():
+            return node.kind in ("", "CROSS", "INNER", "OUTER")
         case exp.DataType():
             return getattr(node.this, "name", "") in TYPES
         case exp.Limit() | exp.Offset():

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from emulator.logs.compile import age_sql, compile_ages, source_sql, value_sql
+from emulator.logs.compile import age_sql, built_in_sql, compile_ages, source_sql, value_sql
 from emulator.logs.condition import Condition
 from emulator.logs.elsewhere.engines import target_of
-from emulator.logs.elsewhere.kinds import Kind
 from emulator.logs.engine import ENGINE, Engine, EngineRefused
-from emulator.logs.index import DECIDED_BY, RULE_KEY
+from emulator.logs.index import BUILT_IN, DECIDED_BY, RULE_KEY
 from emulator.logs.plan import Question
+from emulator.logs.presto.kinds import Kind
 from emulator.logs.presto.rewrite import SECONDS_OF_LOG
 from emulator.logs.records import TIME
 from emulator.logs.scan import Scan, quoted
@@ -44,7 +44,13 @@ class SqlPlan:
         time_name, time_unit = ("__time__", 1) if alibaba else ("__TIMESTAMP__", 1000)
         fields = {name: field.kind for name, field in question.ages[-1].index.fields.items() if field.sql}
         rule_key = RULE_KEY[question.text.profile.provider]
-        kinds = {**fields, rule_key: "text"}
+        # What those of Tencent hold is not told.
+        built_in = {
+            name: text
+            for name, text in BUILT_IN[question.text.profile.provider].items()
+            if text and name not in question.ages[-1].index.fields
+        }
+        kinds = {**fields, **dict.fromkeys((*built_in, rule_key), "text")}
         without = question.ages[-1].index.fields.keys() - fields.keys()
         self._sql = sql = Sql(
             *(question.text, bar, [*kinds, time_name], question.most, question.now_s, self._place_of, without),
@@ -53,12 +59,15 @@ class SqlPlan:
         )
         if sql.shifts and (question.low is None or question.high is None):
             raise sql.refuse("compare", "compare needs a search with a start and an end: it looks at as much earlier")
-        stored = set(question.schema.names)
         columns = {
             name: self._value(name, kind) for name, kind in fields.items() if sql.star or name.lower() in sql.words
         }
+        types = {column.name: column.type for column in question.schema}
         if rule_key.lower() in sql.words:
-            columns[rule_key] = self._where.column(DECIDED_BY) if DECIDED_BY in stored else _NULLS["text"]
+            columns[rule_key] = self._where.column(DECIDED_BY) if DECIDED_BY in types else _NULLS["text"]
+        for name, text in built_in.items():
+            if name in sql.words:
+                columns[name] = built_in_sql(text, types, self._where) or _NULLS["text"]
         for name in columns:
             if sum(name.lower() == other.lower() for other in columns) > 1:
                 raise sql.refuse(name, f"{name} differs from another key by case only: SQL cannot tell them apart")
@@ -71,6 +80,9 @@ class SqlPlan:
         """The computed rows."""
         try:
             found = engine.table(scan, *self.statement(), self._sql.macros, self._python())
+            for name in found.column_names:
+                if found.column_names.count(name) > 1:
+                    raise self._sql.refuse(name, f"two columns are called {name}: name one of them otherwise, by AS")
             return pa.table({name: _plain(found[at]) for at, name in enumerate(found.column_names)})
         except EngineRefused as refused:
             if refused.reason != "query":
@@ -123,7 +135,22 @@ class SqlPlan:
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A computed column in the types of records: sums come as decimals of 38 digits, which are bigints in Presto."""
+    if pa.types.is_interval(column.type):
+        return pa.chunked_array([[_interval_text(one) for one in column.to_pylist()]], pa.string())
     return column.cast(_plain_type(column.type))
+
+
+def _interval_text(value: pa.MonthDayNano | None) -> str | None:
+    """As Presto writes it: years and months, or days and a time of day."""
+    if value is None:
+        return None
+    months, days, nanoseconds = value
+    if months:
+        return f"{'-' if months < 0 else ''}{abs(months) // 12}-{abs(months) % 12}"
+    milliseconds = days * 86_400_000 + int(nanoseconds / 1e6)
+    seconds, rest = divmod(abs(milliseconds), 1_000)
+    sign = "-" if milliseconds < 0 else ""
+    return f"{sign}{seconds // 86_400} {seconds // 3_600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{rest:03}"
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:

@@ -170,6 +170,13 @@ def source_sql(
     )
 
 
+def built_in_sql(text: str, types: Mapping[str, pa.DataType], where: Where) -> str | None:
+    """SQL for a built-in key, which holds ``text`` in flow records; None where there are none."""
+    if BUILT_IN_FIELD_OF not in types:
+        return None
+    return f"CASE WHEN {where.column(BUILT_IN_FIELD_OF)} IS NOT NULL THEN {where.parameter(text)} END"
+
+
 class _Compiler:
     def __init__(
         self,
@@ -271,10 +278,7 @@ class _Compiler:
     def text(self, name: str, asked: str | None) -> str | None:
         """The value of a key as text, None where no row has it; ``asked`` is None where no key was named."""
         if name in self.built_in and name not in self.index.fields:
-            if BUILT_IN_FIELD_OF not in self.all_types:
-                return None
-            there = f"{self.where.column(BUILT_IN_FIELD_OF)} IS NOT NULL"
-            return f"CASE WHEN {there} THEN {self.where.parameter(self.built_in[name])} END"
+            return built_in_sql(self.built_in[name], self.all_types, self.where)
         if name == self.rule_key:
             return self.where.column(DECIDED_BY) if DECIDED_BY in self.all_types else None
         types = self.all_types if asked is None and self.index.full_text else self.stored

@@ -55,10 +55,9 @@ def clock_times(times: Sequence[datetime]) -> tuple[list[str], str]:
 def runs(labels: Sequence[str], values: Sequence[float | None]) -> list[list[int]]:
     """The places that a line goes through without a break.
 
-    It ends where the curve has no value, and where times that are multiples of minutes leave out one.
+    It ends where the curve has no value, and where times leave out a multiple of the minutes that all are multiples of.
     """
-    times = moments(labels) or []
-    seconds = [round((time - times[0]).total_seconds()) for time in times]
+    seconds = [round((time - datetime.min).total_seconds()) for time in moments(labels) or []]
     step = math.gcd(*seconds)
     found: list[list[int]] = [[]]
     for place, value in enumerate(values):
@@ -72,9 +71,9 @@ def runs(labels: Sequence[str], values: Sequence[float | None]) -> list[list[int
 
 
 def short(value: float) -> str:
-    """A number in three or four digits and a letter: 1.25M."""
+    """A number in four digits, and a letter where it has more: 1.254M."""
     for power, letter in ((12, "T"), (9, "G"), (6, "M"), (3, "k")):
-        if abs(value) >= 10**power * 0.99995:
+        if abs(value) >= max(10_000, 10**power):
             return f"{float(f'{value / 10**power:.4g}'):g}{letter}"
     return f"{float(f'{value:.4g}'):g}"
 

@@ -42,6 +42,10 @@ def histogram(topic: Topic, wanted: Asked, interval_s: int, limits: QueryLimits 
     first = min(counts) if wanted.low is None else wanted.low - wanted.low % interval_s
     last = max(counts) if wanted.high is None else (wanted.high - 1) - (wanted.high - 1) % interval_s
     if (last - first) // interval_s >= MOST_BUCKETS:
-        message = f"{(last - first) // interval_s + 1} intervals of {interval_s} s; at most {MOST_BUCKETS} are counted"
+        least = (last - first) // MOST_BUCKETS + 1
+        many = f"{(last - first) // interval_s + 1} intervals of {interval_s} s"
+        message = (
+            f"{many}; at most {MOST_BUCKETS} are counted: give interval_s={least} or more, or a shorter time range"
+        )
         raise refuse(InvalidValue, topic.profile, "time.range", message, object=topic.id, value=interval_s)
     return [Bucket(at, at + interval_s, counts.get(at, 0)) for at in range(first, last + 1, interval_s)]

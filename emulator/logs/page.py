@@ -92,7 +92,7 @@ def _chart(kind: str, number: int, labels: list[str], found: Curves) -> str:
         truncate_label=-1,
         value_formatter=short,
         include_x_axis=True,
-        print_values=kind == "bar",
+        print_values=kind == "bar" and len(found) > 1,
     )
     chart.uuid = f"panel-{number}"
     {"line": _lines, "bar": _bars, "pie": _slices}[kind](chart, labels, found)
@@ -117,7 +117,11 @@ def _lines(chart: Any, labels: list[str], found: Curves) -> None:
 
 
 def _bars(chart: Any, labels: list[str], found: Curves) -> None:
-    chart.x_labels = labels[::-1]
+    told = labels
+    if len(found) == 1:  # beside the label there is always room for the value
+        (values,) = found.values()
+        told = [f"{label}  {short(value or 0.0)}" for label, value in zip(labels, values, strict=True)]
+    chart.x_labels = told[::-1]
     for name, values in found.items():
         chart.add(shown(name), values[::-1])
 

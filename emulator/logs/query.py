@@ -8,18 +8,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from emulator.cloud.profile import Profile
 from emulator.errors import QueryError
 
+_EXPRESSION = re.compile(r"(?<![^\s:(])/(?:\\.|[^/\\])+/", re.DOTALL)
+"""A regular expression, where a value begins."""
+
 
 @dataclass(frozen=True)
 class QueryText:
-    """A query as it was typed; offsets count characters of ``text`` from 0."""
+    """A query as it was typed, and the id of the topic that is asked; offsets count characters of ``text`` from 0."""
 
     text: str
     profile: Profile
+    topic_id: str = ""
 
     def refuse(self, offset: int, message: str) -> QueryError:
         """The error for a query that is wrong at ``offset``; raise it."""
@@ -42,13 +47,15 @@ class QueryText:
             code=self.profile.code(reason),
             line=line,
             column=column,
+            object=self.topic_id,
             value=self.text,
         )
 
-    def bar(self, quotes: str) -> int | None:
+    def bar(self, quotes: str, *, expressions: bool) -> int | None:
         """Offset of the bar between condition and SQL, None without one.
 
-        Bars within ``quotes``, behind a backslash, or doubled (an operator) do not count.
+        Bars within ``quotes`` and, where there are ``expressions``, in ``/one/``, behind a backslash, or doubled (an
+        operator) do not count.
         """
         text, at, quoted = self.text, 0, ""
         while at < len(text):
@@ -60,6 +67,8 @@ class QueryText:
                     quoted = ""
             elif character in quotes:
                 quoted = character
+            elif expressions and (found := _EXPRESSION.match(text, at)):
+                at = found.end() - 1
             elif text.startswith("||", at):
                 at += 1
             elif character == "|":

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import csv
 import datetime
+import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from emulator.errors import RequirementMissing
 
@@ -24,6 +26,9 @@ TIME = "__time__"
 SEGMENT = HIDDEN + "segment"
 ROW = HIDDEN + "row"
 """A row's batch and its place in it, given when it is stored; together its id."""
+
+_PLAIN = (pa.string(), pa.int64(), pa.float64())
+"""What is in CSV as it is."""
 
 SHAPE = HIDDEN + "shape"
 """The number of the shape, that is of the columns that its batch was written with."""
@@ -104,11 +109,19 @@ class Records(list[Record]):
 
         Values are what they are: of a spreadsheet that opens it, say that ``=1+1`` is text.
         """
-        lines: list[str] = []
-        writer = csv.writer(_Lines(lines))
-        writer.writerow(self._table.column_names)
-        writer.writerows([_cell(record.get(name)) for name in self._table.column_names] for record in self)
-        return "".join(lines)
+        names = self._table.column_names
+        rows: Iterable[Sequence[object]] = ([record.get(name) for name in names] for record in self)
+        if not all(kind in _PLAIN for kind in self._table.schema.types):
+            rows = ([_cell(value) for value in row] for row in rows)
+        text = io.StringIO()
+        columns = [column for column in self._table.columns if column.type == pa.string()]
+        if any("\r" in name for name in names) or any(pc.any(pc.match_substring(one, "\r")).as_py() for one in columns):
+            writer = csv.writer(_Lines(text), lineterminator="\r\n")
+        else:
+            writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows(rows)
+        return text.getvalue()
 
     def pandas(self) -> pandas.DataFrame:
         """What was found as a DataFrame; whole numbers stay whole (``Int64``) where values are missing."""
@@ -174,11 +187,11 @@ def _text(value: object) -> str:
 class _Lines:
     """What a writer of CSV writes to, a line at a time: it quotes ``\\r`` only while that is in its own line ends."""
 
-    def __init__(self, lines: list[str]) -> None:
-        self._lines = lines
+    def __init__(self, text: io.StringIO) -> None:
+        self._text = text
 
     def write(self, line: str) -> None:
-        self._lines.append(line.removesuffix("\r\n") + "\n")
+        self._text.write(line.removesuffix("\r\n") + "\n")
 
 
 def _dicts(names: Mapping[int, tuple[str, ...]], values: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:

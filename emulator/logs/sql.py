@@ -22,10 +22,10 @@ from sqlglot.errors import ErrorLevel, ParseError, SqlglotError
 
 from emulator.errors import QueryError
 from emulator.logs.allowed import is_allowed
-from emulator.logs.elsewhere.kinds import Kind, note_kinds
 from emulator.logs.presto.comparison import LOG, compare, earlier
 from emulator.logs.presto.dialect import DuckDbSql, ProviderSql
 from emulator.logs.presto.functions import functions_of
+from emulator.logs.presto.kinds import Kind, note_kinds
 from emulator.logs.presto.rewrite import Rewriter
 from emulator.logs.presto.series import fill_series
 from emulator.logs.query import QueryText
@@ -41,6 +41,8 @@ _OWN = "vpclab cte "
 _FORMS = {"now": 0, "try": 1, "time_series": 4, "compare": 2}
 """What is called like a function and changes more than its own place; with how many arguments at least."""
 
+_FORMS_OF = {"tencent": _FORMS, "alibaba": {**_FORMS, "ts_compare": 2}}
+
 _RESERVED = frozenset({"end"})
 """Keywords of Presto that sqlglot takes for columns; a flow record has a field of this name."""
 
@@ -55,7 +57,8 @@ class Sql:
     ``macros``  definitions of what it calls, by name
     ``counts_seconds``  it reads ``SECONDS_OF_LOG``, too
     ``shifts``  how many seconds it looks back, for each table of older rows that it reads
-    ``target``  an engine elsewhere that is to compute it, DuckDB where left out; ``kinds`` of columns, which it needs
+    ``target``  an engine elsewhere that is to compute it, DuckDB where left out
+    ``kinds``   of columns, by their names in lower case
     """
 
     def __init__(
@@ -85,8 +88,7 @@ class Sql:
             self._read_log(tree)
             _name_columns(tree)
             _limit(tree, limit)
-            if target is not None:
-                note_kinds(tree, kinds or {})
+            note_kinds(tree, kinds or {})
             rewriter = self._rewriter(now_s, bool(place_of))
             tree = self._expanded(tree, rewriter)
             tree = rewriter.rewrite(tree)
@@ -194,7 +196,7 @@ class Sql:
         """A call of a function that there is, with as many arguments as it takes."""
         function = self._functions.get(node.name.lower())
         if function is None:
-            least = _FORMS.get(node.name.lower())
+            least = _FORMS_OF[self._query.profile.provider].get(node.name.lower())
             if least is not None and least <= len(node.expressions):
                 return
             raise self._query.unsupported(self._at(node), self._text(node))
@@ -204,6 +206,10 @@ class Sql:
         if function.name == "histogram" and len(given) == 2:
             if not isinstance(given[1], exp.Interval):
                 raise self._wrong(given[1], "histogram(time, interval 1 minute) takes an interval")
+            if int(given[1].this.name) < 1:
+                raise self._wrong(given[1], "the interval of histogram is at least 1")
+        elif function.name == "approx_percentile" and isinstance(given[-1], exp.Neg):
+            raise self._wrong(given[-1], "a percentile is between 0 and 1")
         elif function.name == "to_unixtime" and any(len(call.expressions) > 1 for call in _clocks(node)):
             raise self._wrong(
                 node, "the clock of a zone does not tell its unix time: from_unixtime without the zone does"

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from emulator.errors import GuestError, KeeperLost, LabError
+from tests import warm
 
 if sys.platform == "linux":
     from emulator.fabric import client, netlink
@@ -352,18 +353,20 @@ def test_a_child_that_is_forked_amid_requests_is_not_stuck(python: Callable[...,
         SAMPLE
         + """
 import os, threading
-import emulator.lab
 from emulator.errors import LabError
 from emulator.fabric import client
+assert sample() == 2  # what it imports its children need not
 keeper = client.keeper()
-stop = threading.Event()
-def ask():
-    while not stop.is_set():
+def ask(asked, enough):
+    while not enough.is_set():
         keeper.spaces()
-threads = [threading.Thread(target=ask) for _ in range(2)]
-for thread in threads:
-    thread.start()
+        asked.set()
 for _ in range(2):
+    asked, enough = threading.Event(), threading.Event()
+    threads = [threading.Thread(target=ask, args=(asked, enough)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    asked.wait()
     child = os.fork()
     if child == 0:
         try:
@@ -371,10 +374,10 @@ for _ in range(2):
         except LabError:
             os._exit(7 if sample() == 2 else 1)
         os._exit(2)
+    enough.set()
+    for thread in threads:
+        thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-stop.set()
-for thread in threads:
-    thread.join()
 keeper.spaces()
 print("fine")
 """,
@@ -450,20 +453,12 @@ def test_this_process_has_one_keeper(two: Callable[[], Any], running: Any) -> No
 
 @pytest.mark.parametrize("place", ["/tmp", "/", "gone"])
 def test_a_caller_works_from_any_folder(needs_kernel: None, running: Any, tmp_path: Path, place: str) -> None:
-    script = tmp_path / "script.py"
     gone = tmp_path / "gone"
     gone.mkdir()
     leave = f"import os; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r})\n" if place == "gone" else ""
-    script.write_text(leave + SAMPLE + "print('received', sample())\n")
     env = {name: value for name, value in running.environment().items() if name != "HOME"}
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        capture_output=True,
-        text=True,
-        env=env,
-        cwd="/" if place == "gone" else place,
-        timeout=running.BOUND_S,
-    )
+    folder = Path("/" if place == "gone" else place)
+    done = warm.python("-c", leave + SAMPLE + "print('received', sample())\n", env=env, cwd=folder)
     assert done.stdout == "received 2\n", done.stderr
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from emulator.cloud.account import Cloud
 from emulator.cloud.model import PORTS_PROTOCOLS, Direction, Rule
 from emulator.cloud.rules import parse_ports
-from emulator.cloud.verdict import Packet, matches
+from emulator.cloud.verdict import Judge, Packet
 from emulator.fabric import chains
 from emulator.fabric.clauses import Clause
 from emulator.fabric.decisions import GROWTH, Line, Part, Steps, Table, Tree, decide
@@ -42,6 +42,7 @@ def members() -> tuple[Cloud, list[str]]:
 
 
 CLOUD, GROUP_IDS = members()
+JUDGE = Judge(CLOUD)
 MEMBERS = [address for eni in CLOUD.enis.values() for address in eni.addresses]
 
 PORT = st.integers(1, 40) | st.sampled_from([1, 65_535])
@@ -154,7 +155,8 @@ def follow(parts: Sequence[Part], protocol: int, port: int, address: int, family
 def first_match(rules: Sequence[Rule], protocol: int, port: int, address: int, family: Family) -> Rule:
     there, here = family.address(address), HERE[family]
     ends = (there, here) if rules[0].direction == "ingress" else (here, there)
-    return next(rule for rule in rules if matches(CLOUD, rule, Packet(*ends, protocol, SPORT, port)))
+    packet = Packet(*ends, protocol, SPORT, port)
+    return next(rule for rule in rules if JUDGE.matches(rule, packet))
 
 
 def clauses(rules: Sequence[Rule], family: Family = IPV4) -> list[Clause]:

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests import warm
+
 pytestmark = pytest.mark.kernel
 
 CHANGING = (
@@ -170,10 +172,10 @@ def test_two_labs_at_once_in_one_process_never_meet(two: Callable[[], Any], tmp_
 
 
 def test_threads_with_labs_of_their_own_get_the_same_records(needs_kernel: None) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     space: dict[str, Any] = {}
     exec(STORY, space)
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda _: space["story"](), range(4)))
     assert results == [results[0]] * 4
@@ -181,26 +183,21 @@ def test_threads_with_labs_of_their_own_get_the_same_records(needs_kernel: None)
     assert sum("'OK'" in row for row in results[0][1]) == 4
 
 
-def test_six_processes_at_once_get_the_same_records_and_leave_nothing(
-    needs_kernel: None, running: Any, tmp_path: Path
-) -> None:
-    script = tmp_path / "script.py"
+def test_six_processes_at_once_get_the_same_records_and_leave_nothing(needs_kernel: None, running: Any) -> None:
     ending = """
-if __name__ == "__main__":
-    import json, os
-    result = story()
-    from emulator.fabric import client
-    print(json.dumps([client.keeper().pid, *result]))
+import json, os
+for _ in range(6):
+    if os.fork() == 0:
+        result = story()
+        from emulator.fabric import client
+        os.write(1, json.dumps([client.keeper().pid, *result]).encode() + b"\\n")
+        os._exit(0)
+for _ in range(6):
+    os.wait()
 """
-    script.write_text(STORY + ending)
-    started = [
-        subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=running.environment())
-        for _ in range(6)
-    ]
-    told = []
-    for process in started:
-        with process:
-            told.append(json.loads(process.communicate(timeout=running.BOUND_S * 3)[0]))
+    done = warm.python("-c", STORY + ending, env=running.environment())
+    assert done.stderr == ""
+    told = [json.loads(line) for line in done.stdout.splitlines()]
     keepers = [keeper for keeper, _, _ in told]
     assert len(set(keepers)) == 6
     assert [received for _, received, _ in told] == [3] * 6

@@ -50,6 +50,14 @@ def flow_table(flows: list[tuple[Any, ...]] = FLOWS) -> pa.Table:
     return pa.table(dict(zip(FLOW_SCHEMA.names, columns, strict=True)), FLOW_SCHEMA)
 
 
+def flows_of(service: LogService) -> Topic:
+    """A topic with flow records, indexed."""
+    topic = service.create_topic("accept", logset="demo")
+    topic.enable_index(flow_index(FLOW_SCHEMA), report=True)
+    topic.append(flow_table(), key="w1")
+    return topic
+
+
 @pytest.fixture(params=["tencent", "alibaba"])
 def profile(request: pytest.FixtureRequest) -> Profile:
     return profile_named(request.param)
@@ -114,10 +122,7 @@ def flows_in() -> Callable[[Path, str], tuple[LogService, Topic]]:
 
     def make(folder: Path, profile: str) -> tuple[LogService, Topic]:
         service = LogService(profile=profile_named(profile), now=lambda: float(NOW), folder=folder)
-        topic = service.create_topic("accept", logset="demo")
-        topic.enable_index(flow_index(FLOW_SCHEMA), report=True)
-        topic.append(flow_table(), key="w1")
-        return service, topic
+        return service, flows_of(service)
 
     return make
 
@@ -125,16 +130,10 @@ def flows_in() -> Callable[[Path, str], tuple[LogService, Topic]]:
 @pytest.fixture
 def flows(service_of: Callable[..., LogService], tencent: Profile) -> Topic:
     """Tencent's flow records, indexed."""
-    topic = service_of(tencent).create_topic("accept", logset="demo")
-    topic.enable_index(flow_index(FLOW_SCHEMA), report=True)
-    topic.append(flow_table(), key="w1")
-    return topic
+    return flows_of(service_of(tencent))
 
 
 @pytest.fixture
 def sls_flows(service_of: Callable[..., LogService], alibaba: Profile) -> Topic:
     """The same records in a Logstore, to be asked in SLS."""
-    topic = service_of(alibaba).create_topic("accept", logset="demo")
-    topic.enable_index(flow_index(FLOW_SCHEMA), report=True)
-    topic.append(flow_table(), key="w1")
-    return topic
+    return flows_of(service_of(alibaba))

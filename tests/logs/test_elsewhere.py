@@ -25,6 +25,7 @@ NOT_IN_TRINO = {
     "histogram(milliseconds, interval)",  # one of its two is by months
     "time_series(time, window, format, padding)",
     "time_series of seconds",
+    "intervals as answers",
     "ip_to_domain: intranet, internet, invalid",
     "ip_prefix, ip_subnet_min, ip_subnet_max, ip_subnet_range",
     "is_subnet_of, is_prefix_subnet_of",

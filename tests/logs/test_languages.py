@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from emulator.errors import QueryError
-from emulator.logs import Topic
+from emulator.logs import LogService, Topic
 from emulator.logs.presto.functions import functions_of
+from emulator.providers import profile
+from tests.logs.conftest import NOW, flows_of
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "languages.md"
 UNDOCUMENTED = "\N{EN DASH}"
@@ -48,6 +50,19 @@ def rows() -> Iterator[Row]:
 
 
 ROWS = list(rows())
+
+
+@pytest.fixture(scope="module")
+def flows() -> Iterator[Topic]:
+    """Tencent's, for questions only."""
+    with LogService(profile=profile("tencent"), now=lambda: float(NOW)) as service:
+        yield flows_of(service)
+
+
+@pytest.fixture(scope="module")
+def sls_flows() -> Iterator[Topic]:
+    with LogService(profile=profile("alibaba"), now=lambda: float(NOW)) as service:
+        yield flows_of(service)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.language}: {row.construct}")

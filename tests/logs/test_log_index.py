@@ -120,6 +120,8 @@ def test_some_fields_are_searchable_in_every_index(service: LogService, profile:
             "__source__:log_service": [1],
             "__topic__:flow": [],
             "not __topic__:*": [2],
+            "* | select n where __topic__ = 'flow_log' and __source__ like 'log%'": [1],
+            "* | select n where __topic__ is null": [2],
         }
     else:
         queries = {"__SOURCE__:10.0.0.*": [], "NOT __SOURCE__:x": [1, 2], "_exists_:__FILENAME__": [1]}
@@ -140,6 +142,7 @@ NO_INDEX: dict[str, tuple[Any, Any, str]] = {
     "a long key": ({"ä" * 65: "text"}, False, "128 bytes"),
     "an index of words": (Index({"a": "text"}), False, "'a': Field"),  # type: ignore[dict-item]
     "delimiters that are none": (Index({"a": Field("text", 5)}), False, "delimiters=5"),  # type: ignore[arg-type]
+    "delimiters that are no Unicode": (Index({"a": Field("text", "\udc80")}), False, "delimiters="),
     "case that is none": (Index({"a": Field("text", " ", "no")}), False, "'no'"),  # type: ignore[arg-type]
     "a switch that is none": (Index({"a": Field("text", " ", sql="no")}), False, "'no'"),  # type: ignore[arg-type]
     "words of a text": ({"a": "text"}, ",", "full_text is True, False or FullText"),

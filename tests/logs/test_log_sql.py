@@ -81,6 +81,7 @@ ANSWERS: dict[str, list[dict[str, object]]] = {
     "* | select 'it''s | \"x\" -- no comment' as a limit 1 -- a comment | select": [{"a": 'it\'s | "x" -- no comment'}],
     '"a|b" | select count(*) as n': [{"n": 0}],
     r"a\|b | select count(*) as n": [{"n": 0}],
+    r"dstaddr:/10\.16\.0\.(22|4)/ | select count(*) as n where split_part(srcaddr, '/', 1) = srcaddr": [{"n": 2}],
     "* | select max(__TIMESTAMP__) as t": [{"t": 1_700_000_600_000}],
 }
 

@@ -83,6 +83,7 @@ FOUND = {
     # regular expressions, over whole words
     r"/10\.16\.0\.[0-9]{2}/": [0, 1, 4],
     r"dstaddr:/10\.16\.0\.4/": [2],
+    r"dstaddr:/10\.16\.0\.(22|4)/": [1, 2],
     "action:/re.*/": [1, 4],
     "action:/ejec/": [],
     "NOT action:/.*/": [3],

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # for the modules beside this on
 
 import test_languages as languages
 import test_log_sql as sql
+import test_meanings as meanings
 import test_samples as samples
 
 from emulator.errors import InvalidValue, LabError, QueryError
@@ -134,6 +135,22 @@ def test_the_published_queries(topics: dict[str, Topic], name: str, query: str, 
         options.update(start=samples.MIDNIGHT + 180, end=samples.MIDNIGHT + 300)
     topic = topics[name]
     assert rows_of(topic, query, "spark", **options) == rows_of(topic, query, "duckdb", **options)
+
+
+OTHERWISE = (
+    *("regexp_extract('abc', '(b)(x)?", "regexp_extract_all('ab2'", "regexp_replace('a.b'", "regexp_replace('ab'"),
+    *("regexp_replace('abc', 'b'", "regexp_replace('abc', '(b)', '\\", "cardinality(map_keys(split_to_map('',"),
+    *("json_extract(", "json_format(", "json_array_", "array_except(array[1, null", "date_diff('month'"),
+    *("interval '14'", "timestamp '2020", "date '2020-01-02' - date"),
+)
+"""What docs/scaling.md names, beside the table."""
+
+
+@pytest.mark.parametrize("group", meanings.MEANINGS)
+def test_values_at_the_edges(topics: dict[str, Topic], group: str) -> None:
+    asked = [one for one in meanings.MEANINGS[group] if not one.startswith(OTHERWISE)]
+    query = f"* | select {', '.join(f'{one} as c{at}' for at, one in enumerate(asked))}" + meanings.rows_of(group)
+    assert rows_of(topics["CLS"], query, "spark") == rows_of(topics["CLS"], query, "duckdb")
 
 
 @pytest.mark.parametrize("flushed", [True, False], ids=["segments", "journal"])

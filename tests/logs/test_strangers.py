@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from emulator.errors import InvalidValue, LabClosed, QueryError
-from emulator.logs import LogService, QueryLimits, Topic, flow_index
+from emulator.logs import LogService, QueryLimits, Topic
 from emulator.logs.engine import Engine, EngineRefused
 from emulator.logs.scan import Scan, ScannedFile
 from emulator.providers import profile as profile_named
-from tests.logs.conftest import FLOW_SCHEMA, NOW, flow_table
+from tests.logs.conftest import NOW, flows_of
 
 LIMITS = QueryLimits(seconds=20, memory=512 << 20, rows=1_000)
 SHORT = QueryLimits(seconds=1, memory=512 << 20, rows=1_000)
@@ -89,6 +89,23 @@ REFUSED = {
     "deep CASE": "select " + "case when 1=1 then " * 2_000 + "1" + " end" * 2_000,
     "deep selects": "select * from (" * 500 + "select 1" + ")" * 500,
     "deep NOT": "select " + "not " * 15_000 + "true",
+    "a join that no provider has": "select * from log a semi join log b on a.bytes = b.bytes",
+    "a join by places": "select * from log a positional join log b",
+    "a turned table": "select * from (pivot log on action using sum(bytes))",
+    "a table turned back": "select * from log unpivot (x for n in (bytes))",
+    "the secrets": "select * from duckdb_secrets()",
+    "the functions": "select * from duckdb_functions()",
+    "a database's file": "select * from read_duckdb('/tmp/x.db')",
+    "what a file might be": "select * from sniff_csv('/etc/passwd')",
+    "rows out of nothing": "select * from repeat_row(1, num_rows => 100000000000)",
+    "insert within a common table": "with a as (insert into log values (1)) select 1",
+    "copy between comments": "/* */ CoPy /* */ log to '/tmp/x'",
+    "a table for each row": "select * from log, lateral (select bytes)",
+    "a collation": "select action collate nfc from log",
+    "a structure": "select {'a': 1}",
+    "a row as a value": "select l from log l",
+    "a cast to an engine's type": "select cast('log' as regclass)",
+    "all columns by a lambda": "select columns(x -> x like 'b%') from log",
     "a broken expression": "select regexp_like('a', '(')",
     "an expression that repeats repetitions": "select regexp_like('a', '((((a{1000}){1000}){1000}){1000}){1000}')",
 }
@@ -96,11 +113,23 @@ REFUSED = {
 COSTLY = {
     "cross joins": ("select count(*) from " + ", ".join(f"log l{at}" for at in range(20)), SHORT, "longer than 1 s"),
     "a long sequence": ("select count(*) from unnest(sequence(1, 3000000000)) as t(x)", SHORT, "longer|memory"),
-    "a wide text": ("select lpad('a', 2000000000, 'b')", SMALL, "memory"),
+    "a wide text": (f"select lpad('a', 2000000000, '{'b' * 1_000}')", SMALL, "memory"),
     "a wide array": (
         "select array_agg(x) from unnest(sequence(1, 500000000)) as t(x)",
         SMALL,
         "memory",
+    ),
+    "tables of tables": (
+        "with a0 as (select 1 as x from log), "
+        + ", ".join(f"a{at} as (select 1 as x from a{at - 1} l cross join a{at - 1} r)" for at in range(1, 6))
+        + " select count(*) from a5 l, a5 r",
+        SHORT,
+        "longer|memory",
+    ),
+    "a text that replacing makes wide": (
+        "select replace(lpad('a', 1000000, 'a'), 'a', lpad('b', 1000000, 'b'))",
+        SMALL,
+        "memory|longer",
     ),
     "a large answer": ("select lpad('a', 5000000, 'b') as x", SMALL, "larger than 1 MB"),
 }
@@ -109,10 +138,7 @@ COSTLY = {
 @pytest.fixture(scope="module")
 def topic() -> Iterator[Topic]:
     with LogService(profile=profile_named("tencent"), now=lambda: float(NOW)) as service:
-        made = service.create_topic("accept", logset="demo")
-        made.enable_index(flow_index(FLOW_SCHEMA), report=True)
-        made.append(flow_table(), key="w1")
-        yield made
+        yield flows_of(service)
 
 
 def ask(topic: Topic, query: str, limits: QueryLimits = LIMITS) -> list[dict[str, object]]:

@@ -8,11 +8,12 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
 from emulator.cloud.account import Cloud
-from emulator.cloud.model import Eni, Rule
+from emulator.cloud.model import Address, Eni, Rule
 from emulator.cloud.verdict import Packet
 from emulator.errors import AlreadyExists
 
@@ -48,7 +49,7 @@ class Writer:
         choose, chance = self.dice.choice, self.dice.random
         pooled = self.cloud.profile.pooled_groups
         protocol = choose([None, None, "tcp", "tcp", "udp", "udp", "udp", "icmp", "icmpv6", "gre", 50, 132, 136])
-        version = {"icmp": 4, "icmpv6": 6}.get(protocol, choose(self._versions))
+        version = {"icmp": 4, "icmpv6": 6}.get(protocol, choose(sorted(self._addresses)))
         rule: dict[str, Any] = {"protocol": protocol, "cidr": self._peer(owner_id, version)} | (
             said if version == 4 else {}
         )
@@ -71,10 +72,14 @@ class Writer:
         high = min(low + self.dice.choice([0, 1, 10]), 65_535)
         return self.dice.choice([None, low, f"{low}-{high}", f"{low},{(low + 99) % 65_535 + 1}"])
 
-    @property
-    def _versions(self) -> list[int]:
-        """IP's, as far as there are addresses."""
-        return sorted({address.version for eni in self.enis for address in eni.addresses})
+    @cached_property
+    def _addresses(self) -> dict[int, list[Address]]:
+        """Of ENIs, by IP's version, as far as there are any."""
+        addresses = [address for eni in self.enis for address in eni.addresses]
+        return {
+            version: [address for address in addresses if address.version == version]
+            for version in {address.version for address in addresses}
+        }
 
     def _peer(self, owner_id: str, version: int) -> str | None:
         group = self.cloud.groups.get(owner_id)
@@ -88,8 +93,8 @@ class Writer:
 
     def _network(self, version: int) -> str:
         """One around an ENI, often ending beside it."""
-        there = [address for eni in self.enis for address in eni.addresses if address.version == version]
-        if not there:
+        there = self._addresses.get(version)
+        if there is None:
             return "2001:db8::/32"
         address, bits = self.dice.choice(there), self.dice.choice([0, 1, 2, 4, 8])
         return str(ip_network((int(address) >> bits << bits, address.max_prefixlen - bits)))

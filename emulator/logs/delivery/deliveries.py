@@ -37,18 +37,29 @@ class Deliveries:
         self._all: dict[int, Delivery] = {}
         self._now_s = -math.inf
         self.faults = TargetFaults()
-        topics = {topic.number: topic for topic in service.topics()}
-        for stored in service.store.checkpoints.all():
-            if stored.topic not in topics:  # made by another process since
+        for topic in service.topics():
+            self._share(topic)
+
+    def _share(self, topic: Topic) -> None:
+        """The deliveries of a topic as they are kept by now, by another process where this one only reads."""
+        kept = {
+            stored.number: stored for stored in self._service.store.checkpoints.all() if stored.topic == topic.number
+        }
+        for delivery in [one for one in self._all.values() if one.topic is topic and one.number not in kept]:
+            self._all.pop(delivery.number).close(deleted=True)
+        for number, stored in kept.items():
+            if number in self._all:
+                self._all[number].share(stored)
                 continue
             target, secrets, flow_logs = defined(stored.definition)
-            delivery = Delivery(service, topics[stored.topic], stored, target, flow_logs, waits=True)
-            if secrets:
+            delivery = self._all[number] = Delivery(self._service, topic, stored, target, flow_logs, waits=True)
+            if secrets and not self._service.read_only:
                 delivery.wait_for(secrets)
-            self._all[stored.number] = delivery
 
     def of(self, topic: Topic) -> list[Delivery]:
         with self._lock:
+            if self._service.read_only:
+                self._share(topic)
             return [delivery for delivery in self._all.values() if delivery.topic is topic]
 
     def add(

@@ -110,17 +110,18 @@ class Delivery:
     @property
     def records(self) -> int:
         """How many were delivered so far."""
-        return self._stored.records
+        return self._known().records
 
     @property
     def size(self) -> int:
         """Bytes that went out so far."""
-        return self._stored.size
+        return self._known().size
 
     @property
     def checkpoint(self) -> tuple[int, int]:
         """The batch, and the row in it, before which everything is delivered."""
-        return self._stored.position.batch, self._stored.position.row
+        position = self._known().position
+        return position.batch, position.row
 
     @property
     def retry_at(self) -> float | None:
@@ -132,8 +133,9 @@ class Delivery:
         """How far it is behind what was written."""
         with self._lock:
             self._check_there()
-            records = pending.count(self._service.store, self.topic.number, self._stored.position)
-            since = self._stored.plan.at_s if self._stored.plan else self._oldest()
+            stored = self._known()
+            records = pending.count(self._service.store, self.topic.number, stored.position)
+            since = stored.plan.at_s if stored.plan else self._oldest()
             waits = 0.0 if since is None or not math.isfinite(since) else max(0.0, self._service.now() - since)
             return Lag(records, waits if records else 0.0)
 
@@ -151,9 +153,10 @@ class Delivery:
 
     def stop(self) -> None:
         """Deliver nothing until :meth:`restart`; what is written meanwhile waits, whatever the topic's retention."""
-        self._check_there()
-        self._service.writable().checkpoints.pause(self.number, True)
+        checkpoints = self._service.writable().checkpoints
         with self._lock:
+            self._check_there()
+            checkpoints.pause(self.number, True)
             self._state, self._retry_s = "paused", None
             self._let_go()
 
@@ -184,6 +187,16 @@ class Delivery:
         """The target came from disk, where these are not kept."""
         self._lacks, self.error = secrets, _not_kept(secrets)
         self.code, self._state = self.topic.profile.code("delivery.denied"), "failed"
+
+    def share(self, stored: StoredDelivery) -> None:
+        """It is kept so by now: by another process, which delivers."""
+        with self._lock:
+            self._stored, self._state = stored, "paused" if stored.paused else "running"
+
+    def _known(self) -> StoredDelivery:
+        if self._service.read_only:
+            self._reload()
+        return self._stored
 
     # the shipping loop -------------------------------------------------------------------------------
 
@@ -344,18 +357,21 @@ class Delivery:
     def _expire(self, now_s: float) -> None:
         """Remove objects that are older than the target keeps them."""
         days = self.target.lifetime_days
-        reached = self._state == "running" or (self._state == "paused" and not self._deleted)
+        reached = self._state in ("running", "paused") and not self._deleted and not self._lacks
         if days is None or not reached or self._spent_s > PATIENCE_S:
             return
         began = time.monotonic()
         try:
-            over = [one for one in self.objects if one.at_s + days * 86_400 <= now_s]
+            over = self._service.store.checkpoints.shipped(self.number, now_s - days * 86_400)
             if over:
                 if self._sender is None:
                     self._sender = self.target.opened()
                 self._sender.remove(over)
                 self._service.writable().checkpoints.forget(self.number, over)
-        except Exception:  # whatever it is: the clock goes on, and they are removed at a later step
+                self.error, self.code = None, None
+        except Exception as error:  # whatever it is: the clock goes on, and they are removed at a later step
+            self.error = f"objects whose time is over are still there: {error}"
+            self.code = self.topic.profile.code("delivery.internal")
             self._spent_s += time.monotonic() - began
 
     def _check_there(self) -> None:

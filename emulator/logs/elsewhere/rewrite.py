@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from sqlglot import exp
 
 from emulator.errors import QueryError
-from emulator.logs.elsewhere.kinds import kind_of, same_kind
-from emulator.logs.elsewhere.target import NotThere, Target
+from emulator.logs.elsewhere.target import NotThere, Target, enclosed
 from emulator.logs.presto.functions import Function
-from emulator.logs.presto.rewrite import MONTHS, SECONDS, Refuse, Rewriter
+from emulator.logs.presto.kinds import kind_of
+from emulator.logs.presto.paths import in_brackets
+from emulator.logs.presto.rewrite import MONTHS, OF_PATHS, SECONDS, Refuse, Rewriter
 
 _NAMED_PARTS = {
     "DAY_OF_WEEK": "day_of_week",
@@ -51,14 +52,16 @@ class TargetRewriter(Rewriter):
             return self._put(moment, "vpclab_bucket_of_months", [moment, exp.Literal.number(count * MONTHS[unit])])
         return self._put(moment, "vpclab_bucket", [moment, exp.Literal.number(count * SECONDS[unit])])
 
+    def _divided(self, name: str, node: exp.Expr, one: exp.Expr, other: exp.Expr) -> exp.Expr:
+        if "DOUBLE" in (kind_of(one), kind_of(other)):
+            return self._put(node, "vpclab_rest", [one, other])
+        return exp.Mod(this=enclosed(one), expression=enclosed(other))
+
     def _put(self, node: exp.Expr, name: str, arguments: list[exp.Expr]) -> exp.Expr:
         try:
             return self._target.call(self._provider, name, arguments)
         except NotThere as lacking:
             raise self._lacking(node, f"{lacking} on {self._target.name}") from None
-
-    def _rewritten(self, node: exp.Expr) -> exp.Expr:
-        return same_kind(node, self._computed(node))
 
     def _computed(self, node: exp.Expr) -> exp.Expr:
         match node:
@@ -73,20 +76,24 @@ class TargetRewriter(Rewriter):
             case exp.Div():
                 whole = kind_of(node.this) == kind_of(node.expression) == "BIGINT"
                 return self._put(node, "vpclab_whole" if whole else "vpclab_share", [node.this, node.expression])
+            case exp.Sub() if {kind_of(node.this), kind_of(node.expression)} <= {"DATE", "TIMESTAMP"}:
+                raise self._lacking(node, f"the difference of two times on {self._target.name}")
             case exp.Add() | exp.Sub() | exp.Mul():
                 return _wide(node)
             case exp.Greatest() | exp.Least():
                 return _null_if_one_is(node)
-        return super()._rewritten(node)
+        return super()._computed(node)
 
     def _called(self, node: exp.Anonymous) -> exp.Expr:
         name, arguments = node.name.lower(), node.expressions
         if self._target.computed(node):
             return node
-        if name == "now" or (name == "histogram" and len(arguments) == 2):
+        if name in ("now", "mod") or (name == "histogram" and len(arguments) == 2):
             return super()._called(node)
         if name in _FORMATTED and name not in self._target.same:
             self._strftime(arguments[1])
+        if name in OF_PATHS:
+            self._path(arguments[1], in_brackets)
         if name not in self._target.same and any(isinstance(one, exp.Order) for one in arguments):
             raise self._lacking(node, f"ORDER BY within {name} on {self._target.name}")
         if name == "approx_distinct":

@@ -23,12 +23,12 @@ bit_count(x, bits) = CASE bits WHEN 64 THEN bit_count(CAST(x AS BIGINT))
     ELSE CAST(raise_error('bit_count knows 8, 32 and 64 bits') AS INT) END
 bitwise_left_shift(x, n) = shiftleft(CAST(x AS BIGINT), CAST(n AS INT))
 bitwise_not(x) = -1 - CAST(x AS BIGINT)
-bitwise_right_shift(x, n) = shiftright(CAST(x AS BIGINT), CAST(n AS INT))
+bitwise_right_shift(x, n) = CASE WHEN n = 0 THEN CAST(x AS BIGINT) ELSE
+    shiftright(CAST(x AS BIGINT), CAST(n AS INT)) & shiftright(9223372036854775807, CAST(n AS INT) - 1) END
 bitwise_xor(x, y) = CAST(x AS BIGINT) ^ CAST(y AS BIGINT)
 ceiling(x) = ceil(x)
 is_finite(x) = abs(CAST(x AS DOUBLE)) < CAST('Infinity' AS DOUBLE)
 is_infinite(x) = abs(CAST(x AS DOUBLE)) = CAST('Infinity' AS DOUBLE)
-mod(x, y) = x % y
 pow(x, y) = power(x, y)
 rand()
 random() = rand()
@@ -53,7 +53,7 @@ length(x)
 levenshtein_distance(x, y) = levenshtein(x, y)
 lower(x)
 lpad(x, n, pad) = lpad(x, CAST(n AS INT), pad)
-ltrim(x)
+ltrim(x) = regexp_replace(x, '^{space}', '')
 regexp_count(x, p) = size(regexp_extract_all(x, p, 0))
 regexp_extract(x, p) = CASE WHEN regexp_like(x, p) THEN regexp_extract(x, p, 0) END
 regexp_extract(x, p, g) = CASE WHEN regexp_like(x, p) THEN regexp_extract(x, p, CAST(g AS INT)) END
@@ -64,9 +64,9 @@ regexp_replace(x, p) = regexp_replace(x, p, '')
 regexp_replace(x, p, r)
 regexp_split(x, p) = split(x, p)
 replace(x, y) = replace(x, y, '')
-replace(x, y, z)
+replace(x, y, z) = CASE WHEN y = '' THEN regexp_replace(x, '', z) ELSE replace(x, y, z) END
 rpad(x, n, pad) = rpad(x, CAST(n AS INT), pad)
-rtrim(x)
+rtrim(x) = regexp_replace(x, '{space}$', '')
 split(x, d) = split(x, vpclab_quoted(d))
 split(x, d, n) = split(x, vpclab_quoted(d), CAST(n AS INT))
 split_part(x, d, i) = CASE WHEN i < 1 THEN CAST(raise_error('split_part counts from 1') AS STRING)
@@ -80,11 +80,13 @@ substring(x, i) = CASE WHEN i = 0 OR -i > length(x) THEN '' ELSE substr(x, i) EN
 substring(x, i, n) = CASE WHEN i = 0 OR -i > length(x) OR n <= 0 THEN '' ELSE substr(x, i, n) END
 to_utf8(x) = encode(x, 'UTF-8')
 translate(x, y, z)
-trim(x)
+trim(x) = regexp_replace(x, '^{space}|{space}$', '')
 upper(x)
-typeof(x) = CASE typeof(x) WHEN 'string' THEN 'varchar' WHEN 'int' THEN 'integer' ELSE typeof(x) END
+typeof(x) = lower(replace(replace(replace(replace(replace(replace(
+    typeof(x), 'bigint', 'BIGINT'), 'binary', 'varbinary'), 'int', 'integer'), 'string', 'varchar'),
+    '<', '('), '>', ')'))
 current_timezone() = 'Asia/Shanghai'
-"""
+""".replace("{space}", "[ \\t-\\r]+")
 
 _JSON = r"""
 json_array_length(x) = json_array_length(x)
@@ -106,15 +108,16 @@ to_base64(x) = base64(x)
 to_hex(x) = hex(x)
 url_decode(x)
 url_encode(x)
-url_extract_fragment(x) = CASE WHEN contains(x, '#') THEN regexp_extract(x, '#(.*)$', 1) END
-url_extract_host(x) = CASE WHEN regexp_like(x, '{start}') THEN regexp_extract(x, '{start}([^/?#:]*)', 1) END
+url_extract_fragment(x) = CASE WHEN regexp_like(x, '{start}') THEN regexp_extract(x, '#(.*)$', 1) END
+url_extract_host(x) = CASE WHEN regexp_like(x, '{start}')
+    THEN regexp_extract(x, '{start}(\\[[^\\]]*\\]|[^/?#:]*)', 1) END
 url_extract_parameter(x, n) = try_element_at(transform(filter(split(regexp_extract(x, '\\?([^#]*)', 1), '&'),
     pair -> split_part(pair, '=', 1) = n), pair -> url_decode(substr(pair, length(n) + 2))), 1)
 url_extract_path(x) = CASE WHEN regexp_like(x, '{start}') THEN regexp_extract(x, '{start}[^/?#]*([^?#]*)', 1) END
-url_extract_port(x) = try_cast(regexp_extract(x, '{start}[^/?#:]*:([0-9]+)', 1) AS BIGINT)
+url_extract_port(x) = try_cast(regexp_extract(x, '{start}(?:\\[[^\\]]*\\]|[^/?#:]*):([0-9]+)', 1) AS BIGINT)
 url_extract_protocol(x) = CASE WHEN regexp_like(x, '{start}')
     THEN regexp_extract(x, '^([A-Za-z][A-Za-z0-9+.-]*)://', 1) END
-url_extract_query(x) = CASE WHEN contains(x, '?') THEN regexp_extract(x, '\\?([^#]*)', 1) END
+url_extract_query(x) = CASE WHEN regexp_like(x, '{start}') THEN regexp_extract(x, '\\?([^#]*)', 1) END
 """.replace("{start}", _BEFORE_PATH)
 
 _ARRAYS = r"""
@@ -130,7 +133,8 @@ array_remove(a, v)
 array_sort(a)
 array_union(a, b)
 cardinality(a) = CAST(size(a) AS BIGINT)
-contains(a, v) = array_contains(a, v)
+contains(a, v) = CASE WHEN array_contains(a, v) THEN TRUE WHEN NOT exists(a, one -> one IS NULL)
+    THEN array_contains(a, v) END
 element_at(a, k) = try_element_at(a, k)
 filter(a, f)
 flatten(a)
@@ -218,18 +222,22 @@ ip_subnet_max(c) = vpclab_ip4_text(vpclab_cidr_first(c) + vpclab_cidr_size(c) - 
 ip_subnet_min(c) = vpclab_ip4_text(vpclab_cidr_first(c))
 ip_subnet_range(c) = array(vpclab_ip4_text(vpclab_cidr_first(c)),
     vpclab_ip4_text(vpclab_cidr_first(c) + vpclab_cidr_size(c) - 1))
-ip_to_domain(x) = CASE WHEN vpclab_ip4(x) IS NULL AND NOT regexp_like(x, '^[0-9a-fA-F]*:[0-9a-fA-F:.]*$')
-    THEN 'invalid' WHEN regexp_like(x, '{inside}') THEN 'intranet' ELSE 'internet' END
-vpclab_ip4(x) = CASE WHEN regexp_like(x, '^(0*(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[0-9]?[0-9])([.]|$)){4}$')
-    THEN try_cast(split_part(x, '.', 1) AS BIGINT) * 16777216 + try_cast(split_part(x, '.', 2) AS BIGINT) * 65536
-    + try_cast(split_part(x, '.', 3) AS BIGINT) * 256 + try_cast(split_part(x, '.', 4) AS BIGINT) END
+ip_to_domain(x) = CASE WHEN vpclab_ip4(x) IS NULL AND NOT vpclab_is_ip6(regexp_replace(x, ':{v4}$', ':0:0'))
+    THEN 'invalid' WHEN regexp_like(x, '{inside}') THEN 'intranet' WHEN x IS NOT NULL THEN 'internet' END
+vpclab_is_ip6(x) = regexp_like(x, '^({h}:){7}{h}$') OR (regexp_like(x, '^({h}(:{h})*)?::({h}(:{h})*)?$')
+    AND size(regexp_extract_all(x, '{h}', 0)) < 8)
+vpclab_ip4(x) = CASE WHEN regexp_like(x, '^{v4}$')
+    THEN vpclab_octet(x, 1) * 16777216 + vpclab_octet(x, 2) * 65536 + vpclab_octet(x, 3) * 256 + vpclab_octet(x, 4) END
+vpclab_octet(x, at) = nullif(least(try_cast(split_part(x, '.', at) AS BIGINT), 256), 256)
 vpclab_ip4_text(n) = element_at(transform(array(n), one -> shiftright(one, 24) || '.' || (shiftright(one, 16) & 255)
     || '.' || (shiftright(one, 8) & 255) || '.' || (one & 255)), 1)
 vpclab_ip4_size(b) = CASE WHEN b BETWEEN 0 AND 32 THEN shiftleft(CAST(1 AS BIGINT), 32 - CAST(b AS INT)) END
 vpclab_cidr_first(c) = vpclab_ip4(split_part(c, '/', 1)) div vpclab_cidr_size(c) * vpclab_cidr_size(c)
 vpclab_cidr_size(c) = vpclab_ip4_size(
     try_cast(CASE WHEN contains(c, '/') THEN split_part(c, '/', 2) ELSE '32' END AS INT))
-""".replace("{inside}", _INSIDE)
+"""
+for _name, _value in {"inside": _INSIDE, "h": "[0-9a-fA-F]{1,4}", "v4": "[0-9]{1,3}([.][0-9]{1,3}){3}"}.items():
+    _ADDRESSES = _ADDRESSES.replace("{" + _name + "}", _value)
 
 _SHARED = "\n".join(
     text.strip()

@@ -74,7 +74,9 @@ vpclab_cast_timestamp(x) = CAST(x AS TIMESTAMP)
 
 _DIVISIONS = r"""
 vpclab_whole(x, y) = x div y
-vpclab_share(x, y) = CAST(x AS DOUBLE) / CAST(y AS DOUBLE)
+vpclab_share(x, y) = CASE WHEN y = 0 THEN CAST(x AS DOUBLE) * CAST('Infinity' AS DOUBLE)
+    ELSE CAST(x AS DOUBLE) / nullif(CAST(y AS DOUBLE), 0) END
+vpclab_rest(x, y) = CASE WHEN y = 0 THEN CAST(x AS DOUBLE) * CAST('NaN' AS DOUBLE) ELSE x % nullif(y, 0) END
 """
 
 

@@ -13,17 +13,16 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 
-from emulator.logs.elsewhere.kinds import kind_of
-from emulator.logs.presto.functions import lines
+from emulator.logs.presto.functions import Form, lines
+from emulator.logs.presto.kinds import kind_of
 from emulator.logs.presto.rewrite import SECONDS
 
-_TAKES = re.compile(r"(\w+)(?: (\w+))?")
 _SPECIAL = re.compile(r"([\\.^$|()\[\]{}*+?])")
 
 _LETTERS = """
@@ -39,15 +38,6 @@ _COMPUTED = "computed"
 
 class NotThere(Exception):
     """The engine has nothing for it; the message says for what."""
-
-
-@dataclass(frozen=True)
-class Form:
-    """What is computed for a call with these arguments; ``kinds`` has "" where any will do."""
-
-    names: tuple[str, ...]
-    kinds: tuple[str, ...]
-    body: str
 
 
 @dataclass(frozen=True)
@@ -78,9 +68,7 @@ class Target:
         """
         kinds = [kind_of(one) for one in arguments]
         for form in self.forms(provider).get(name, []):
-            if len(form.names) == len(arguments) and all(
-                wanted in ("", kind) for wanted, kind in zip(form.kinds, kinds, strict=True)
-            ):
+            if form.takes(kinds):
                 return self._computed(provider, form, arguments)
         if name in self.same:
             return _own(exp.Anonymous(this=name, expressions=[one.copy() for one in arguments]))
@@ -165,11 +153,9 @@ _SPELLED: Mapping[str, Callable[[exp.Expr], exp.Expr]] = {
 @functools.cache
 def _forms(text: str) -> Mapping[str, list[Form]]:
     found: dict[str, list[Form]] = {}
-    for name, arguments, body in lines(text):
-        takes = [_TAKES.fullmatch(one.strip()) for one in arguments.split(",")] if arguments else []
-        names = tuple(one[1] for one in takes if one)
-        body = body or f"{name}({', '.join(names)})"
-        found.setdefault(name, []).append(Form(names, tuple(one[2] or "" for one in takes if one), body))
+    for name, form in lines(text):
+        body = form.body or f"{name}({', '.join(form.names)})"
+        found.setdefault(name, []).append(replace(form, body=body))
     return found
 
 

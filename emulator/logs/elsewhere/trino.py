@@ -20,7 +20,7 @@ day_of_year degrees dense_rank dow doy e element_at every exp filter first_value
 from_iso8601_date from_utf8 geometric_mean grouping hamming_distance hour infinity is_finite is_infinite
 is_json_scalar is_nan json_array_contains json_array_get json_array_length json_extract json_extract_scalar json_format
 json_parse json_size kurtosis lag last_day_of_month last_value lead length levenshtein_distance ln log log10 log2 lower
-lpad ltrim map map_agg map_concat map_keys map_values max max_by md5 millisecond min min_by minute mod month nan
+lpad ltrim map map_agg map_concat map_keys map_values max max_by md5 millisecond min min_by minute month nan
 normalize nth_value ntile percent_rank pi pow power quarter radians rand random rank regexp_count regexp_extract
 regexp_extract_all regexp_like regexp_replace regexp_split regr_intercept regr_slope repeat replace reverse round
 row_number rpad rtrim second sequence sha1 sha256 sign sin skewness slice split split_part split_to_map sqrt
@@ -50,6 +50,7 @@ vpclab_bucket(x, s) = date_add('second',
 vpclab_cast_timestamp(x {milliseconds}) = date_add('millisecond', x, {epoch})
 vpclab_whole(x, y) = x / y
 vpclab_share(x, y) = x / y
+vpclab_rest(x, y) = x % y
 """
 
 

@@ -36,7 +36,7 @@ PLACES = (
 _INSIDE = r"^(10\.|127\.|169\.254\.|192\.168\.|172\.(1[6-9]|2[0-9]|3[01])\.|f[cdCD]|fe[89abAB]|::1$)"
 
 _NUMBERS = r"""
-ip4(x) = CASE WHEN split_part(x, '.', 5) = ''
+ip4(x) = CASE WHEN regexp_full_match(x, '[0-9]{1,3}([.][0-9]{1,3}){3}')
     THEN CAST(TRY_CAST(split_part(x, '.', 1) AS UTINYINT) AS BIGINT) * 16777216
     + CAST(TRY_CAST(split_part(x, '.', 2) AS UTINYINT) AS BIGINT) * 65536
     + CAST(TRY_CAST(split_part(x, '.', 3) AS UTINYINT) AS BIGINT) * 256
@@ -44,10 +44,12 @@ ip4(x) = CASE WHEN split_part(x, '.', 5) = ''
 ip4_text(n) = (n >> 24) || '.' || ((n >> 16) & 255) || '.' || ((n >> 8) & 255) || '.' || (n & 255)
 ip4_size(b) = CASE WHEN b BETWEEN 0 AND 32 THEN CAST(1 AS BIGINT) << (32 - CAST(b AS INTEGER)) END
 cidr_first(c) = vpclab_ip4(split_part(c, '/', 1)) - vpclab_ip4(split_part(c, '/', 1)) % vpclab_cidr_size(c)
+is_ip6(x) = regexp_full_match(x, '({h}:){7}{h}') OR (regexp_full_match(x, '({h}(:{h})*)?::({h}(:{h})*)?')
+    AND len(regexp_extract_all(x, '{h}')) < 8)
 cidr_size(c) = vpclab_ip4_size(TRY_CAST(CASE WHEN contains(c, '/') THEN split_part(c, '/', 2) ELSE '32' END AS INTEGER))
 """
 
-INTERNAL = table(_NUMBERS)
+INTERNAL = table(_NUMBERS, h="[0-9a-fA-F]{1,4}")
 """What the functions are built from; no query can call them."""
 
 _NETWORKS = r"""
@@ -60,8 +62,9 @@ is_prefix_subnet_of(c, d) = vpclab_cidr_first(d) >= vpclab_cidr_first(c)
     AND vpclab_cidr_first(d) + vpclab_cidr_size(d) <= vpclab_cidr_first(c) + vpclab_cidr_size(c)
 is_subnet_of(c, x) = vpclab_ip4(x) >= vpclab_cidr_first(c)
     AND vpclab_ip4(x) < vpclab_cidr_first(c) + vpclab_cidr_size(c)
-ip_to_domain(x) = CASE WHEN vpclab_ip4(x) IS NULL AND NOT regexp_full_match(x, '[0-9a-fA-F]*:[0-9a-fA-F:.]*')
-    THEN 'invalid' WHEN regexp_matches(x, '{inside}') THEN 'intranet' ELSE 'internet' END
+ip_to_domain(x) = CASE WHEN vpclab_ip4(x) IS NULL AND NOT vpclab_is_ip6(regexp_replace(x, ':{v4}$', ':0:0'))
+    THEN 'invalid' WHEN regexp_matches(x, '{inside}') THEN 'intranet'
+    WHEN x IS NOT NULL THEN 'internet' END
 """
 
 
@@ -92,4 +95,7 @@ def from_database(place_of: str) -> dict[str, Function]:
     return table("\n".join(lines), f"{place_of}_")
 
 
-FUNCTIONS: dict[str, Function] = {**table(_NETWORKS, inside=_INSIDE), **table(places_text())}
+FUNCTIONS: dict[str, Function] = {
+    **table(_NETWORKS, inside=_INSIDE, v4="[0-9]{1,3}([.][0-9]{1,3}){3}"),
+    **table(places_text()),
+}

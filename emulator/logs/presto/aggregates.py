@@ -42,7 +42,7 @@ variance(1)
 
 _COMPUTED = """
 histogram(x) = histogram(x)
-map_agg(k, v) = map(list(k), list(v))
+map_agg(k, v) = map(list(k) FILTER (k IS NOT NULL), list(v) FILTER (k IS NOT NULL))
 skewness(x) = skewness(x) * (count(x) - 2) / sqrt(count(x) * (count(x) - 1))
 """
 

@@ -6,19 +6,20 @@ from emulator.logs.presto.functions import renamed, table
 
 _TABLE = r"""
 array_distinct(a) = list_filter(a, lambda x, i: list_position(a, x) = i)
-array_except(a, b) = list_filter(a, lambda x, i: NOT list_contains(b, x) AND list_position(a, x) = i)
-array_intersect(a, b) = list_filter(a, lambda x, i: list_contains(b, x) AND list_position(a, x) = i)
+array_except(a, b) = list_filter(a, lambda x, i: list_position(b, x) IS NULL AND list_position(a, x) = i)
+array_intersect(a, b) = list_filter(a, lambda x, i: list_position(b, x) IS NOT NULL AND list_position(a, x) = i)
 array_join(a, d) = array_to_string(list_transform(list_filter(a, lambda x: x IS NOT NULL),
     lambda x: CAST(x AS VARCHAR)), d)
 array_join(a, d, n) = array_to_string(list_transform(a, lambda x: coalesce(CAST(x AS VARCHAR), n)), d)
 array_max(a) = CASE WHEN len(list_filter(a, lambda x: x IS NULL)) = 0 THEN list_max(a) END
 array_min(a) = CASE WHEN len(list_filter(a, lambda x: x IS NULL)) = 0 THEN list_min(a) END
-array_position(a, v) = coalesce(list_position(a, v), 0)
+array_position(a, v) = CASE WHEN a IS NOT NULL AND v IS NOT NULL THEN coalesce(list_position(a, v), 0) END
 array_remove(a, v) = list_filter(a, lambda x: x IS DISTINCT FROM v)
 array_sort(a) = list_sort(a, 'ASC', 'NULLS LAST')
 array_union(a, b) = list_filter(list_concat(a, b), lambda x, i: list_position(list_concat(a, b), x) = i)
 cardinality(a) = CAST(len(a) AS BIGINT)
-contains(a, v) = list_contains(a, v)
+contains(a, v) = CASE WHEN list_contains(a, v) THEN TRUE WHEN list_position(a, NULL) IS NULL
+    THEN list_contains(a, v) END
 element_at(a, k) = a[k]
 flatten(a)
 map(k, v) = map(k, v)
@@ -28,9 +29,10 @@ map_values(m)
 repeat(v, n) = list_transform(range(n), lambda i: v)
 reverse(x VARCHAR) = reverse(x)
 reverse(x) = list_reverse(x)
-sequence(a, b) = generate_series(a, b)
+sequence(a, b) = generate_series(a, b, CASE WHEN a <= b THEN 1 ELSE -1 END)
 sequence(a, b, s) = generate_series(a, b, s)
-slice(a, i, n) = CASE WHEN i > 0 THEN list_slice(a, i, i + n - 1)
+slice(a, i, n) = CASE WHEN i = 0 OR n < 0 THEN a[CAST('slice counts from 1, and has no negative length' AS BIGINT):]
+    WHEN i > 0 THEN list_slice(a, i, i + n - 1)
     ELSE list_slice(a, len(a) + i + 1, len(a) + i + n) END
 zip(a, b) = list_zip(a, b)
 """

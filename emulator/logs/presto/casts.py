@@ -5,8 +5,6 @@ What cannot be cast fails by a cast of DuckDB's that cannot work: TRY takes no c
 
 from __future__ import annotations
 
-from sqlglot import exp
-
 from emulator.logs.presto.functions import Function, table
 
 _WHOLE = r"""
@@ -19,7 +17,14 @@ cast_{name}(x VARCHAR) = CASE WHEN x IS NULL OR regexp_full_match(x, '[+-]?[0-9]
     ELSE CAST('''' || x || '''' AS {type}) END
 """
 
+_BOOLEAN = r"""
+cast_boolean(x VARCHAR) = CASE WHEN x IS NULL OR lower(x) IN ('true', 't', '1', 'false', 'f', '0')
+    THEN CAST(x AS BOOLEAN) ELSE CAST(x || ' is no boolean' AS BOOLEAN) END
+cast_boolean(x) = CAST(x AS BOOLEAN)
+"""
+
 _TEXT = r"""
+cast_varchar(x DATE) = CAST(x AS VARCHAR)
 cast_varchar(x TIMESTAMP) = strftime(x, '%Y-%m-%d %H:%M:%S.%g')
 cast_varchar(x) = CAST(x AS VARCHAR)
 """
@@ -50,9 +55,10 @@ def _whole() -> dict[str, Function]:
     return functions
 
 
-_CASTS = {
+CASTS: dict[str, dict[str, Function]] = {
     provider: {
         **_whole(),
+        "BOOLEAN": table(_BOOLEAN)["cast_boolean"],
         "VARCHAR": table(_TEXT)["cast_varchar"],
         "TIMESTAMP": table(times, prefix)["cast_timestamp"],
     }
@@ -61,17 +67,3 @@ _CASTS = {
 
 TYPES = frozenset({*_NAMES, "DOUBLE", "FLOAT", "BOOLEAN", "DATE", "DECIMAL", "VARCHAR", "TIMESTAMP", "ARRAY"})
 """What can be cast to, in sqlglot's names."""
-
-
-def cast(node: exp.Cast, provider: str) -> tuple[exp.Expr, Function | None]:
-    """A CAST or TRY_CAST as DuckDB is to compute it, and the macro that it needs."""
-    kind = node.to
-    function = _CASTS[provider].get(kind.this.name)
-    if function is None:
-        return node, None
-    value: exp.Expr = exp.Anonymous(this=function.target, expressions=[node.this])
-    if kind.expressions:
-        value = exp.Anonymous(this="left", expressions=[value, kind.expressions[0].this])
-    if isinstance(node, exp.TryCast):
-        value = exp.Anonymous(this="try", expressions=[value])
-    return value, function

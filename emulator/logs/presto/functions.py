@@ -15,7 +15,7 @@ the allow-list of functions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,6 +25,30 @@ MACRO = "vpclab_"
 """What the names of our macros begin with; no query can call them by that, for no table has them."""
 
 
+_ARGUMENT = re.compile(r"(\w+)(?: (\w+))?")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is computed for a call with these arguments; ``kinds`` has "" where any will do."""
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    body: str
+
+    @property
+    def overload(self) -> str:
+        """As a macro of DuckDB's has it."""
+        arguments = [" ".join(one).strip() for one in zip(self.names, self.kinds, strict=True)]
+        return f"({', '.join(arguments)}) AS ({self.body})"
+
+    def takes(self, kinds: Sequence[str]) -> bool:
+        """Whether it is for arguments of these kinds."""
+        return len(self.names) == len(kinds) and all(
+            wanted in ("", kind) for wanted, kind in zip(self.kinds, kinds, strict=True)
+        )
+
+
 @dataclass(frozen=True)
 class Function:
     """One function of the dialect.
@@ -32,46 +56,64 @@ class Function:
     ``target``     what DuckDB is to call
     ``arguments``  how many it may have
     ``kind``       ``aggregate`` may stand before OVER, ``window`` must
-    ``macro``      the definition of ``target``, where it is one of ours
+    ``forms``      the definition of ``target``, where it is a macro of ours
     """
 
     name: str
     target: str
     arguments: frozenset[int]
     kind: Literal["scalar", "aggregate", "window"] = "scalar"
-    macro: str = ""
+    forms: tuple[Form, ...] = ()
+
+    @property
+    def macro(self) -> str:
+        """What defines ``target``; "" where it is DuckDB's own."""
+        if not self.forms:
+            return ""
+        return f"CREATE MACRO {self.target}{', '.join(form.overload for form in self.forms)}"
+
+    def by_kind(self, count: int) -> bool:
+        """Whether what is computed of so many arguments is chosen by their kinds."""
+        return sum(len(form.kinds) == count for form in self.forms) > 1
+
+    def of(self, kinds: Sequence[str]) -> tuple[Function, Form] | None:
+        """The same for arguments of these kinds alone, so that there is nothing to choose; and what was chosen."""
+        form = next((form for form in self.forms if form.takes(kinds)), None)
+        if form is None:
+            return None
+        target = "_".join((self.target, "of", *(kind.lower() or "any" for kind in form.kinds)))
+        return replace(self, target=target, forms=(replace(form, kinds=("",) * len(form.kinds)),)), form
 
 
 def table(text: str, prefix: str = "", **values: object) -> dict[str, Function]:
     """The functions of a table. ``values`` replace ``{name}`` in it; ``prefix`` keeps macros of two tables apart."""
     for name, value in values.items():
         text = text.replace("{" + name + "}", str(value))
-    bodies: dict[str, list[tuple[str, str]]] = {}
-    arities: dict[str, set[int]] = {}
-    for name, arguments, body in lines(text):
-        arities.setdefault(name, set()).add(len(arguments.split(",")) if arguments else 0)
-        if body:
-            bodies.setdefault(name, []).append((arguments, body))
-    return {name: _function(name, frozenset(arities[name]), bodies.get(name, []), prefix) for name in arities}
+    forms: dict[str, list[Form]] = {}
+    for name, form in lines(text):
+        forms.setdefault(name, []).append(form)
+    return {name: _function(name, several, prefix) for name, several in forms.items()}
 
 
-def lines(text: str) -> Iterator[tuple[str, str, str]]:
-    """Name, arguments and body (``""`` without one) of each line of a table."""
+def lines(text: str) -> Iterator[tuple[str, Form]]:
+    """The name and the form (its body ``""`` without one) of each line of a table."""
     for line in re.sub(r"\n +", " ", text.strip()).split("\n"):
         found = _LINE.fullmatch(line)
         if found is None:
             raise ValueError(f"no line of a function table: {line}")
-        yield found["name"], found["arguments"], found["body"] or ""
+        takes = [_ARGUMENT.fullmatch(one.strip()) for one in found["arguments"].split(",") if one]
+        names, kinds = (tuple(one[at] or "" for one in takes if one) for at in (1, 2))
+        yield found["name"], Form(names, kinds, found["body"] or "")
 
 
-def _function(name: str, arities: frozenset[int], bodies: list[tuple[str, str]], prefix: str) -> Function:
-    if not bodies:
+def _function(name: str, forms: list[Form], prefix: str) -> Function:
+    arities = frozenset(len(form.names) for form in forms)
+    macros = tuple(form for form in forms if form.body)
+    if not macros:
         return Function(name, name, arities)
-    if {len(arguments.split(",")) if arguments else 0 for arguments, _ in bodies} != arities:
+    if {len(form.names) for form in macros} != arities:
         raise ValueError(f"{name} is DuckDB's with one number of arguments and a macro with another")
-    target = MACRO + prefix + name
-    overloads = ", ".join(f"({arguments}) AS ({body})" for arguments, body in bodies)
-    return Function(name, target, arities, macro=f"CREATE MACRO {target}{overloads}")
+    return Function(name, MACRO + prefix + name, arities, forms=macros)
 
 
 def renamed(text: str, kind: Literal["scalar", "aggregate", "window"]) -> dict[str, Function]:

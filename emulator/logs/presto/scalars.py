@@ -49,7 +49,8 @@ bit_count(x, bits) = CASE bits WHEN 64 THEN bit_count(CAST(x AS BIGINT)) WHEN 32
     WHEN 8 THEN bit_count(CAST(x AS TINYINT)) ELSE CAST('bit_count knows 8, 32 and 64 bits' AS BIGINT) END
 bitwise_left_shift(x, n) = CAST(x AS BIGINT) << n
 bitwise_not(x) = ~CAST(x AS BIGINT)
-bitwise_right_shift(x, n) = CAST(x AS BIGINT) >> n
+bitwise_right_shift(x, n) = CASE WHEN n = 0 THEN CAST(x AS BIGINT)
+    ELSE (CAST(x AS BIGINT) >> n) & (9223372036854775807 >> (n - 1)) END
 bitwise_xor(x, y) = xor(CAST(x AS BIGINT), CAST(y AS BIGINT))
 ceiling(x)
 is_finite(x) = isfinite(CAST(x AS DOUBLE))
@@ -66,6 +67,8 @@ truncate(x) = trunc(x)
 truncate(x, d) = trunc(x, d)
 """
 
+_SPACE = "' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13)"
+
 TEXT = r"""
 chr(n)
 codepoint(x) = unicode(x)
@@ -76,19 +79,21 @@ length(x)
 levenshtein_distance(x, y) = levenshtein(x, y)
 lower(x)
 lpad(x, n, pad) = lpad(x, CAST(n AS INTEGER), pad)
-ltrim(x)
+ltrim(x) = ltrim(x, {space})
 normalize(x) = nfc_normalize(x)
 replace(x, y) = replace(x, y, '')
-replace(x, y, z) = replace(x, y, z)
+replace(x, y, z) = CASE WHEN y = '' THEN z || array_to_string(string_split(x, ''), z)
+    || CASE WHEN x = '' THEN '' ELSE z END ELSE replace(x, y, z) END
 rpad(x, n, pad) = rpad(x, CAST(n AS INTEGER), pad)
-rtrim(x)
+rtrim(x) = rtrim(x, {space})
 split(x, d) = string_split(x, d)
 split(x, d, n) = CASE WHEN len(string_split(x, d)) <= n THEN string_split(x, d) ELSE
     list_append(string_split(x, d)[:n - 1], array_to_string(string_split(x, d)[n:], d)) END
 split_part(x, d, i) = CASE WHEN i < 1 THEN CAST(CAST('split_part counts from 1' AS BIGINT) AS VARCHAR)
     WHEN i <= len(string_split(x, d)) THEN split_part(x, d, CAST(i AS INTEGER)) END
-split_to_map(x, d, k) = map_from_entries(list_transform(string_split(x, d),
-    lambda p: struct_pack(k := string_split(p, k)[1], v := string_split(p, k)[2])))
+split_to_map(x, d, k) = map_from_entries(list_transform(list_filter(string_split(x, d), lambda p: x <> ''),
+    lambda p: struct_pack(k := string_split(p, k)[1], v := CASE WHEN len(string_split(p, k)) = 2
+    THEN string_split(p, k)[2] ELSE CAST(CAST('each entry needs one ' || k AS BIGINT) AS VARCHAR) END)))
 starts_with(x, y)
 strpos(x, y)
 substr(x, i) = CASE WHEN i = 0 OR -i > length(x) THEN '' ELSE substr(x, i) END
@@ -97,19 +102,19 @@ substring(x, i) = CASE WHEN i = 0 OR -i > length(x) THEN '' ELSE substr(x, i) EN
 substring(x, i, n) = CASE WHEN i = 0 OR -i > length(x) OR n <= 0 THEN '' ELSE substr(x, i, n) END
 to_utf8(x) = encode(x)
 translate(x, y, z)
-trim(x)
+trim(x) = trim(x, {space})
 upper(x)
 """
 
 REGULAR_EXPRESSIONS = r"""
 regexp_count(x, p) = len(regexp_extract_all(x, p))
 regexp_extract(x, p) = CASE WHEN regexp_matches(x, p) THEN regexp_extract(x, p) END
-regexp_extract(x, p, g) = CASE WHEN regexp_matches(x, p) THEN regexp_extract(x, p, CAST(g AS INTEGER)) END
+regexp_extract(x, p, g) = regexp_extract_all(x, p, CAST(g AS INTEGER))[1]
 regexp_extract_all(x, p)
 regexp_extract_all(x, p, g)
 regexp_like(x, p) = regexp_matches(x, p)
 regexp_replace(x, p) = regexp_replace(x, p, '', 'g')
-regexp_replace(x, p, r) = regexp_replace(x, p, regexp_replace(replace(r, '\', '\\'), '\$(\d)', '\\\1', 'g'), 'g')
+regexp_replace(x, p, r) = regexp_replace(x, p, vpclab_replacement(r), 'g')
 regexp_split(x, p) = string_split_regex(x, p)
 """
 
@@ -128,7 +133,7 @@ json_extract_long(x, p) = CASE WHEN json_valid(x) THEN TRY_CAST(json_extract_str
 json_extract_scalar(x, p) = CASE WHEN json_valid(x) AND json_type(x, p) NOT IN ('OBJECT', 'ARRAY')
     THEN json_extract_string(x, p) END
 json_format(x) = CAST(x AS VARCHAR)
-json_parse(x) = CAST(CAST(x AS JSON) AS VARCHAR)
+json_parse(x) = CAST(json(x) AS VARCHAR)
 json_size(x, p) = CASE WHEN json_valid(x) THEN CASE json_type(x, p) WHEN 'OBJECT' THEN len(json_keys(x, p))
     WHEN 'ARRAY' THEN json_array_length(x, p) ELSE CASE WHEN json_type(x, p) IS NOT NULL THEN 0 END END END
 """
@@ -138,16 +143,17 @@ _BEFORE_PATH = r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?"
 URLS = r"""
 url_decode(x) = url_decode(replace(x, '+', ' '))
 url_encode(x) = replace(replace(replace(url_encode(x), '%20', '+'), '%2A', '*'), '~', '%7E')
-url_extract_fragment(x) = CASE WHEN contains(x, '#') THEN regexp_extract(x, '#(.*)$', 1) END
-url_extract_host(x) = CASE WHEN regexp_matches(x, '{start}') THEN regexp_extract(x, '{start}([^/?#:]*)', 1) END
+url_extract_fragment(x) = CASE WHEN regexp_matches(x, '{start}') THEN regexp_extract(x, '#(.*)$', 1) END
+url_extract_host(x) = CASE WHEN regexp_matches(x, '{start}')
+    THEN regexp_extract(x, '{start}(\[[^\]]*\]|[^/?#:]*)', 1) END
 url_extract_parameter(x, n) = list_filter(list_transform(string_split(regexp_extract(x, '\?([^#]*)', 1), '&'),
     lambda p: CASE WHEN split_part(p, '=', 1) = n THEN url_decode(replace(substr(p, length(n) + 2), '+', ' ')) END),
     lambda v: v IS NOT NULL)[1]
 url_extract_path(x) = CASE WHEN regexp_matches(x, '{start}') THEN regexp_extract(x, '{start}[^/?#]*([^?#]*)', 1) END
-url_extract_port(x) = TRY_CAST(regexp_extract(x, '{start}[^/?#:]*:([0-9]+)', 1) AS BIGINT)
+url_extract_port(x) = TRY_CAST(regexp_extract(x, '{start}(?:\[[^\]]*\]|[^/?#:]*):([0-9]+)', 1) AS BIGINT)
 url_extract_protocol(x) = CASE WHEN regexp_matches(x, '{start}')
     THEN regexp_extract(x, '^([A-Za-z][A-Za-z0-9+.-]*)://', 1) END
-url_extract_query(x) = CASE WHEN contains(x, '?') THEN regexp_extract(x, '\?([^#]*)', 1) END
+url_extract_query(x) = CASE WHEN regexp_matches(x, '{start}') THEN regexp_extract(x, '\?([^#]*)', 1) END
 """
 
 BYTES = r"""
@@ -160,13 +166,27 @@ to_base64(x) = to_base64(x)
 to_hex(x) = hex(x)
 """
 
+_KINDS = r"""
+current_timezone() = 'Asia/Shanghai'
+typeof(x) = regexp_replace(replace(replace(replace(replace(lower(typeof(x)), 'hugeint', 'bigint'),
+    'blob', 'varbinary'), '"null"', 'unknown'), ', ', ','), '^(.*)\[\]$', 'array(\1)')
+"""
+
+INTERNAL = table(r"""
+share(x, y) = CASE WHEN y = 0 THEN x * CAST('Infinity' AS DOUBLE) ELSE x / y END
+rest(x, y) = CASE WHEN y = 0 THEN x * CAST('NaN' AS DOUBLE) ELSE x % y END
+replacement(r) = replace(replace(regexp_replace(replace(replace(replace(r, '\\', chr(2)), '\$', chr(1)), '\', ''),
+    '\$(\d)', '\\\1', 'g'), chr(1), '$'), chr(2), '\\')
+""")
+"""Doubles divided by 0, and what ``regexp_replace`` puts in: ``$1`` is a group, a backslash takes the meaning away."""
+
 FUNCTIONS = {
     **table(NUMBERS_ANYWHERE),
     **table(NUMBERS),
-    **table(TEXT),
+    **table(TEXT, space=_SPACE),
     **table(REGULAR_EXPRESSIONS),
     **table(JSON),
     **table(URLS, start=_BEFORE_PATH),
     **table(BYTES),
-    **table("current_timezone() = 'Asia/Shanghai'\ntypeof(x) = lower(typeof(x))"),
+    **table(_KINDS),
 }

@@ -15,8 +15,9 @@ CHINA_US = 8 * 3_600 * 1_000_000
 """UTC+8 in microseconds; China has no summer time since 1991."""
 
 _ADDED = """CASE lower(u) WHEN 'millisecond' THEN x + to_milliseconds(n) WHEN 'second' THEN x + to_seconds(n)
-    WHEN 'minute' THEN x + to_minutes(n) WHEN 'hour' THEN x + to_hours(n)
-    WHEN 'day' THEN x + to_days(CAST(n AS INTEGER))
+    WHEN 'minute' THEN x + to_minutes(n) WHEN 'hour' THEN x + to_hours(n) ELSE {days_added} END"""
+
+_DAYS_ADDED = """CASE lower(u) WHEN 'day' THEN x + to_days(CAST(n AS INTEGER))
     WHEN 'week' THEN x + to_days(CAST(7 * n AS INTEGER)) WHEN 'month' THEN x + to_months(CAST(n AS INTEGER))
     WHEN 'quarter' THEN x + to_months(CAST(3 * n AS INTEGER)) WHEN 'year' THEN x + to_months(CAST(12 * n AS INTEGER))
     ELSE CAST('no unit of time: ' || u AS TIMESTAMP) END"""
@@ -24,7 +25,7 @@ _ADDED = """CASE lower(u) WHEN 'millisecond' THEN x + to_milliseconds(n) WHEN 's
 _ZONE_AT_END = r"(Z|[+-][0-9][0-9](:?[0-9][0-9])?)$"
 
 _SHARED = r"""
-date_add(u, n, x DATE) = CAST({added} AS DATE)
+date_add(u, n, x DATE) = CAST({days_added} AS DATE)
 date_add(u, n, x TIMESTAMP) = {added}
 date_diff(u, a, b) = datesub(u, CAST(a AS TIMESTAMP), CAST(b AS TIMESTAMP))
 date_format(x TIMESTAMP, f) = strftime(x, f)
@@ -81,7 +82,8 @@ for ``date_trunc`` takes five times as long."""
 
 
 def _functions(prefix: str, zone_us: int) -> dict[str, Function]:
-    values = {"added": " ".join(_ADDED.split()), "zone_us": zone_us, "zone_at_end": _ZONE_AT_END}
+    added = {"added": " ".join(_ADDED.split()), "days_added": " ".join(_DAYS_ADDED.split())}
+    values = {**added, "zone_us": zone_us, "zone_at_end": _ZONE_AT_END}
     functions = table(_SHARED, prefix, **values)
     return {**functions, **table(_SECONDS, prefix, **values)} if prefix == "sls_" else functions
 

@@ -11,7 +11,7 @@ import pytest
 
 from emulator.errors import AlreadyExists, InvalidValue, LabError, NotFound
 from emulator.logs import LogService, Topic
-from emulator.logs.delivery import Folder, Target
+from emulator.logs.delivery import Folder, Splunk, Target
 from tests.logs.delivery.conftest import (
     START,
     Bench,
@@ -291,3 +291,25 @@ def test_a_delivery_goes_on_when_the_folder_is_opened_again(
     bench.advance(0)
     assert (len(list(out.iterdir())), audit.records) == (2, 2)
     assert not (tmp_path / "none").exists()
+
+
+def test_who_looks_on_sees_how_far_deliveries_are(bench_on: Callable[..., Bench], tmp_path: Path) -> None:
+    bench = bench_on(tmp_path / "data")
+    topic = bench.service.create_topic("app")
+    audit = topic.deliver(Folder(tmp_path / "out"), name="audit")
+    with LogService(profile=topic.profile, now=lambda: START, folder=tmp_path / "data", read_only=True) as reader:
+        (seen,) = reader.topic("app").deliveries
+        topic.deliver(Splunk("http://127.0.0.1:1", token="a secret"), name="hec").stop()
+        topic.write(numbered(1, 2))
+        assert (seen.records, seen.lag.records) == (0, 2)
+        bench.advance(300)
+        assert (seen.records, seen.size, seen.checkpoint) == (2, audit.size, audit.checkpoint)
+        assert (seen.lag.records, seen.objects) == (0, audit.objects)
+        assert [(one.name, one.state) for one in reader.topic("app").deliveries] == [
+            ("audit", "running"),
+            ("hec", "paused"),
+        ]
+        audit.delete()
+        assert [one.name for one in reader.topic("app").deliveries] == ["hec"]
+        with pytest.raises(NotFound, match="audit was deleted"):
+            seen.lag  # noqa: B018

@@ -1,6 +1,7 @@
 """What a part of a query is, where that decides what is computed: whole numbers, text, dates, times.
 
-Engines elsewhere have no macros that are chosen by the types of their arguments, so the choice is made here.
+DuckDB chooses among the overloads of a macro by the types of the arguments, but knows none of what an aggregate or a
+window is in, and engines elsewhere have no such macros; so the choice is made here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ _RETURNS: Mapping[Kind, str] = {
         day day_of_month day_of_week day_of_year dense_rank dow doy grouping hamming_distance hour json_array_length
         json_extract_long json_size length levenshtein_distance millisecond minute month ntile quarter rank
         regexp_count row_number second strpos url_extract_port week week_of_year width_bucket year year_of_week yow""",
-    "DOUBLE": "avg json_extract_double rand to_unixtime",
+    "DOUBLE": """avg cbrt corr covar_pop covar_samp cume_dist exp geometric_mean infinity json_extract_double kurtosis
+        ln log log10 log2 nan percent_rank pi pow power rand regr_intercept regr_slope skewness sqrt stddev stddev_pop
+        stddev_samp to_unixtime var_pop var_samp variance""",
     "VARCHAR": """array_join chr date_format from_utf8 ip_prefix ip_subnet_max ip_subnet_min ip_to_city
         ip_to_country ip_to_domain ip_to_province json_extract json_extract_scalar lower lpad ltrim regexp_extract
         regexp_replace replace rpad rtrim split_part substr substring to_base to_base64 to_hex to_iso8601 translate
@@ -29,7 +32,8 @@ _RETURNS: Mapping[Kind, str] = {
 }
 
 _OF_ARGUMENT: Mapping[int, str] = {
-    0: "abs any_value arbitrary first_value lag last_value lead max max_by min min_by mod nth_value sum",
+    0: """abs any_value approx_percentile arbitrary ceil ceiling first_value floor lag last_value lead max max_by min
+        min_by mod nth_value round sum truncate try""",
     2: "date_add",
 }
 _SAME = {name: at for at, names in _OF_ARGUMENT.items() for name in names.split()}
@@ -63,14 +67,16 @@ def same_kind(node: exp.Expr, new: exp.Expr) -> exp.Expr:
 
 def note_kinds(tree: exp.Expr, columns: Mapping[str, Kind]) -> None:
     """Note at every node below ``tree`` what it is; ``columns`` are those of ``log``, by names in lower case."""
-    named: dict[str, exp.Expr] = {}
+    named: dict[str, list[exp.Expr]] = {}
     for alias in tree.find_all(exp.Alias):
-        named.setdefault(alias.alias.lower(), alias.this)
+        named.setdefault(alias.alias.lower(), []).append(alias.this)
     for node in list(tree.walk(bfs=False))[::-1]:
         _noted(node, columns, named, frozenset())
 
 
-def _noted(node: exp.Expr, columns: Mapping[str, Kind], named: Mapping[str, exp.Expr], above: frozenset[str]) -> Kind:
+def _noted(
+    node: exp.Expr, columns: Mapping[str, Kind], named: Mapping[str, list[exp.Expr]], above: frozenset[str]
+) -> Kind:
     if _META not in node.meta:
         found = _found(node, columns, named, above)
         if above and not found:
@@ -79,7 +85,9 @@ def _noted(node: exp.Expr, columns: Mapping[str, Kind], named: Mapping[str, exp.
     return kind_of(node)
 
 
-def _found(node: exp.Expr, columns: Mapping[str, Kind], named: Mapping[str, exp.Expr], above: frozenset[str]) -> Kind:
+def _found(
+    node: exp.Expr, columns: Mapping[str, Kind], named: Mapping[str, list[exp.Expr]], above: frozenset[str]
+) -> Kind:
     def of(part: exp.Expr) -> Kind:
         return _noted(part, columns, named, above)
 
@@ -88,9 +96,10 @@ def _found(node: exp.Expr, columns: Mapping[str, Kind], named: Mapping[str, exp.
             return "VARCHAR" if node.is_string else "BIGINT" if node.is_int else "DOUBLE"
         case exp.Column():
             name = node.name.lower()
-            if name in columns:
-                return columns[name]
-            return _noted(named[name], columns, named, above | {name}) if name in named and name not in above else ""
+            told = [columns[name]] if name in columns else []
+            if name not in above:
+                told += [_noted(one, columns, named, above | {name}) for one in named.get(name, [])]
+            return told[0] if len(set(told)) == 1 else ""
         case exp.Cast():
             return _OF_TYPE.get(node.to.this.name, "")
         case exp.CurrentTimestamp() | exp.Localtimestamp():
@@ -99,24 +108,40 @@ def _found(node: exp.Expr, columns: Mapping[str, Kind], named: Mapping[str, exp.
             return "DATE"
         case exp.DPipe() | exp.Concat():
             return "VARCHAR"
+        case exp.Sub() if {of(node.this), of(node.expression)} <= {"DATE", "TIMESTAMP"}:
+            return ""  # an interval
         case exp.Add() | exp.Sub() | exp.Mul() | exp.Div() | exp.Mod():
             return _calculated(of(node.this), of(node.expression))
         case exp.Paren() | exp.Neg() | exp.Alias() | exp.Filter() | exp.Window() | exp.IgnoreNulls():
             return of(node.this)
-        case exp.Coalesce() | exp.Greatest() | exp.Least() | exp.Nullif():
+        case exp.Nullif():
             return of(node.this)
+        case exp.Coalesce() | exp.Greatest() | exp.Least():
+            return _first([of(one) for one in (node.this, *node.expressions)])
         case exp.Case():
-            return _first([of(one.args["true"]) for one in node.args["ifs"]])
+            values = [one.args["true"] for one in node.args["ifs"]]
+            return _first([of(one) for one in (*values, node.args.get("default")) if one is not None])
         case exp.If():
-            return of(node.args["true"])
+            return _first([of(one) for one in (node.args["true"], node.args.get("false")) if one is not None])
+        case exp.Subquery() if isinstance(node.this, exp.Select) and len(node.this.expressions) == 1:
+            return of(node.this.expressions[0])
         case exp.Anonymous():
             name = node.name.lower()
             if name == "date_trunc" and len(node.expressions) == 2:
                 return "DATE" if of(node.expressions[1]) == "DATE" else "TIMESTAMP"
+            if name in ("max", "min", "approx_percentile") and _is_array(name, node.expressions):
+                return ""
             if name in _SAME and len(node.expressions) > _SAME[name]:
                 return of(node.expressions[_SAME[name]])
             return _OF_NAME.get(name, "")
     return ""
+
+
+def _is_array(name: str, arguments: list[exp.Expr]) -> bool:
+    """Whether an aggregate is one of several values: the n greatest, or several percentiles."""
+    if name == "approx_percentile":
+        return len(arguments) > 1 and isinstance(arguments[1], exp.Array)
+    return len(arguments) > 1
 
 
 def _calculated(one: Kind, other: Kind) -> Kind:
