@@ -139,7 +139,9 @@ class Unsupported(RequestRefused):
 class QueryError(RequestRefused):
     """A query was not understood, or cannot be answered; ``line`` and ``column`` (from 1) point into what was typed."""
 
-    def __init__(self, message: str, *, code: str, line: int = 1, column: int = 1, value: object = None) -> None:
-        super().__init__(message, code=code, reason="query", value=value)
+    def __init__(
+        self, message: str, *, code: str, line: int = 1, column: int = 1, object: str = "", value: object = None
+    ) -> None:
+        super().__init__(message, code=code, reason="query", object=object, value=value)
         self.line = line
         self.column = column

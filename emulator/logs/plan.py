@@ -162,7 +162,7 @@ def bar_of(query: QueryText, language: str) -> int | None:
     """Where the bar before the SQL of a query is."""
     if language not in LANGUAGES:
         message = f"{language!r} is no search language: {', '.join(LANGUAGES)}"
-        raise refuse(InvalidValue, query.profile, "query", message, value=language)
+        raise refuse(InvalidValue, query.profile, "query", message, object=query.topic_id, value=language)
     lucene = language == "lucene"
     return query.bar('"' if lucene else "\"'", expressions=lucene)
 

@@ -20,10 +20,11 @@ _EXPRESSION = re.compile(r"(?<![^\s:(])/(?:\\.|[^/\\])+/", re.DOTALL)
 
 @dataclass(frozen=True)
 class QueryText:
-    """A query as it was typed; offsets count characters of ``text`` from 0."""
+    """A query as it was typed, and the id of the topic that is asked; offsets count characters of ``text`` from 0."""
 
     text: str
     profile: Profile
+    topic_id: str = ""
 
     def refuse(self, offset: int, message: str) -> QueryError:
         """The error for a query that is wrong at ``offset``; raise it."""
@@ -46,6 +47,7 @@ class QueryText:
             code=self.profile.code(reason),
             line=line,
             column=column,
+            object=self.topic_id,
             value=self.text,
         )
 

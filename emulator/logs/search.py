@@ -151,8 +151,8 @@ def question_of(topic: Topic, wanted: Asked, scan: Scan, most: int | None) -> Qu
 def _text(topic: Topic, query: object) -> QueryText:
     if not isinstance(query, str):
         code = topic.profile.code("query")
-        raise QueryError(f"a query is text, not {type(query).__name__}", code=code, value=query)
-    text = QueryText(query, topic.profile)
+        raise QueryError(f"a query is text, not {type(query).__name__}", code=code, object=topic.id, value=query)
+    text = QueryText(query, topic.profile, topic.id)
     if len(query) > QUERY_CHARACTERS:
         raise text.refuse(QUERY_CHARACTERS, f"a query is at most {QUERY_CHARACTERS} characters long")
     wrong = re.search("[\0\ud800-\udfff]", query)

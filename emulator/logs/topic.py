@@ -158,7 +158,7 @@ class Topic:
 
         ``__time__`` is unix seconds (default: now). The same ``key`` twice writes once: then 0 is returned.
         """
-        if not (key is None or isinstance(key, str)):
+        if not (key is None or (isinstance(key, str) and key == key.encode(errors="ignore").decode())):
             raise refuse(InvalidValue, self.profile, "write.key", f"a key is text, not {key!r}", value=key)
         table = stored_rows(rows, self._service.now(), self.profile)
         with self._lock:

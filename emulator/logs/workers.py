@@ -206,7 +206,8 @@ def _understood(
             table.validate(full=True)
             return table, 0
         case {"refused": [str(message), str(code), int(line), int(column)]}:
-            raise QueryError(message, code=code, line=line, column=column, value=question.text.text)
+            text = question.text
+            raise QueryError(message, code=code, line=line, column=column, object=text.topic_id, value=text.text)
         case {"failed": "memory"}:
             message = f"the query needed more than {limits.memory >> 20} MB of memory"
             raise question.text.ended("query.memory", message)

@@ -118,7 +118,8 @@ class Talk:
         checksum and identification of an IPv4 header where they are 0."""
         given = made if isinstance(made, list | tuple) else [made]
         with closing(packets.Mouth(self._here_is.socket)) as mouth:
-            return sum((mouth.send(packets.of_ip(one)) for one in given), Tally())
+            sizes = [mouth.send(packets.of_ip(one)) for one in given]
+        return Tally(len(sizes), sum(sizes))
 
     def replay(self, path: str | PathLike[str], *, addresses: Mapping[str, str] | None = None) -> Tally:
         """Send the IP packets of a capture (pcap or pcapng), in order, as fast as they go; ``addresses`` says which of

@@ -9,7 +9,6 @@ from os import PathLike, fspath
 from typing import Any
 
 from emulator.errors import InvalidValue, RequirementMissing
-from emulator.traffic.outcome import Tally
 
 _V4_HEADER, _V6_HEADER = 20, 40
 
@@ -21,8 +20,8 @@ class Mouth:
         self._open_socket = open_socket
         self._open: dict[int, socket.socket] = {}
 
-    def send(self, packet: bytes) -> Tally:
-        """Send one IP packet to where it says."""
+    def send(self, packet: bytes) -> int:
+        """Send one IP packet to where it says; how long it is."""
         four = packet[0] >> 4 == 4
         family = socket.AF_INET if four else socket.AF_INET6
         if family not in self._open:
@@ -30,7 +29,7 @@ class Mouth:
             self._open[family].setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         to = packet[16:20] if four else packet[24:40]
         self._open[family].sendto(packet, (socket.inet_ntop(family, to), 0))
-        return Tally(1, len(packet))
+        return len(packet)
 
     def close(self) -> None:
         for one in self._open.values():

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 
 from emulator.cloud.profile import Profile
-from emulator.errors import InvalidValue, NotFound, QueryError, RequirementMissing
-from emulator.logs import LogService, Record, Topic
+from emulator.errors import InvalidValue, NotFound, QueryError, RequestRefused, RequirementMissing
+from emulator.logs import LogService, QueryLimits, Record, Topic
 
 W1, W2 = 1_700_000_300, 1_700_000_600
 """When the two windows of the sample records end."""
@@ -111,6 +111,27 @@ def test_what_sql_computes_is_json_and_csv_that_others_read(
     read = json.loads(found.json(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert read == [{"v": as_json, "n": 1}]
     assert list(csv.reader(io.StringIO(found.csv(), newline=""))) == [["v", "n"], [as_csv, "1"]]
+
+
+ASKED_WRONG: dict[str, dict[str, Any]] = {
+    "a key that is not indexed": {"query": "nope:1"},
+    "SQL that is none": {"query": "* | selct 1"},
+    "SQL that fails": {"query": "* | select 1 / (count(*) - count(*))"},
+    "a language": {"query": "*", "language": "kql"},
+    "no text": {"query": 5},
+    "a range": {"start": 5, "end": 5},
+    "a limit": {"limit": 0},
+}
+
+
+@pytest.mark.parametrize("limits", [None, QueryLimits()], ids=["own", "stranger"])
+def test_a_refusal_names_the_topic_and_the_value(flows: Topic, limits: QueryLimits | None) -> None:
+    for what, wanted in ASKED_WRONG.items():
+        with pytest.raises(RequestRefused) as refused:
+            flows.search(**{"limits": limits, **wanted})
+        assert refused.value.object == flows.id, what
+        assert refused.value.value in (*wanted.values(), (5, 5)), what
+        assert refused.value.code, what
 
 
 def test_pages_by_limit_and_offset_from_either_end(flows: Topic) -> None:

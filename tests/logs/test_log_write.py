@@ -123,7 +123,7 @@ def test_the_same_key_writes_once(topic: Topic) -> None:
     assert len(topic.search("a:x")) == 4
 
 
-@pytest.mark.parametrize("key", [5, b"k", ["k"]])
+@pytest.mark.parametrize("key", [5, b"k", ["k"], "\ud800"])
 def test_a_key_that_is_no_text_is_refused(topic: Topic, key: Any) -> None:
     with pytest.raises(InvalidValue, match="a key is text"):
         topic.write([{"a": "x"}], key=key)

@@ -15,7 +15,7 @@ from emulator.cloud.profile import Profile
 from emulator.errors import RequirementMissing, Unsupported
 from emulator.logs.checkpoints import Shipped
 from emulator.logs.delivery.files import FileSender, FileTarget
-from emulator.logs.delivery.http import SHOWN, URL_RULE, is_url
+from emulator.logs.delivery.http import BUSY, SHOWN, URL_RULE, is_url
 from emulator.logs.delivery.target import Sender, TargetDown, TargetRefuses, secret
 from emulator.logs.refusal import refuse
 
@@ -28,6 +28,23 @@ BUCKET_RULE = "3 to 63 lower-case letters, digits, . and -"
 REGION = r"[A-Za-z0-9_-]{1,64}"
 
 _TOLD = re.compile(r"<Code>(.*?)</Code>(?:\s*<Message>(.*?)</Message>)?", re.DOTALL)
+
+_REQUEST = re.compile(r"^.*? in \S+ - (Server returned non-2xx status code: )?")
+"""What obstore says before the reason: of which request, and how long it took."""
+
+_STATUS = re.compile(r"status code: ([34]\d\d) |(redirect) without LOCATION")
+_MAY_PASS = (*map(str, BUSY), "307", "409")
+"""A bucket that is new is redirected for a while; a conflict is one with another operation on it."""
+
+_UNTRUSTED = "its certificate is not trusted"
+_NO_ANSWER = "error sending request"
+_CAUSES = {
+    "TimedOut": "no answer in time",
+    "IncompleteMessage": "the connection was closed before an answer",
+    "InvalidCertificate": _UNTRUSTED,
+}
+_CAUSE = re.compile(r'(?:message|error): "([^"]*)"')
+"""Why there is none, in obstore's account of an error."""
 
 
 @dataclass(frozen=True)
@@ -186,14 +203,30 @@ def _told(error: Exception, target: S3) -> TargetDown | TargetRefuses:
     """What the store said, in a line."""
     from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
-    found = _TOLD.search(str(error))
-    said = ": ".join(part for part in found.groups() if part) if found else str(error).split("\n")[0]
-    message = f"bucket {target.bucket}: {said[:SHOWN]}"
+    message = f"bucket {target.bucket}: {_said(str(error))[:SHOWN]}"
     if isinstance(error, FileNotFoundError):
         return TargetRefuses(f"{message}; make the bucket and restart() the delivery", "delivery.missing")
+    if _UNTRUSTED in message:
+        return TargetRefuses(message, "delivery.denied")
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):
         return TargetRefuses(f"{message}; restart(to=…) with keys that may write there", "delivery.denied")
+    status = _STATUS.search(str(error))
+    if status and status[1] not in _MAY_PASS and "RequestTimeout" not in message:
+        return TargetRefuses(f"{message}; restart(to=…) with what the store takes")
     return TargetDown(message)
+
+
+def _said(error: str) -> str:
+    if found := _TOLD.search(error):
+        return ": ".join(part for part in found.groups() if part)
+    line, _, account = error.partition("\n")
+    if line.endswith(_NO_ANSWER):
+        for name, said in _CAUSES.items():
+            if name in account:
+                return said
+        if cause := _CAUSE.search(account):
+            return cause[1]
+    return _REQUEST.sub("", line)
 
 
 def _needed() -> None:

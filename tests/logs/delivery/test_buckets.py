@@ -21,11 +21,13 @@ import pytest
 
 from emulator.errors import InvalidValue, Unsupported
 from emulator.logs import Topic
-from emulator.logs.delivery import S3, Cos, Oss
+from emulator.logs.delivery import S3, Cos, Oss, TargetDown, TargetRefuses
 from emulator.pytest_plugin import need_kernel
 from scenarios import SCENARIOS, tell
+from scenarios.receivers import Reply
 from tests.logs.delivery import seaweed
 from tests.logs.delivery.conftest import START, Bench, numbered
+from tests.logs.delivery.stores import ScriptedElasticsearch, flows, shipment
 
 BUCKET = "audit-1250000000"
 
@@ -150,12 +152,51 @@ def test_nobody_listens(bench_on: Callable[..., Bench]) -> None:
         topic.write(numbered(1))
         bench.advance(300)
         assert (delivery.state, delivery.code, delivery.retry_at) == ("retrying", "InternalServerError", START + 1_200)
+        assert delivery.error == "bucket audit: Connection refused"
         bench.advance(86_400)
         assert delivery.state == "failed", "after 15, 30 and 60 minutes"
         assert "tried 4 times" in str(delivery.error)
 
 
 KEYS = {"access_key": "a", "secret_key": "b"}
+ANSWERS: dict[str, tuple[Reply | None, str]] = {
+    "500": (Reply(500, "no idea"), '500 Internal Server Error: "no idea"'),
+    "429": (Reply(429, "slow down"), '429 Too Many Requests: "slow down"'),
+    "a redirection": (Reply(307, {}, {"location": "http://127.0.0.1:1"}), "307 Temporary Redirect: "),
+    "the connection is closed": (None, "the connection was closed before an answer"),
+    "no answer of a store": (
+        Reply(200, "welcome"),
+        "Generic S3 error: Unable to extract metadata from headers: ETag Header missing from response",
+    ),
+}
+
+
+@pytest.mark.parametrize(("reply", "said"), ANSWERS.values(), ids=ANSWERS)
+def test_what_may_pass_is_tried_again(
+    reply: Reply | None, said: str, elastic: Callable[..., ScriptedElasticsearch]
+) -> None:
+    store = elastic()
+    store.script.append(reply)
+    with pytest.raises(TargetDown) as down:
+        S3("audit", endpoint=store.url, timeout_s=20, **KEYS).opened().send(shipment(flows({})))
+    assert str(down.value) == f"bucket audit: {said}"
+    assert [request.method for request in store.requests] == ["PUT"]
+
+
+@pytest.mark.parametrize(("status", "said"), [(400, "400 Bad Request: "), (301, "Received redirect without")])
+def test_what_the_store_will_not_take(status: int, said: str, elastic: Callable[..., ScriptedElasticsearch]) -> None:
+    store = elastic()
+    store.script.append(Reply(status, "no"))
+    with pytest.raises(TargetRefuses, match=rf"^bucket audit: {said}.*; restart\(to=…\)"):
+        S3("audit", endpoint=store.url, timeout_s=20, **KEYS).opened().send(shipment(flows({})))
+
+
+def test_a_store_that_hangs_is_down(elastic: Callable[..., ScriptedElasticsearch]) -> None:
+    store = elastic()
+    with store.lock, pytest.raises(TargetDown, match="bucket audit: no answer in time"):
+        S3("audit", endpoint=store.url, timeout_s=0.05, **KEYS).opened().send(shipment(flows({})))
+
+
 REFUSED: dict[str, tuple[str, Callable[[], S3], type[Exception], str]] = {
     "no keys": ("tencent", lambda: S3("abc"), InvalidValue, "access_key is missing"),
     "no secret": ("tencent", lambda: S3("abc", access_key="a"), InvalidValue, "secret_key is missing"),
