@@ -8,6 +8,7 @@ with what was noted of the objects that hold the rows before it, and of the rows
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -101,8 +102,8 @@ class Checkpoints(Protocol):
     def held(self, topic: int) -> Position | None:
         """The first row that some delivery has yet to deliver; None where there is no delivery."""
 
-    def shipped(self, delivery: int) -> list[Shipped]:
-        """Objects that were delivered and have not been forgotten, oldest first."""
+    def shipped(self, delivery: int, until_s: float = math.inf) -> list[Shipped]:
+        """Objects that were delivered, by ``until_s`` at the latest, and have not been forgotten, oldest first."""
 
     def forget(self, delivery: int, shipped: Sequence[Shipped]) -> None: ...
 
@@ -180,10 +181,9 @@ class FolderCheckpoints:
         found = self._read("SELECT batch, row FROM deliveries WHERE topic = ? ORDER BY batch, row LIMIT 1", topic)
         return Position(*found[0]) if found else None
 
-    def shipped(self, delivery: int) -> list[Shipped]:
-        rows = self._read(
-            "SELECT name, at_s, records, size FROM shipped WHERE delivery = ? ORDER BY at_s, name", delivery
-        )
+    def shipped(self, delivery: int, until_s: float = math.inf) -> list[Shipped]:
+        wanted = "SELECT name, at_s, records, size FROM shipped WHERE delivery = ? AND at_s <= ? ORDER BY at_s, name"
+        rows = self._read(wanted, delivery, until_s)
         return [Shipped(*row) for row in rows]
 
     def forget(self, delivery: int, shipped: Sequence[Shipped]) -> None:
@@ -264,9 +264,9 @@ class MemoryCheckpoints:
         with self._lock:
             return min((one.position for one in self._stored.values() if one.topic == topic), default=None)
 
-    def shipped(self, delivery: int) -> list[Shipped]:
+    def shipped(self, delivery: int, until_s: float = math.inf) -> list[Shipped]:
         with self._lock:
-            return list(self._shipped[delivery].values())
+            return [one for one in self._shipped[delivery].values() if one.at_s <= until_s]
 
     def forget(self, delivery: int, shipped: Sequence[Shipped]) -> None:
         with self._lock:

@@ -197,7 +197,9 @@ def _wrong_with_field(field: object, *, whole: bool) -> str:
 
 
 def _good_words(told: Field | FullText) -> bool:
-    return isinstance(told.delimiters, str) and isinstance(told.case_sensitive, bool)
+    text = told.delimiters
+    good = isinstance(text, str) and text.encode(errors="ignore").decode() == text  # whole Unicode
+    return good and isinstance(told.case_sensitive, bool)
 
 
 def _sub_keys(fields: Mapping[str, Any]) -> list[str]:

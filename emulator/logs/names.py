@@ -16,9 +16,9 @@ DEFAULT_LOGSET = "default"
 _SLS_PROJECT = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _SLS_LOGSTORE = re.compile(r"[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]")
 _SLS_RULE = "3 to 63 lower-case letters, digits and - (in a Logstore's also _), a letter or digit at both ends"
-_CLS_LOGSET = re.compile(r"[^|]{1,255}", re.DOTALL)
-_CLS_TOPIC = re.compile(r"(?!cls_service_log$)[^|]{1,255}", re.DOTALL)
-_CLS_RULE = "1 to 255 characters without |, and none that the service keeps for itself"
+_CLS_LOGSET = re.compile(r"[^|]{1,255}")
+_CLS_TOPIC = re.compile(r"(?!cls_service_log$)[^|]{1,255}")
+_CLS_RULE = "1 to 255 printable characters without |, and none that the service keeps for itself"
 
 
 def check_names(name: object, logset: object, profile: Profile) -> None:
@@ -39,7 +39,7 @@ def check_logset(name: object, profile: Profile) -> None:
 
 
 def _check(name: object, what: str, pattern: re.Pattern[str], rule: str, reason: str, profile: Profile) -> None:
-    if not isinstance(name, str) or not pattern.fullmatch(name):
+    if not isinstance(name, str) or not name.isprintable() or not pattern.fullmatch(name):
         message = f"{name!r} cannot be the name of a {what}: {rule}"
         raise refuse(InvalidValue, profile, reason, message, value=name)
 

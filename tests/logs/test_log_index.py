@@ -142,6 +142,7 @@ NO_INDEX: dict[str, tuple[Any, Any, str]] = {
     "a long key": ({"ä" * 65: "text"}, False, "128 bytes"),
     "an index of words": (Index({"a": "text"}), False, "'a': Field"),  # type: ignore[dict-item]
     "delimiters that are none": (Index({"a": Field("text", 5)}), False, "delimiters=5"),  # type: ignore[arg-type]
+    "delimiters that are no Unicode": (Index({"a": Field("text", "\udc80")}), False, "delimiters="),
     "case that is none": (Index({"a": Field("text", " ", "no")}), False, "'no'"),  # type: ignore[arg-type]
     "a switch that is none": (Index({"a": Field("text", " ", sql="no")}), False, "'no'"),  # type: ignore[arg-type]
     "words of a text": ({"a": "text"}, ",", "full_text is True, False or FullText"),

@@ -153,9 +153,10 @@ class Delivery:
 
     def stop(self) -> None:
         """Deliver nothing until :meth:`restart`; what is written meanwhile waits, whatever the topic's retention."""
-        self._check_there()
-        self._service.writable().checkpoints.pause(self.number, True)
+        checkpoints = self._service.writable().checkpoints
         with self._lock:
+            self._check_there()
+            checkpoints.pause(self.number, True)
             self._state, self._retry_s = "paused", None
             self._let_go()
 
@@ -356,18 +357,21 @@ class Delivery:
     def _expire(self, now_s: float) -> None:
         """Remove objects that are older than the target keeps them."""
         days = self.target.lifetime_days
-        reached = self._state == "running" or (self._state == "paused" and not self._deleted)
+        reached = self._state in ("running", "paused") and not self._deleted and not self._lacks
         if days is None or not reached or self._spent_s > PATIENCE_S:
             return
         began = time.monotonic()
         try:
-            over = [one for one in self.objects if one.at_s + days * 86_400 <= now_s]
+            over = self._service.store.checkpoints.shipped(self.number, now_s - days * 86_400)
             if over:
                 if self._sender is None:
                     self._sender = self.target.opened()
                 self._sender.remove(over)
                 self._service.writable().checkpoints.forget(self.number, over)
-        except Exception:  # whatever it is: the clock goes on, and they are removed at a later step
+                self.error, self.code = None, None
+        except Exception as error:  # whatever it is: the clock goes on, and they are removed at a later step
+            self.error = f"objects whose time is over are still there: {error}"
+            self.code = self.topic.profile.code("delivery.internal")
             self._spent_s += time.monotonic() - began
 
     def _check_there(self) -> None:

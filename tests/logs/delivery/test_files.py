@@ -152,9 +152,11 @@ def test_files_of_a_delivery_that_is_stopped_expire_and_a_disk_that_fails_stops_
     with monkeypatch.context() as full:
         full.setattr(bench.service.store.checkpoints, "forget", broken)
         bench.advance(86_400)
-    assert [one.records for one in delivery.objects] == [1]
+    assert ([one.records for one in delivery.objects], delivery.code) == ([1], "10003")
+    assert delivery.error == "objects whose time is over are still there: the disk is full"
     bench.advance(1)
-    assert (files(tmp_path / "out"), delivery.objects, delivery.state) == ([], [], "paused")
+    assert (files(tmp_path / "out"), delivery.objects) == ([], [])
+    assert (delivery.state, delivery.error, delivery.code) == ("paused", None, None)
 
 
 @pytest.mark.parametrize(
