@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from emulator.cloud.names import nearest
 from emulator.errors import LabError
 from emulator.logs.dashboard import Answer, Dashboard, ask, dashboard
 from emulator.logs.service import LogService
@@ -35,6 +36,8 @@ def answered(
 def _topic(service: LogService, name: str | None, logset: str | None) -> Topic:
     if name is not None:
         return service.topic(name, logset)
+    if logset is not None and logset not in service.logsets():
+        raise LabError(f"there is no logset {logset!r}: {nearest(logset, service.logsets())}")
     topics = [topic for topic in service.topics() if logset in (None, topic.logset)]
     if len(topics) != 1:
         names = ", ".join(f"{topic.logset}/{topic.name}" for topic in topics) or "none"

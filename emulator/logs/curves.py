@@ -71,9 +71,9 @@ def runs(labels: Sequence[str], values: Sequence[float | None]) -> list[list[int
 
 
 def short(value: float) -> str:
-    """A number in three or four digits and a letter: 1.25M."""
+    """A number in four digits, and a letter where it has more: 1.254M."""
     for power, letter in ((12, "T"), (9, "G"), (6, "M"), (3, "k")):
-        if abs(value) >= 10**power * 0.99995:
+        if abs(value) >= max(10_000, 10**power):
             return f"{float(f'{value / 10**power:.4g}'):g}{letter}"
     return f"{float(f'{value:.4g}'):g}"
 

@@ -77,7 +77,7 @@ def dashboard(name: str, folder: Path) -> Dashboard:
             return read_dashboard(path)
     known = [path.stem for place in (folder, PRESETS) for path in place.glob("*.toml")]
     raise LabError(
-        f"there is no dashboard {name!r}; {nearest(name, known)}; a TOML file will do, too, or one in {folder}"
+        f"there is no dashboard {name!r}, no TOML file of this name, and none in {folder}; {nearest(name, known)}"
     )
 
 

@@ -167,8 +167,10 @@ def test_a_line_does_not_go_over_what_is_not_there(
     [
         (0, "0"),
         (0.125, "0.125"),
-        (999.96, "1k"),
-        (1_000, "1k"),
+        (2_411, "2411"),
+        (9_999.6, "10000"),
+        (10_000, "10k"),
+        (999_960, "1000k"),
         (1_254_000, "1.254M"),
         (-2.5e9, "-2.5G"),
         (7e15, "7000T"),
@@ -320,7 +322,7 @@ def test_what_is_no_dashboard_is_refused(tmp_path: Path, text: str, message: str
 
 
 def test_a_name_that_nothing_has_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"there is no dashboard 'nope'; there are alibaba-overview, .*tencent-eni"):
+    with pytest.raises(LabError, match=r"there is no dashboard 'nope', .*; there are alibaba-overview, .*tencent-eni"):
         dashboard("nope", tmp_path)
 
 
@@ -372,6 +374,9 @@ def test_the_command_reads_a_data_folder_while_another_writes_it(
         code, told = command("tencent-eni", "--data", str(data))
         assert code != 0
         assert "say which topic: --topic NAME; there are demo/flows, demo/more" in told
+        assert (
+            "there is no logset 'dem': did you mean demo?" in command("mine", "--data", str(data), "--logset", "dem")[1]
+        )
         assert command("tencent-eni", "--data", str(data), "--topic", "more")[0] == 0
     assert "there is no dashboard 'nope'" in command("nope", "--data", str(data))[1]
     assert "there are no logs in" in command("tencent-eni", "--data", str(tmp_path / "none"))[1]
@@ -382,12 +387,11 @@ def test_what_goes_wrong_is_told_in_a_line(tmp_path: Path) -> None:
     with LogService(profile=profile("tencent"), now=lambda: START + 3_600.0, folder=tmp_path) as service:
         filled(service)
         service.store.compacted()  # type: ignore[attr-defined]
-    words = ["dashboard", "tencent-eni", "--data", str(tmp_path)]
     with open("/dev/full", "w") as full:
-        run = subprocess.run([*COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
+        run = subprocess.run([*COMMAND, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
     assert (run.returncode, run.stderr) == (1, "vpclab: [Errno 28] No space left on device\n")
     for file in (tmp_path / "segments").iterdir():
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    run = vpclab(*words)
-    assert (run.returncode, run.stdout.count("nothing was found")) == (0, 8)
+    run = vpclab("dashboard", "alibaba-rejection", "--data", str(tmp_path))
+    assert (run.returncode, run.stdout.count("nothing was found")) == (0, 1)
     assert re.fullmatch(r"vpclab: .*parquet is not what was written: .* its 12 records are left out\n", run.stderr)
