@@ -57,6 +57,8 @@ MEANINGS: dict[str, dict[str, object]] = {
         "cast(avg(bytes) as bigint)": 37893,
         "cast(avg(packets) / 2 as bigint)": 15,  # 14.875
         "cast(sum(bytes) as varchar)": "151572",
+        "cast(sum(case when bytes = 60 then 0.5 when bytes = 150000 then 2 end) as bigint)": 3,
+        "cast(coalesce(null, avg(packets) * 2, 0) as bigint)": 60,  # 59.5
         "cast(sum(bytes) as double)": 151572.0,
         "cast(round(avg(bytes), 1) as bigint)": 37893,
         "cast(max(srcaddr) as varchar)": "2001:db8::1",

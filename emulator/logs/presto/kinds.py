@@ -118,12 +118,12 @@ def _found(
         case exp.Nullif():
             return of(node.this)
         case exp.Coalesce() | exp.Greatest() | exp.Least():
-            return _first([of(one) for one in (node.this, *node.expressions)])
+            return _common([of(one) for one in (node.this, *node.expressions)])
         case exp.Case():
             values = [one.args["true"] for one in node.args["ifs"]]
-            return _first([of(one) for one in (*values, node.args.get("default")) if one is not None])
+            return _common([of(one) for one in (*values, node.args.get("default")) if one is not None])
         case exp.If():
-            return _first([of(one) for one in (node.args["true"], node.args.get("false")) if one is not None])
+            return _common([of(one) for one in (node.args["true"], node.args.get("false")) if one is not None])
         case exp.Subquery() if isinstance(node.this, exp.Select) and len(node.this.expressions) == 1:
             return of(node.this.expressions[0])
         case exp.Anonymous():
@@ -152,5 +152,9 @@ def _calculated(one: Kind, other: Kind) -> Kind:
     return "BIGINT" if one == other == "BIGINT" else ""
 
 
-def _first(kinds: list[Kind]) -> Kind:
-    return next((kind for kind in kinds if kind), "")
+def _common(kinds: list[Kind]) -> Kind:
+    """What one of several values is, those that are not known left out: null is one of them."""
+    known = {kind for kind in kinds if kind}
+    if known == {"BIGINT", "DOUBLE"}:
+        return "DOUBLE"
+    return known.pop() if len(known) == 1 else ""
