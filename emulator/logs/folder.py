@@ -5,7 +5,7 @@
     folder/
       lock                      whose process holds the folder for writing
       manifest.sqlite           what there is (manifest.py)
-      segments/00000017.parquet one write each, or several that were compacted, by number
+      segments/00000017.parquet a large write each, or several writes, by number
 
 A large batch is written as a segment and fsynced, with its folder; then one transaction names it, which makes it
 visible and *is* the acknowledgement. A small batch is acknowledged by a transaction that puts it into the journal

@@ -24,7 +24,7 @@ from emulator.errors import QueryError
 from emulator.logs.allowed import is_allowed
 from emulator.logs.presto.comparison import LOG, compare, earlier
 from emulator.logs.presto.dialect import DuckDbSql, ProviderSql
-from emulator.logs.presto.functions import functions_of
+from emulator.logs.presto.functions import MACRO, functions_of
 from emulator.logs.presto.kinds import Kind, note_kinds
 from emulator.logs.presto.rewrite import Rewriter
 from emulator.logs.presto.series import fill_series
@@ -37,6 +37,9 @@ MOST_ROWS = 1_000_000
 """Largest LIMIT of both providers (tencent.md §5.7, alibaba.md §5.7)."""
 
 _OWN = "vpclab cte "
+
+_OUR_MACRO = re.compile(rf"Macro {MACRO}(?:[cs]ls_)?(?:cast_(?P<kind>\w+)|(?P<name>\w+))\(\) ")
+"""What DuckDB says of a call of a macro of ours, for which it finds no form."""
 
 _FORMS = {"now": 0, "try": 1, "time_series": 4, "compare": 2}
 """What is called like a function and changes more than its own place; with how many arguments at least."""
@@ -107,6 +110,12 @@ class Sql:
     def failed(self, message: str) -> QueryError:
         """The error for what DuckDB said of it, at the name that it speaks of."""
         message = re.sub(r"^\w+(?: \w+)* Error: ", "", message.replace(_OWN, "")).split("\n")[0]
+        macro = _OUR_MACRO.match(message)
+        if macro is not None:
+            if macro["kind"]:
+                return self.refuse("cast", f"this cannot be cast to {macro['kind']}")
+            return self.refuse(macro["name"], f"{macro['name']} does not take values of these types")
+        message = message.replace(MACRO, "")
         for name in re.findall(r'"([^"]+)"', message):
             at = self._named(name)
             if at is not None:

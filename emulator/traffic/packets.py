@@ -88,7 +88,7 @@ def _packets_in(path: str) -> Iterator[Any]:
     from scapy.utils import PcapReader
 
     try:
-        with open(path, "rb") as file, PcapReader(file) as reader:  # type: ignore[arg-type]
+        with open(path, "rb") as file, PcapReader(file) as reader:
             for number, packet in enumerate(reader, 1):
                 if packet.wirelen not in (None, len(packet.original)):
                     kept, whole = len(packet.original), packet.wirelen

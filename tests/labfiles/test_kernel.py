@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 
 import pytest
 
 from emulator.errors import LabError, LabFileError
 from emulator.labfiles.opening import describe
 from emulator.pytest_plugin import need_kernel
+from tests import warm
 from tests.children import REPOSITORY, environment
 
 EXAMPLE = (REPOSITORY / "docs/lab-files.md").read_text()
@@ -29,14 +28,8 @@ def block(language):
 
 def test_the_documented_example(tmp_path):
     (tmp_path / "shop.toml").write_text(block("toml"))
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", block("python")],
-        cwd=tmp_path,
-        env={"PYTHONPATH": environment()["PYTHONPATH"], "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    bare = {"PYTHONPATH": environment()["PYTHONPATH"], "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    done = warm.python("-W", "error", "-c", block("python"), cwd=tmp_path, env=bare)
     assert (done.stderr, done.stdout) == ("", block("text"))
 
 

@@ -81,7 +81,6 @@ ANSWERS: dict[str, list[dict[str, object]]] = {
     "* | select 'it''s | \"x\" -- no comment' as a limit 1 -- a comment | select": [{"a": 'it\'s | "x" -- no comment'}],
     '"a|b" | select count(*) as n': [{"n": 0}],
     r"a\|b | select count(*) as n": [{"n": 0}],
-    r"dstaddr:/10\.16\.0\.(22|4)/ | select count(*) as n where split_part(srcaddr, '/', 1) = srcaddr": [{"n": 2}],
     "* | select max(__TIMESTAMP__) as t": [{"t": 1_700_000_600_000}],
 }
 
@@ -221,6 +220,11 @@ ATTACKS = [
 @pytest.mark.parametrize("query", ANSWERS)
 def test_answers(flows: Topic, query: str) -> None:
     assert flows.search(query) == ANSWERS[query]
+
+
+def test_a_bar_within_an_expression_is_no_bar(flows: Topic) -> None:
+    query = r"dstaddr:/10\.16\.0\.(22|4)/ | select count(*) as n where split_part(srcaddr, '/', 1) = srcaddr"
+    assert flows.search(query) == [{"n": 2}]
 
 
 def test_numbers_are_ints_and_computed_rows_have_no_id(flows: Topic) -> None:

@@ -29,6 +29,7 @@ MEANINGS: dict[str, dict[str, object]] = {
         "sum(bytes) / 60.00 * 8": 20209.6,
         "sum(bytes) / count(*)": 30314,
         "count_if(bytes is null)": 1,
+        "min_by(nullif(bytes, 60), bytes, 1)": [None],
         "map_keys(map_agg(dstport, srcaddr))": [2048, 0, 443, 22],
         "typeof(sum(bytes))": "bigint",
         "round(-2.5)": -3,
@@ -56,6 +57,8 @@ MEANINGS: dict[str, dict[str, object]] = {
         "cast(avg(bytes) as bigint)": 37893,
         "cast(avg(packets) / 2 as bigint)": 15,  # 14.875
         "cast(sum(bytes) as varchar)": "151572",
+        "cast(sum(case when bytes = 60 then 0.5 when bytes = 150000 then 2 end) as bigint)": 3,
+        "cast(coalesce(null, avg(packets) * 2, 0) as bigint)": 60,  # 59.5
         "cast(sum(bytes) as double)": 151572.0,
         "cast(round(avg(bytes), 1) as bigint)": 37893,
         "cast(max(srcaddr) as varchar)": "2001:db8::1",
@@ -221,6 +224,8 @@ REFUSED = {
     "slice(array[1], 0, 1)": "counts from 1",
     "slice(array[1], 1, -1)": "negative length",
     "date_add('hour', 1, date '2020-01-01')": "no unit",
+    "action, date_trunc('day', action)": r"1:20: date_trunc does not take values",
+    "cast(true as timestamp)": r"1:12: this cannot be cast to timestamp",
     "json_extract('{}', 'a.b')": r"begins with \$",
     "json_extract('[1]', '$[*]')": "one value",
     "histogram(__TIMESTAMP__, interval -5 minute)": "at least 1",

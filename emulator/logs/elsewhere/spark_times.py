@@ -10,6 +10,7 @@ from emulator.logs.presto.times import CHINA_US
 _SHARED = r"""
 date_add(u, n, x DATE) = CAST(timestampadd(vpclab_unit(u), n, x) AS DATE)
 date_add(u, n, x) = timestampadd(vpclab_unit(u), n, x)
+date(x) = CAST(x AS DATE)
 date_diff(u, a, b) = (unix_micros(CAST(b AS TIMESTAMP)) - unix_micros(CAST(a AS TIMESTAMP))) div vpclab_micros(u)
 date_format(x BIGINT, f) = date_format({of_seconds}, vpclab_pattern(f))
 date_format(x, f) = date_format(x, vpclab_pattern(f))
@@ -28,6 +29,7 @@ from_iso8601_timestamp(x) = CASE WHEN regexp_like(x, '(Z|[+-][0-9][0-9](:?[0-9][
     THEN timestamp_micros(unix_micros(CAST(x AS TIMESTAMP)) + {zone_us}) ELSE CAST(x AS TIMESTAMP) END
 from_unixtime(s BIGINT) = timestamp_micros(CAST(s AS BIGINT) * 1000000 + {zone_us})
 from_unixtime(s) = timestamp_micros(CAST(round(CAST(s AS DOUBLE) * 1000000) AS BIGINT) + {zone_us})
+from_unixtime(s, h, m) = timestamp_micros(CAST(round(CAST(s + h * 3600 + m * 60 AS DOUBLE) * 1000000) AS BIGINT))
 from_unixtime(s, z) = from_utc_timestamp(timestamp_micros(CAST(round(CAST(s AS DOUBLE) * 1000000) AS BIGINT)), z)
 hour(x)
 last_day_of_month(x) = last_day(x)

@@ -15,7 +15,7 @@ abs acos any_value approx_distinct approx_percentile arbitrary array_agg array_d
 array_join array_max array_min array_position array_remove array_sort array_union asin atan atan2 avg bit_count
 bitwise_and bitwise_and_agg bitwise_left_shift bitwise_not bitwise_or bitwise_or_agg bitwise_right_shift bitwise_xor
 bitwise_xor_agg bool_and bool_or cardinality cbrt ceil ceiling chr codepoint contains corr cos cosh count count_if
-covar_pop covar_samp cume_dist date_add date_diff date_format date_parse date_trunc day day_of_month day_of_week
+covar_pop covar_samp cume_dist date date_add date_diff date_format date_parse date_trunc day day_of_month day_of_week
 day_of_year degrees dense_rank dow doy e element_at every exp filter first_value flatten floor from_base64 from_hex
 from_iso8601_date from_utf8 geometric_mean grouping hamming_distance hour infinity is_finite is_infinite
 is_json_scalar is_nan json_array_contains json_array_get json_array_length json_extract json_extract_scalar json_format
@@ -37,11 +37,18 @@ current_timezone() = 'Asia/Shanghai'
 ends_with(x, y) = substr(x, -length(y)) = y
 from_iso8601_timestamp(x) = date_add('second', {zone_s}, CAST(from_iso8601_timestamp(x) AS TIMESTAMP))
 from_unixtime(s) = date_add('millisecond', CAST(s * 1000 AS BIGINT) + {zone_s} * 1000, {epoch})
+from_unixtime(s, h, m) = CAST(from_unixtime(s, h, m) AS TIMESTAMP)
 from_unixtime(s, z) = CAST(from_unixtime(s, z) AS TIMESTAMP)
 is_subnet_of(c, x) = contains(c, CAST(x AS IPADDRESS))
 json_extract_bool(x, p) = try_cast(json_extract_scalar(x, p) AS BOOLEAN)
 json_extract_double(x, p) = try_cast(json_extract_scalar(x, p) AS DOUBLE)
 json_extract_long(x, p) = try_cast(json_extract_scalar(x, p) AS BIGINT)
+regexp_extract_bool(x, p) = try_cast(regexp_extract(x, p) AS BOOLEAN)
+regexp_extract_bool(x, p, g) = try_cast(regexp_extract(x, p, g) AS BOOLEAN)
+regexp_extract_double(x, p) = try_cast(regexp_extract(x, p) AS DOUBLE)
+regexp_extract_double(x, p, g) = try_cast(regexp_extract(x, p, g) AS DOUBLE)
+regexp_extract_long(x, p) = try_cast(regexp_extract(x, p) AS BIGINT)
+regexp_extract_long(x, p, g) = try_cast(regexp_extract(x, p, g) AS BIGINT)
 to_unixtime(x) = date_diff('millisecond', {epoch}, x) / 1e3 - {zone_s}
 vpclab_bucket(x BIGINT, s) = date_add('second',
     (x / {units} + 28800) / s * s, {epoch})

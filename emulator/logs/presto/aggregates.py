@@ -26,9 +26,9 @@ geometric_mean(1)
 grouping(1, 2, 3)
 kurtosis(1)
 max(1, 2)
-max_by(2) arg_max_null
+max_by(2, 3) arg_max_null
 min(1, 2)
-min_by(2) arg_min_null
+min_by(2, 3) arg_min_null
 regr_intercept(2)
 regr_slope(2)
 stddev(1)

@@ -19,15 +19,16 @@ _RETURNS: Mapping[Kind, str] = {
         bitwise_or_agg bitwise_right_shift bitwise_xor bitwise_xor_agg cardinality codepoint count count_if date_diff
         day day_of_month day_of_week day_of_year dense_rank dow doy grouping hamming_distance hour json_array_length
         json_extract_long json_size length levenshtein_distance millisecond minute month ntile quarter rank
-        regexp_count row_number second strpos url_extract_port week week_of_year width_bucket year year_of_week yow""",
+        regexp_count regexp_extract_long row_number second strpos url_extract_port week week_of_year width_bucket year
+        year_of_week yow""",
     "DOUBLE": """avg cbrt corr covar_pop covar_samp cume_dist exp geometric_mean infinity json_extract_double kurtosis
-        ln log log10 log2 nan percent_rank pi pow power rand regr_intercept regr_slope skewness sqrt stddev stddev_pop
-        stddev_samp to_unixtime var_pop var_samp variance""",
+        ln log log10 log2 nan percent_rank pi pow power rand regexp_extract_double regr_intercept regr_slope skewness
+        sqrt stddev stddev_pop stddev_samp to_unixtime var_pop var_samp variance""",
     "VARCHAR": """array_join chr date_format from_utf8 ip_prefix ip_subnet_max ip_subnet_min ip_to_city
         ip_to_country ip_to_domain ip_to_province json_extract json_extract_scalar lower lpad ltrim regexp_extract
         regexp_replace replace rpad rtrim split_part substr substring to_base to_base64 to_hex to_iso8601 translate
         trim upper url_decode url_encode url_extract_host url_extract_path""",
-    "DATE": "from_iso8601_date last_day_of_month",
+    "DATE": "date from_iso8601_date last_day_of_month",
     "TIMESTAMP": "date_parse from_iso8601_timestamp from_unixtime histogram now",
 }
 
@@ -117,19 +118,19 @@ def _found(
         case exp.Nullif():
             return of(node.this)
         case exp.Coalesce() | exp.Greatest() | exp.Least():
-            return _first([of(one) for one in (node.this, *node.expressions)])
+            return _common([of(one) for one in (node.this, *node.expressions)])
         case exp.Case():
             values = [one.args["true"] for one in node.args["ifs"]]
-            return _first([of(one) for one in (*values, node.args.get("default")) if one is not None])
+            return _common([of(one) for one in (*values, node.args.get("default")) if one is not None])
         case exp.If():
-            return _first([of(one) for one in (node.args["true"], node.args.get("false")) if one is not None])
+            return _common([of(one) for one in (node.args["true"], node.args.get("false")) if one is not None])
         case exp.Subquery() if isinstance(node.this, exp.Select) and len(node.this.expressions) == 1:
             return of(node.this.expressions[0])
         case exp.Anonymous():
             name = node.name.lower()
             if name == "date_trunc" and len(node.expressions) == 2:
                 return "DATE" if of(node.expressions[1]) == "DATE" else "TIMESTAMP"
-            if name in ("max", "min", "approx_percentile") and _is_array(name, node.expressions):
+            if _is_array(name, node.expressions):
                 return ""
             if name in _SAME and len(node.expressions) > _SAME[name]:
                 return of(node.expressions[_SAME[name]])
@@ -141,7 +142,7 @@ def _is_array(name: str, arguments: list[exp.Expr]) -> bool:
     """Whether an aggregate is one of several values: the n greatest, or several percentiles."""
     if name == "approx_percentile":
         return len(arguments) > 1 and isinstance(arguments[1], exp.Array)
-    return len(arguments) > 1
+    return len(arguments) > {"max": 1, "min": 1, "max_by": 2, "min_by": 2}.get(name, len(arguments))
 
 
 def _calculated(one: Kind, other: Kind) -> Kind:
@@ -151,5 +152,9 @@ def _calculated(one: Kind, other: Kind) -> Kind:
     return "BIGINT" if one == other == "BIGINT" else ""
 
 
-def _first(kinds: list[Kind]) -> Kind:
-    return next((kind for kind in kinds if kind), "")
+def _common(kinds: list[Kind]) -> Kind:
+    """What one of several values is, those that are not known left out: null is one of them."""
+    known = {kind for kind in kinds if kind}
+    if known == {"BIGINT", "DOUBLE"}:
+        return "DOUBLE"
+    return known.pop() if len(known) == 1 else ""

@@ -41,6 +41,9 @@ OF_PATHS = frozenset(
 )
 """Functions whose second argument is a path into JSON."""
 
+_OF_MOST = {"max_by": "arg_max", "min_by": "arg_min"}
+"""Aggregates that find several values."""
+
 _PARTS = {
     "DAY_OF_WEEK": "ISODOW",
     "DOW": "ISODOW",
@@ -68,7 +71,8 @@ class Rewriter:
         self.counts_seconds = False
         self._seconds = seconds
         self._functions = functions
-        self._of_rows = {name for one in functions.values() if one.kind != "scalar" for name in (one.name, one.target)}
+        over_rows = [one for one in functions.values() if one.kind != "scalar"]
+        self._of_rows = {*_OF_MOST.values(), *(name for one in over_rows for name in (one.name, one.target))}
         self._provider = provider
         self._now_us = int(now_s * 1_000_000)
         self._refuse = refuse
@@ -171,6 +175,10 @@ class Rewriter:
         if name == "count_if" and not isinstance(arguments[0], exp.Distinct):
             # DuckDB's is null, not 0, where there are no rows.
             return exp.Anonymous(this="count", expressions=[exp.case().when(arguments[0], exp.Literal.number(1))])
+        if name in _OF_MOST and len(arguments) == 3:
+            # Within arrays, for DuckDB leaves out nulls.
+            found = exp.Anonymous(this=_OF_MOST[name], expressions=[exp.array(arguments[0]), *arguments[1:]])
+            return exp.Anonymous(this="flatten", expressions=[found])
         if name == "mod":
             return self._divided("rest", node, *arguments)
         if name in _FORMATTED:

@@ -27,6 +27,7 @@ _ZONE_AT_END = r"(Z|[+-][0-9][0-9](:?[0-9][0-9])?)$"
 _SHARED = r"""
 date_add(u, n, x DATE) = CAST({days_added} AS DATE)
 date_add(u, n, x TIMESTAMP) = {added}
+date(x) = CAST(x AS DATE)
 date_diff(u, a, b) = datesub(u, CAST(a AS TIMESTAMP), CAST(b AS TIMESTAMP))
 date_format(x TIMESTAMP, f) = strftime(x, f)
 date_parse(x, f) = strptime(x, f)
@@ -44,6 +45,7 @@ from_iso8601_timestamp(x) = CASE WHEN regexp_matches(x, '{zone_at_end}')
 from_unixtime(s BIGINT) = make_timestamp(s * CAST(1000000 AS BIGINT) + {zone_us})
 from_unixtime(s DOUBLE) = make_timestamp(CAST(round(s * 1000000) AS BIGINT) + {zone_us})
 from_unixtime(s, z) = timezone(z, to_timestamp(s))
+from_unixtime(s, h, m) = timezone('UTC', to_timestamp(s + h * 3600 + m * 60))
 hour(x)
 last_day_of_month(x) = last_day(x)
 millisecond(x) = millisecond(x) % 1000
