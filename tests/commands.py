@@ -9,7 +9,8 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from tests import children, warm
 
@@ -46,21 +47,22 @@ def injected(code: str) -> list[str]:
 
 
 class Terminal:
-    """A command in a terminal of its own, of 80 columns and 24 lines."""
+    """A command in a terminal of its own, of 80 columns and 24 lines; ``anew``: in a Python that imports all itself."""
 
-    def __init__(self, argv: list[str], **env: str) -> None:
+    def __init__(self, argv: list[str], *, anew: bool = False, **env: str) -> None:
         self.output = b""
         self._handle, theirs = pty.openpty()
         termios.tcsetwinsize(theirs, (24, 80))
         self.modes = termios.tcgetattr(theirs)[3]
-        # setsid makes it the controlling terminal, so that Ctrl-C is a signal.
-        self.process = subprocess.Popen(
-            ["setsid", "--ctty", *argv],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env=environment(**{"TERM": "xterm-256color", **env}),
-        )
+        variables = environment(**{"TERM": "xterm-256color", **env})
+        self._wait: Callable[[float], int]
+        if anew:
+            # setsid makes it the controlling terminal, so that Ctrl-C is a signal.
+            self._wait = subprocess.Popen(
+                ["setsid", "--ctty", *argv], stdin=theirs, stdout=theirs, stderr=theirs, env=variables
+            ).wait
+        else:
+            self._wait = warm.start(argv[1:], variables, Path.cwd(), theirs, theirs, theirs)
         os.close(theirs)
 
     def read_until(self, wanted: bytes | None, after: int = 0) -> int:
@@ -89,4 +91,4 @@ class Terminal:
         """The exit code, once the command has ended by itself."""
         self.read_until(None)
         os.close(self._handle)
-        return self.process.wait(TIMEOUT_S)
+        return self._wait(TIMEOUT_S)

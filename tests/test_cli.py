@@ -222,7 +222,7 @@ def test_step_waits_for_a_key() -> None:
 
 @pytest.mark.kernel
 def test_ctrl_c_at_a_step() -> None:
-    terminal = Terminal([*injected(STEPS), "scenario", "run", "injected", "--step"])
+    terminal = Terminal([*injected(STEPS), "scenario", "run", "injected", "--step"], anew=True)
     at = terminal.read_until(PROMPT)
     assert not terminal.same_modes()
     terminal.press(b"\x03")
@@ -251,7 +251,7 @@ def run(story, lab):
 
 @pytest.mark.kernel
 def test_ctrl_c_takes_everything_down() -> None:
-    terminal = Terminal([*injected(SLEEPING), "scenario", "run", "injected"])
+    terminal = Terminal([*injected(SLEEPING), "scenario", "run", "injected"], anew=True)
     at = terminal.read_until(b"keeper ")
     keeper = int(terminal.output[at : terminal.read_until(b".", at) - 1])
     terminal.press(b"\x03")

@@ -75,6 +75,14 @@ def test_duplicates_have_ids_of_their_own(stage: Stage) -> None:
     assert stage.ends(stage.other) == [1, 1, 2, 2]
 
 
+def test_windows_without_packets_are_publishes_of_their_own(stage: Stage) -> None:
+    stage.lab.faults.duplicated(2, topic=stage.topic)
+    stage.lab.clock.advance(seconds=4 * stage.window_s)
+    stage.publish()
+    ends = [(record["end"] - START_S) // stage.window_s for record in stage.topic.search(limit=6)]
+    assert ends == [1, 1, 2, 2, 3, 4]
+
+
 def test_publishes_change_places(stage: Stage) -> None:
     stage.lab.faults.reordered(3, topic=stage.topic)
     stage.windows(4)

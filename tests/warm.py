@@ -1,24 +1,26 @@
 """Python processes that begin with vpclab imported: forks of a server, which this process starts once.
 
-Of a short command nine tenths are imports. What a test says of starting, of imports, of signals or of a terminal needs
-a Python of its own.
+Of a short command nine tenths are imports. What a test says of starting, of imports, of signals or of a terminal's
+modes needs a Python of its own.
 """
 
 from __future__ import annotations
 
 import atexit
+import fcntl
 import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
+import termios
 import types
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import forkserver
 from multiprocessing.reduction import DupFd
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from unittest import mock
 
 from tests import children
@@ -33,9 +35,6 @@ def python(
     *args: str, env: Mapping[str, str], cwd: Path | None = None, input: str | None = None, timeout: float = 60.0
 ) -> subprocess.CompletedProcess[str]:
     """What ``subprocess.run([sys.executable, *args])`` gives, for ``-c``, ``-m emulator.cli`` and ``-m pytest``."""
-    places = [children.WITHOUT, str(children.REPOSITORY), *sys.path]
-    with mock.patch.dict(os.environ, children.environment()), mock.patch.object(sys, "path", places):
-        forkserver.ensure_running()
     with (
         open(os.devnull, "rb") if input is None else tempfile.TemporaryFile() as told,
         tempfile.TemporaryFile() as out,
@@ -44,30 +43,41 @@ def python(
         if input is not None:
             told.write(input.encode())
             told.seek(0)
-        streams = Descriptors(told, out, err)
-        process = FORKS.Process(target=begin, args=(args, dict(env), cwd or Path.cwd(), streams))
-        process.start()
+        code = start(args, env, cwd or Path.cwd(), *(file.fileno() for file in (told, out, err)))(timeout)
+        for stream in (out, err):
+            stream.seek(0)
+        return subprocess.CompletedProcess(args, code, out.read().decode(), err.read().decode())
+
+
+def start(args: Sequence[str], env: Mapping[str, str], cwd: Path, *streams: int) -> Callable[[float], int]:
+    """Start such a Python with these as its standard streams; what is returned waits and gives its exit code."""
+    places = [children.WITHOUT, str(children.REPOSITORY), *sys.path]
+    with mock.patch.dict(os.environ, children.environment()), mock.patch.object(sys, "path", places):
+        forkserver.ensure_running()
+    process = FORKS.Process(target=begin, args=(args, dict(env), cwd, Descriptors(*streams)), daemon=True)
+    process.start()
+
+    def wait(timeout: float) -> int:
         process.join(timeout)
         code = process.exitcode
         process.kill()
         process.join()
         process.close()
-        for stream in (out, err):
-            stream.seek(0)
-        done = subprocess.CompletedProcess(args, code or 0, out.read().decode(), err.read().decode())
-    if code is None:
-        raise subprocess.TimeoutExpired(args, timeout, done.stdout, done.stderr)
-    return done
+        if code is None:
+            raise subprocess.TimeoutExpired(args, timeout)
+        return code
+
+    return wait
 
 
 class Descriptors:
-    """Those of files, for a process that is started; there it is a list of its own."""
+    """For a process that is started; there it is a list of its own."""
 
-    def __init__(self, *files: IO[bytes]) -> None:
-        self.files = files
+    def __init__(self, *descriptors: int) -> None:
+        self.descriptors = descriptors
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return received, tuple(DupFd(file.fileno()) for file in self.files)
+        return received, tuple(map(DupFd, self.descriptors))
 
 
 def received(*duplicates: Any) -> list[int]:
@@ -79,6 +89,9 @@ def begin(args: list[str], environment: dict[str, str], folder: Path, streams: l
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    if os.isatty(0):  # it becomes the controlling terminal, so that Ctrl-C is a signal
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     sys.stdin, sys.stdout, sys.stderr = (open(at, "rww"[at], closefd=False) for at in range(3))  # noqa: SIM115
     os.environ.clear()
     os.environ.update(environment)

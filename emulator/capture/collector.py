@@ -59,7 +59,7 @@ class Collector:
         self._drops: dict[str, int] = {}  # by VPC, as last read
         self._lost: dict[str, int] = {}  # by ENI, not yet in a part
         self.faults = Faults(spool)
-        self._filing = Filing(spool, tag, cloud.profile.delay_s)
+        self._filing = Filing(spool, tag, cloud.profile.delay_s, self.faults.ordered)
         self._joints = Joints(cloud, fabric.beyond, self._filing, tag)
         self.books: dict[str, VpcBooks] = {}
         """By VPC, of every one where an ENI was ever counted."""
@@ -275,7 +275,8 @@ class Collector:
     def _pass_quietly(self, until_s: float) -> None:
         """NODATA for the windows behind the first that an advance closed.
 
-        What is due at once is one entry for each topic: a year of five-minute windows is 105,120 rows an ENI.
+        What is due at once is one entry for each topic, for a year of five-minute windows is 105,120 rows an ENI; but
+        each publish that a fault is ordered for is an entry of its own.
         """
         rows: dict[str, list[pa.Table]] = defaultdict(list)
         for eni_id, watch in self._watches.items():

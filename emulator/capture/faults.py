@@ -63,6 +63,10 @@ class Faults:
                 self._publish(entry, append)
         self._held.clear()
 
+    def ordered(self, topic_id: str) -> int:
+        """For how many publishes of a topic there are orders."""
+        return sum(order.left for order in self.orders if order.topic_id in (None, topic_id))
+
     def seen(self, window: Sequence[Ledger]) -> list[Ledger]:
         """A window of one ENI as it is to be told: what was counted is gone where that was ordered."""
         status = self._next_status(window[0].eni_id)

@@ -208,7 +208,7 @@ def test_at_a_terminal(tmp_path):
     """Completion, history, failures that do not end it, Ctrl-C that ends a command and not the shell, Ctrl-D that
     leaves; everything is taken down and the terminal is as it was."""
     state = {"XDG_STATE_HOME": str(tmp_path), "PROMPT_TOOLKIT_NO_CPR": "1"}
-    terminal = Terminal([*COMMAND, "shell"], **state)
+    terminal = Terminal([*COMMAND, "shell"], anew=True, **state)
 
     def ask(keys, wanted):
         at = len(terminal.output)
