@@ -96,7 +96,10 @@ def _lines(labels: list[str], found: Curves, console: Console) -> RenderableType
     except ImportError:
         raise RequirementMissing("charts need plotext and pygal", way_out="pip install 'vpclab[charts]'") from None
     times = moments(labels)
-    places = [float(at) for at in range(len(labels))] if times is None else [time.timestamp() for time in times]
+    # Not timestamps: those of the reader's own zone leap where its summer begins.
+    places = (
+        [(time - times[0]).total_seconds() for time in times] if times else [float(at) for at in range(len(labels))]
+    )
     ticks, day = (labels, "") if times is None else clock_times(times)
     chart: Any = plotext.figure
     chart.clear()

@@ -41,6 +41,9 @@ _OWN = "vpclab cte "
 _OUR_MACRO = re.compile(rf"Macro {MACRO}(?:[cs]ls_)?(?:cast_(?P<kind>\w+)|(?P<name>\w+))\(\) ")
 """What DuckDB says of a call of a macro of ours, for which it finds no form."""
 
+_OUR_ERROR = re.compile(r"^Could not convert string '([^'].*)' to INT64.*")
+"""How a macro of ours says what is wrong: by a cast that cannot work. Casts of the query's have quotes in quotes."""
+
 _FORMS = {"now": 0, "try": 1, "time_series": 4, "compare": 2}
 """What is called like a function and changes more than its own place; with how many arguments at least."""
 
@@ -115,7 +118,7 @@ class Sql:
             if macro["kind"]:
                 return self.refuse("cast", f"this cannot be cast to {macro['kind']}")
             return self.refuse(macro["name"], f"{macro['name']} does not take values of these types")
-        message = message.replace(MACRO, "")
+        message = _OUR_ERROR.sub(r"\1", message.replace(MACRO, ""))
         for name in re.findall(r'"([^"]+)"', message):
             at = self._named(name)
             if at is not None:

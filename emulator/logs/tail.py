@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from numbers import Real
 from typing import TYPE_CHECKING
 
-from emulator.errors import LabClosed, NotFound
+from emulator.errors import InvalidValue, LabClosed, NotFound
 from emulator.logs.condition import Since, conjunction
 from emulator.logs.plan import RawPlan, parsed
 from emulator.logs.records import Record, Records, found_records
+from emulator.logs.refusal import refuse
 from emulator.logs.search import Asked, question_of
 
 if TYPE_CHECKING:
@@ -41,6 +44,9 @@ class Tail:
 
     def read(self, timeout_s: float = 0.0) -> Records:
         """What came since the last time, in order of time; waits for so long where there is nothing yet."""
+        if isinstance(timeout_s, bool) or not isinstance(timeout_s, Real) or math.isnan(timeout_s):
+            topic, message = self._topic, f"timeout_s is a number of seconds, not {timeout_s!r}"
+            raise refuse(InvalidValue, topic.profile, "time.range", message, object=topic.id, value=timeout_s)
         deadline = time.monotonic() + timeout_s
         while True:
             with self._lock:

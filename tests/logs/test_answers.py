@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,6 +119,13 @@ def test_a_tail_waits_and_ends_with_the_topic(app: Topic) -> None:
     follower.join(20)
     assert not follower.is_alive()
     assert seen == [0, 1, 2]
+
+
+@pytest.mark.parametrize("timeout_s", ["x", None, True, float("nan")])
+def test_a_tail_waits_for_a_number_of_seconds(app: Topic, timeout_s: Any) -> None:
+    with pytest.raises(InvalidValue, match="timeout_s is a number of seconds"):
+        app.tail().read(timeout_s)
+    assert app.tail().read(-1) == []
 
 
 def test_readers_of_one_tail_share_what_comes(app: Topic) -> None:

@@ -7,6 +7,7 @@ import io
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -160,6 +161,22 @@ def test_a_line_does_not_go_over_what_is_not_there(
     labels: list[str], values: list[float | None], found: list[list[int]]
 ) -> None:
     assert runs(labels, values) == found
+
+
+def test_an_axis_of_time_is_the_same_wherever_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Dashboard("mine", "Mine", "tencent", (Panel("Bytes", "line", ""),))
+    hours = [f"2024-03-31 {hour:02}:00:00" for hour in range(8)]  # in Central Europe there is no 02:00
+    answer = Answer(board.panels[0], computed_records(pa.table({"time": hours, "bytes": range(8)}), complete=True))
+    drawn = []
+    for zone in ("UTC", "CET-1CEST,M3.5.0,M10.5.0"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        console = Console(file=io.StringIO(), width=100)
+        draw(board, [answer], console)
+        drawn.append((console.file.getvalue(), page(board, [answer])))  # type: ignore[attr-defined]
+    monkeypatch.undo()
+    time.tzset()
+    assert drawn[0] == drawn[1]
 
 
 @pytest.mark.parametrize(

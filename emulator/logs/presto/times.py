@@ -20,7 +20,7 @@ _ADDED = """CASE lower(u) WHEN 'millisecond' THEN x + to_milliseconds(n) WHEN 's
 _DAYS_ADDED = """CASE lower(u) WHEN 'day' THEN x + to_days(CAST(n AS INTEGER))
     WHEN 'week' THEN x + to_days(CAST(7 * n AS INTEGER)) WHEN 'month' THEN x + to_months(CAST(n AS INTEGER))
     WHEN 'quarter' THEN x + to_months(CAST(3 * n AS INTEGER)) WHEN 'year' THEN x + to_months(CAST(12 * n AS INTEGER))
-    ELSE CAST('no unit of time: ' || u AS TIMESTAMP) END"""
+    ELSE make_timestamp(CAST('no unit of time: ' || u AS BIGINT)) END"""
 
 _ZONE_AT_END = r"(Z|[+-][0-9][0-9](:?[0-9][0-9])?)$"
 
