@@ -123,4 +123,4 @@ def run_pytest() -> None:
 
     for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
         del sys.modules[name]
-    sys.exit(pytest.console_main())
+    sys.exit(pytest.main(sys.argv[1:]))
