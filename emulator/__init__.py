@@ -26,6 +26,7 @@ from emulator.errors import (
     QuotaExceeded,
     RequestRefused,
     RequirementMissing,
+    StoreFailed,
     Unsupported,
     VpclabError,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "QuotaExceeded",
     "RequestRefused",
     "RequirementMissing",
+    "StoreFailed",
     "Unsupported",
     "VpclabError",
     "read_logs",

@@ -9,6 +9,7 @@
     │   ├── KernelRefused        the kernel said no; carries errno and the request
     │   ├── RequirementMissing   nft, bwrap, user namespaces, ...: what is missing and the way out
     │   ├── LabFileError         a lab file that cannot be read; carries its problems
+    │   ├── StoreFailed          a data folder could not take what was written; carries the provider's code
     │   ├── ClockError           time can only be moved forward, by a sane amount
     │   └── AuditFailed          what was counted is not what the kernel's links counted; carries the audit
     ├── GuestError               a command in a CVM could not be started or did not end well
@@ -64,6 +65,18 @@ class RequirementMissing(LabError):
     def __init__(self, message: str, *, way_out: str = "") -> None:
         super().__init__(f"{message}; {way_out}" if way_out else message)
         self.way_out = way_out
+
+
+class StoreFailed(LabError):
+    """A batch was not written: the disk is full, or the folder read-only; nothing of it was kept.
+
+    ``code`` is the provider's for its own failures, ``object`` the topic's id.
+    """
+
+    def __init__(self, message: str, *, code: str, object: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.object = object
 
 
 class LabFileError(LabError):

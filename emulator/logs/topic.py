@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from emulator.errors import AlreadyExists, InvalidValue, LabClosed, NotFound
+from emulator.errors import AlreadyExists, InvalidValue, LabClosed, LabError, NotFound, RequestRefused, StoreFailed
 from emulator.logs.bill import Bill, bill_of
 from emulator.logs.elsewhere.statement import VIEW, sql_elsewhere
 from emulator.logs.histogram import Bucket, histogram
@@ -26,7 +26,7 @@ from emulator.logs.index import (
 )
 from emulator.logs.names import check_days
 from emulator.logs.neighbours import neighbours
-from emulator.logs.records import Record, Records
+from emulator.logs.records import TIME, Record, Records
 from emulator.logs.refusal import refuse
 from emulator.logs.report import REPORT_DASHBOARDS, REPORT_DAYS
 from emulator.logs.rows import stored_rows
@@ -34,6 +34,7 @@ from emulator.logs.scan import Scan
 from emulator.logs.search import asked, checked_limits, count, search, seconds
 from emulator.logs.store import FOREVER, Batch, StoredTopic, Usage, expired_before
 from emulator.logs.tail import Tail
+from emulator.logs.view import int64_values
 
 if TYPE_CHECKING:
     from emulator.logs.delivery.deliveries import Start
@@ -160,7 +161,7 @@ class Topic:
         """
         if not (key is None or (isinstance(key, str) and key == key.encode(errors="ignore").decode())):
             raise refuse(InvalidValue, self.profile, "write.key", f"a key is text, not {key!r}", value=key)
-        table = stored_rows(rows, self._service.now(), self.profile)
+        table = self._stored_rows(rows)
         with self._lock:
             self._check_there()
             self._check_types(table.schema)
@@ -173,7 +174,7 @@ class Topic:
 
         The table has ``__time__`` and may have hidden columns, whose names begin with ``_vpclab_``.
         """
-        table = stored_rows(table, self._service.now(), self.profile, hidden=True)
+        table = self._stored_rows(table, hidden=True)
         with self._lock:
             self._check_there()
             return self._append(table, key, collected=True)
@@ -336,12 +337,33 @@ class Topic:
         if table.num_rows == 0:
             return False
         self._note_source(collected)
-        written = self._service.writable().append(self.number, Batch(table, key, collected), self._service.now())
+        self._warn_of_old_rows(table)
+        store = self._service.writable()
+        try:
+            written = store.append(self.number, Batch(table, key, collected), self._service.now())
+        except LabError as failed:
+            code = self.profile.code("write.failed")
+            message = f"{failed}; nothing of this batch was kept, write it again when there is room for it"
+            raise StoreFailed(message, code=code, object=self.id) from failed
         if written:
             self._service.deliveries.arrived(self, table)
         with self.written:
             self.written.notify_all()
         return written
+
+    def _stored_rows(self, rows: object, *, hidden: bool = False) -> pa.Table:
+        try:
+            return stored_rows(rows, self._service.now(), self.profile, hidden=hidden)
+        except RequestRefused as refused:
+            refused.object = self.id
+            raise
+
+    def _warn_of_old_rows(self, table: pa.Table) -> None:
+        """Rows that the topic does not keep any more are taken, and no search will find them."""
+        before = expired_before(self._stored.days, self._service.now())
+        if before is not None and (over := int((int64_values(table[TIME]) < before).sum())):
+            message = f"{self.name} keeps rows for {self._stored.days} days: {over} of {table.num_rows} are older"
+            warnings.warn(f"{message}, and no search will find them", stacklevel=4)
 
     def _note_source(self, collected: bool) -> None:
         """Flow records and other logs in one topic are taken, with a warning: the providers want one source."""

@@ -108,7 +108,8 @@ def common(one: pa.DataType, other: pa.DataType) -> pa.DataType:
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
     """Rows of several tables in order: by time, then by batch and row, which is the order of insertion.
 
-    Each column gets the one type that can hold all its values.
+    Each column gets the one type that can hold all its values; of whole numbers beyond 2^53 that means their first
+    digits, where others of the column are no whole ones.
     """
     if not tables or any(not table.schema.equals(tables[0].schema) for table in tables):
         types: dict[str, pa.DataType] = dict.fromkeys((TIME, SEGMENT, ROW, SHAPE), pa.int64())
@@ -116,7 +117,8 @@ def joined(tables: Sequence[pa.Table]) -> pa.Table:
             for column in table.schema:
                 types[column.name] = common(types.get(column.name, pa.null()), column.type)
         whole = pa.schema(list(types.items()))
-        tables = [table.cast(pa.schema([whole.field(name) for name in table.column_names])) for table in tables]
+        schemas = [pa.schema([whole.field(name) for name in table.column_names]) for table in tables]
+        tables = [table.cast(schema, safe=False) for table, schema in zip(tables, schemas, strict=True)]
         tables = [whole.empty_table(), *tables]
     return _part(pa.concat_tables(tables, promote_options="default")).table
 

@@ -314,6 +314,7 @@ _CODES = {
     "delivery.gone": "JobNotExist",
     "delivery.kind": "ParameterInvalid",
     "write.rows": "PostBodyTooLarge",
+    "write.failed": "InternalServerError",
 }
 
 _CODES_2019 = (

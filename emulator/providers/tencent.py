@@ -298,6 +298,7 @@ _CODES = {
     "delivery.gone": "ResourceNotFound.ShipperNotExist",
     "delivery.kind": "UnsupportedOperation",
     "write.rows": "LogSizeExceed",
+    "write.failed": "InternalError",
 }
 """Our reasons → codes of the Go SDK's ``errors.go`` for vpc and cls (``write.*``: the upload path's own table)."""
 

@@ -230,6 +230,16 @@ def test_a_journal_that_cannot_be_flushed_is_searched_and_flushed_later(
     assert journaled(folder) == 0
 
 
+def test_whole_numbers_beyond_2_53_meet_floats(topic: Topic, folder: Path) -> None:
+    large = (1 << 60) + 1
+    topic.write([{"n": large}])
+    topic._service.flush()
+    topic.write([{"n": large}])
+    topic.write([{"n": 0.5}])
+    assert sorted(record["n"] for record in topic.search()) == [0.5, float(large), float(large)]
+    assert journaled(folder) == 0
+
+
 def test_the_journal_does_not_grow_without_bound(topic: Topic, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FolderStore, "_compact", lambda *_: None)
     sizes = []

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emulator.cloud.profile import Profile
-from emulator.errors import LabError, QueryError
+from emulator.errors import LabError, QueryError, StoreFailed
 from emulator.logs import LogService, Topic, journal
 from tests.children import environment
 
@@ -270,8 +270,9 @@ def test_a_write_that_fails_leaves_nothing(topic: Topic, folder: Path, monkeypat
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        with pytest.raises(LabError, match="No space left on device"):
+        with pytest.raises(StoreFailed, match=r"No space left on device; nothing of this batch was kept") as failed:
             topic.write([{"n": 2}], key="k")
+    assert (failed.value.code, failed.value.object) == ("InternalError", topic.id)
     assert segments(folder) == ["00000001.parquet"]
     assert topic.write([{"n": 2}], key="k") == 1
     assert [record["n"] for record in topic.search()] == [1, 2]

@@ -191,6 +191,7 @@ def test_bad_rows_are_refused_whole(topic: Topic, profile: Profile, case: str) -
     with pytest.raises(InvalidValue, match=message) as refused:
         topic.write(rows)
     assert (refused.value.reason, refused.value.code) == (reason, profile.code(reason))
+    assert refused.value.object == topic.id
     assert topic.search() == []
 
 

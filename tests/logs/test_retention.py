@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,19 @@ def ages(topic: Topic) -> list[int]:
 
 
 def written(topic: Topic) -> Topic:
-    for age in range(6):
-        topic.write([{"age": age, "__time__": NOW - age * DAY}])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of those that are too old: below
+        for age in range(6):
+            topic.write([{"age": age, "__time__": NOW - age * DAY}])
     return topic
+
+
+def test_rows_that_are_too_old_are_told_of(opened: Callable[[], LogService]) -> None:
+    topic = opened().create_topic("kept", index={"age": "long"}, retention_days=3)
+    topic.write([{"age": 3, "__time__": NOW - 3 * DAY}])  # warnings are errors in these tests
+    with pytest.warns(UserWarning, match="kept keeps rows for 3 days: 1 of 2 are older, and no search will find them"):
+        topic.write([{"age": 4, "__time__": NOW - 3 * DAY - 1}, {"age": 1, "__time__": NOW}])
+    assert ages(topic) == [3, 1]
 
 
 def test_rows_are_kept_for_their_days(opened: Callable[[], LogService], clock: Clock) -> None:

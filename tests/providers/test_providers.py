@@ -16,7 +16,8 @@ from emulator.providers import PROFILES, profile
 
 OF_OTHER_ROOMS = {
     "topic.missing", "topic.duplicate", "topic.name", "logset.missing", "query", "query.unsupported", "index.missing",
-    "index.duplicate", "write.key", "write.value", "write.time", "write.rows", "limit.range", "time.range",
+    "index.duplicate", "write.key", "write.value", "write.time", "write.rows",
+    "write.failed", "limit.range", "time.range",
     "region.unknown", "record.missing", "logset.duplicate", "logset.name", "cvm.count",
     "packet.addresses", "logset.in_use", "topic.days", "index.keys", "index.quota", "fault",
     "query.memory", "query.timeout", "query.size", "delivery.setting", "delivery.name", "delivery.duplicate",
