@@ -172,14 +172,32 @@ class Crafts:
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("profile", ["tencent", "alibaba"])
 def test_the_same_records(profile: str, seed: int, wire: Any, tmp_path: Path) -> None:
-    from emulator import Lab
     from emulator.pytest_plugin import need_kernel
 
     need_kernel()
-    (tmp_path / "site.toml").write_text(SITE)
-    capture = tmp_path / "all.pcap"
-    with Lab.from_file(tmp_path / "site.toml", profile=profile, start=1_704_067_200) as lab, ExitStack() as stack:
-        lab.save(tmp_path / "saved.toml")
+    for attempt in range(3):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        found, told, window_s = both(profile, seed, wire, folder)
+        # Pieces of datagrams find no counter where others on the machine use up per-CPU memory; their ENI tells so.
+        if not any(one["log-status"] == "SKIPDATA" for one in found):
+            break
+    lines = sorted(forms.lines(told.records))
+    end = 1_704_067_200 + 4 * window_s
+    assert lines == sorted(one.line for one in found if one["end"] <= end)
+    actions = {(one["action"], one["log-status"]) for one in told.records.to_pylist()}
+    assert actions == {("ACCEPT", "OK"), ("REJECT", "OK"), (None, "NODATA")}
+    assert any("would not have arrived" in remark for remark in told.remarks)
+
+
+def both(profile: str, seed: int, wire: Any, folder: Path) -> tuple[Any, Any, int]:
+    """The records of packets in a lab, what their capture is taken for, and the seconds of a window."""
+    from emulator import Lab
+
+    (folder / "site.toml").write_text(SITE)
+    capture = folder / "all.pcap"
+    with Lab.from_file(folder / "site.toml", profile=profile, start=1_704_067_200) as lab, ExitStack() as stack:
+        lab.save(folder / "saved.toml")
         cvms = [lab.find(name) for name in "ABC"]
         wire.deafen(*cvms)
         mouths = {cvm: Mouth(cvm.socket) for cvm in cvms}
@@ -200,10 +218,4 @@ def test_the_same_records(profile: str, seed: int, wire: Any, tmp_path: Path) ->
         found = lab.logs.topic("all").search("*")
         a, c = cvms[0].ip, cvms[2].ip
         profile_data = lab.profile
-    told = record(capture, profile_data, [a, c], rules=tmp_path / "saved.toml")
-    lines = sorted(forms.lines(told.records))
-    end = 1_704_067_200 + 4 * window_s
-    assert lines == sorted(one.line for one in found if one["end"] <= end)
-    actions = {(one["action"], one["log-status"]) for one in told.records.to_pylist()}
-    assert actions == {("ACCEPT", "OK"), ("REJECT", "OK"), (None, "NODATA")}
-    assert any("would not have arrived" in remark for remark in told.remarks)
+    return found, record(capture, profile_data, [a, c], rules=folder / "saved.toml"), window_s
