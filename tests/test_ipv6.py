@@ -11,6 +11,7 @@ from typing import Any
 
 import dpkt
 import pytest
+from starved import starve
 
 from emulator import InvalidValue
 from emulator.testing import expect
@@ -193,11 +194,14 @@ def test_what_is_refused_changes_nothing(dual: Any) -> None:
     assert plain.run(["ping", "-c", "1", before[0]]).returncode != 0
 
 
-@pytest.mark.parametrize("profile", ["tencent", "alibaba"])
-def test_fragments_are_recorded_as_they_were_on_the_wire(dual: Any, wire: Any, tmp_path: Path, profile: str) -> None:
+@pytest.mark.parametrize("kind", ["tencent", "alibaba", "alibaba starved"])
+def test_fragments_are_recorded_as_they_were_on_the_wire(dual: Any, wire: Any, tmp_path: Path, kind: str) -> None:
     """Those of datagrams and of a ping; a piece whose others never come is in the audit alone."""
+    profile, *starved = kind.split()
     site = dual(profile)
     site.log(site.vpc)
+    if starved:
+        starve(site.lab)
     target = site.c.ipv6_addresses[0]
     wire.deafen(site.b)
     with site.a.eni.capture(tmp_path / "a.pcap"), site.c.eni.capture(tmp_path / "c.pcap"):

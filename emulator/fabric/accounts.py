@@ -97,7 +97,8 @@ class Accounts:
             return
         more = shapes6(tcp_flags=self._tcp_flags)
         declared = (tables.emptied(index, IPV6) + tables.declare(index, more) for index in self._generation)
-        self._run([spill.declare(more) if self._spills else spill.chains((IPV6,)), *declared])
+        beside = spill.declare(more) if self._spills else spill.chains((IPV6,))
+        self._run([beside, self._fragments.declare_spares6(), *declared])
         counted = {index: one for index, one in self._generation.items() if index not in self._stopped}
         batch = _point(Batch(), counted, IPV6)
         self._fragments.add_ipv6(batch)
@@ -122,7 +123,11 @@ class Accounts:
             return
         reserve.keep(self._keeper)
         try:
-            self._declare(fresh, spill.chains(self._families) if self._spills else spill.declare(self.shapes))
+            if self._spills:
+                self._declare(fresh, spill.chains(self._families))
+            else:
+                self._declare(fresh, spill.declare(self.shapes) + self._fragments.declare_spares())
+                self._fragments.spares_declared()
             self._spills = True
         except KernelRefused:
             if self._spills:

@@ -60,8 +60,21 @@ def standing() -> str:
 
 
 def _counting(chain: str, name: str, end: str, key: str) -> str:
-    otherwise = f"update @uncounted_by {{ {end} counter }}"
-    return f" chain {chain} {{\n  update @{name} {{ {key} counter }} return\n  {otherwise}\n }}"
+    spare = spare_chain(chain)
+    return (
+        f" chain {spare} {{\n  {uncounted(end)}\n }}\n"
+        f" chain {chain} {{\n  update @{name} {{ {key} counter }} return\n  goto {spare}\n }}"
+    )
+
+
+def spare_chain(chain: str) -> str:
+    """Where what found no counter goes on to, from the chain of a set (spare.py)."""
+    return f"{chain}_spare"
+
+
+def uncounted(end: str) -> str:
+    """The statement for what is only told of, by the ENI at this end."""
+    return f"update @uncounted_by {{ {end} counter }}"
 
 
 def jumps(generation: int) -> dict[int, str]:

@@ -9,13 +9,14 @@ them with the flow tables, where datagrams made of fragments have a bit of their
 from __future__ import annotations
 
 from emulator.fabric import marks
-from emulator.fabric.fragments import MAP
+from emulator.fabric.fragments import MAP, spare_chain, uncounted
 
 _EARLY = marks.FRAGMENTED | marks.PASSED | marks.IN
 _PIECE = "iif . ip6 saddr . ip6 daddr . frag id"
 _FIRST = f"{_PIECE} . meta l4proto . @th,0,32 . @th,32,16"
-_LAST = f"{_PIECE} . ip6 nexthdr . @nh,336,16"
-"""The last 16 bits are the fragment's offset where its header is the first behind IPv6's."""
+_LAST = f"{_PIECE} . @nh,32,32 . @nh,336,16"
+"""With what IPv6's header has between flow label and addresses, the payload's length among it; the last 16 bits are the
+fragment's offset where its header is the first behind IPv6's."""
 
 
 def set_names(generation: int) -> tuple[str, str, str]:
@@ -35,9 +36,8 @@ def standing() -> str:
         for name, key in ((pieces, _PIECE), (firsts, _FIRST), (lasts, _LAST)):
             lines.append(f" set {name} {{\n  typeof {key}\n  flags dynamic\n }}")
         lines.append(
-            f" chain {pieces} {{\n  frag frag-off 0 update @{firsts} {{ {_FIRST} counter }}\n"
-            f"  frag more-fragments 0 update @{lasts} {{ {_LAST} counter }}\n"
-            f"  update @{pieces} {{ {_PIECE} counter }} return\n  update @uncounted_by {{ iif counter }}\n }}"
+            f" chain {spare_chain(pieces)} {{\n  {uncounted('iif')}\n }}\n"
+            f" chain {pieces} {{\n" + "".join(f"  {rule}\n" for rule in rules(generation)) + " }"
         )
     for side, end in (("out", "iif"), ("in", "oif")):
         lines.append(
@@ -46,6 +46,17 @@ def standing() -> str:
             f"  meta mark & {marks.REJECT:#x} == {marks.REJECT:#x} drop\n }}"
         )
     return "\n".join(lines)
+
+
+def rules(generation: int) -> list[str]:
+    """By which a generation is filled with a packet of a fragment."""
+    pieces, firsts, lasts = set_names(generation)
+    return [
+        f"frag frag-off 0 update @{firsts} {{ {_FIRST} }}",
+        f"frag more-fragments 0 update @{lasts} {{ {_LAST} }}",
+        f"update @{pieces} {{ {_PIECE} counter }} return",
+        f"goto {spare_chain(pieces)}",
+    ]
 
 
 def jumps(generation: int) -> dict[int, str]:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from emulator.cloud.model import PORTS_PROTOCOLS
-from emulator.fabric import fragments, fragments6, marks, tables
+from emulator.fabric import fragments, fragments6, marks, spare, tables
 from emulator.fabric.elements import Batch, index_key
-from emulator.fabric.pieces6 import FIRSTS6, LASTS6, PIECES6, Matching6, totals
+from emulator.fabric.pieces6 import FIRSTS6, LASTS6, PIECES6, Matching6, plain, totals
 from emulator.fabric.tables import FLOW
 
 PATIENCE_S = 30
@@ -174,6 +174,7 @@ class Fragments:
         self._reassembled, self._ipv6 = reassembled, ipv6
         self._matching6 = Matching6()
         self._filled: int | None = None
+        self._spares = False
         self._matching = Matching()
         self._joined: list[Joined] = []
 
@@ -205,8 +206,23 @@ class Fragments:
 
     def set_names(self, generation: int) -> tuple[str, ...]:
         """The sets of a generation, whose dumps :meth:`enter` takes."""
-        of_ipv6 = fragments6.set_names(generation) if self._ipv6 else ()
-        return (*fragments.set_names(generation), *of_ipv6)
+        names: list[str] = [*fragments.set_names(generation), *(spare.set_names(generation) if self._spares else ())]
+        if self._ipv6:
+            names += [*fragments6.set_names(generation), *(spare.set_names6(generation) if self._spares else ())]
+        return tuple(names)
+
+    def declare_spares(self) -> str:
+        """The sets for what finds no counter; to be followed by :meth:`spares_declared` where the kernel has quotas."""
+        if not self._reassembled:
+            return ""
+        return spare.declare() + (spare.declare6() if self._ipv6 else "")
+
+    def spares_declared(self) -> None:
+        self._spares = self._reassembled
+
+    def declare_spares6(self) -> str:
+        """Those of IPv6, where the others are there already."""
+        return spare.declare6() if self._spares else ""
 
     def _jumps(self, generation: int) -> dict[int, str]:
         return fragments.jumps(generation) | (fragments6.jumps(generation) if self._ipv6 else {})
@@ -221,14 +237,21 @@ class Fragments:
 
     def enter(self, answers: Sequence[memoryview], now_s: float) -> bool:
         """Dumps of the sets of one generation; whether there was anything in them."""
-        pieces, wholes = (
-            _flat(tables.decode_elements(key, answer)) for key, answer in zip((PIECES, WHOLES), answers, strict=False)
-        )
+        dumps = iter(answers)
+        pieces, wholes = (_flat(tables.decode_elements(key, next(dumps))) for key in (PIECES, WHOLES))
+        if self._spares:
+            pieces, wholes = (
+                np.concatenate([counted, spare.decode(key, next(dumps), counted.dtype)])
+                for counted, key in ((pieces, spare.PIECES), (wholes, spare.WHOLES))
+            )
         found = bool(len(pieces) or len(wholes))
         if found:
             self._joined.append(self._matching.enter(pieces, wholes, now_s))
         if self._ipv6:
-            pieces, firsts, lasts = map(tables.decode_elements, (PIECES6, FIRSTS6, LASTS6), answers[2:])
+            pieces = plain(tables.decode_elements(PIECES6, next(dumps)), PIECES6)
+            firsts, lasts = (tables.decode_elements(key, next(dumps), tables.NOTHING) for key in (FIRSTS6, LASTS6))
+            if self._spares:
+                pieces = np.concatenate([pieces, spare.decode6(next(dumps), pieces.dtype)])
             self._matching6.enter(pieces, firsts, lasts, now_s)
             found |= any(map(len, (pieces, firsts, lasts)))
         return found

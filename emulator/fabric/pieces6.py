@@ -29,20 +29,21 @@ FIRSTS6 = np.dtype(
 )
 LASTS6 = np.dtype(
     {
-        "names": ["identity", "next", "offset"],
-        "formats": [f"S{_IDENTITY}", "u1", ">u2"],
-        "offsets": [0, 40, 44],
+        "names": ["identity", "length", "next", "offset"],
+        "formats": [f"S{_IDENTITY}", ">u2", "u1", ">u2"],
+        "offsets": [0, 40, 42, 44],
         "itemsize": 48,
     }
 )
-"""Keys of the three sets; ``one`` to ``three`` are the first words of the upper header."""
+"""Keys of the three sets; ``one`` to ``three`` are the first words of the upper header, ``length`` is the payload's."""
 
 PATIENCE_S = 60
 """How long the kernel waits for the rest of a datagram (net.ipv6.ip6frag_time)."""
 
 _HALVES = ("saddr_net", "saddr", "daddr_net", "daddr")
-_FRAGMENT, _HEADERS = 44, 48
-"""The fragment header's number, and its length with IPv6's own before it."""
+_FRAGMENT, _FRAGMENT_BYTES = 44, 8
+"""The fragment header's number and length."""
+_HEADERS = 40 + _FRAGMENT_BYTES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -66,9 +67,9 @@ class Matching6:
         self._waiting: list[tuple[float, tuple[Array, Array, Array]]] = []  # since when: pieces, first and last ones
 
     def enter(self, pieces: Array, firsts: Array, lasts: Array, now_s: float) -> None:
-        """Elements of one generation, with ``key``, ``packets`` and ``bytes``; ``now_s`` of a clock that never stands
-        still."""
-        fresh = _plain(pieces, PIECES6), _plain(firsts, FIRSTS6), _plain(lasts, LASTS6)
+        """Elements of one generation: ``key``, and of pieces ``packets`` and ``bytes``; ``now_s`` of a clock that never
+        stands still."""
+        fresh = plain(pieces, PIECES6), plain(firsts, FIRSTS6), plain(lasts, LASTS6)
         here = [*(one for one in self._waiting if one[0] > now_s - PATIENCE_S), (now_s, fresh)]
         pieces, firsts, lasts = (np.concatenate([cut[which] for _, cut in here]) for which in range(3))
         identities, place = np.unique(pieces["key"]["identity"], return_inverse=True)
@@ -91,7 +92,7 @@ class Matching6:
 
     def beyond(self, flows: Array) -> Array:
         """Entries of FLOW6 for what was on the wire beyond those among ``flows`` that were put together."""
-        found: Array = flows[(flows["mark"] & marks.FRAGMENTED) != 0].copy()
+        found = _together(flows[(flows["mark"] & marks.FRAGMENTED) != 0])
         datagrams, sizes = found["packets"].copy(), found["bytes"].copy()
         found["packets"] = found["bytes"] = 0
         missing = np.ones(len(found), bool)
@@ -105,6 +106,16 @@ class Matching6:
         return found
 
 
+def _together(flows: Array) -> Array:
+    """Each flow once: what spilt is an entry for each length that its datagrams had."""
+    names = [name for name in flows.dtype.names or () if name not in ("packets", "bytes", "flags")]
+    _, first, place = np.unique(flows[names], return_index=True, return_inverse=True)
+    found: Array = flows[first].copy()
+    for name in ("packets", "bytes"):
+        found[name] = totals(place, flows[name], len(first))
+    return found
+
+
 def totals(places: Array, values: Array, count: int) -> Array:
     """The sum of the values at each of so many places."""
     sums = np.zeros(count, "i8")
@@ -112,12 +123,13 @@ def totals(places: Array, values: Array, count: int) -> Array:
     return sums
 
 
-def _plain(elements: Array, key: np.dtype[np.void]) -> Array:
+def plain(elements: Array, key: np.dtype[np.void]) -> Array:
     """Elements without what else a dump has."""
-    plain = np.zeros(len(elements), [("key", key), ("packets", "i8"), ("bytes", "i8")])
-    for name in ("key", "packets", "bytes"):
-        plain[name] = elements[name]
-    return plain
+    counts = [name for name in ("packets", "bytes") if name in (elements.dtype.names or ())]
+    found = np.zeros(len(elements), [("key", key), *((name, "i8") for name in counts)])
+    for name in ("key", *counts):
+        found[name] = elements[name]
+    return found
 
 
 def _without(cut: tuple[Array, Array, Array], identities: Array) -> tuple[Array, Array, Array]:
@@ -136,7 +148,7 @@ def _places(ends: Array, identities: Array) -> Array:
 
 def _as_long(packets: Array, sizes: Array, lasts: Array) -> Array:
     """Whether the pieces are as long together as their last one says; behind other headers it does not."""
-    end = (lasts["key"]["offset"] & 0xFFF8).astype("i8") + lasts["bytes"] - _HEADERS
+    end = (lasts["key"]["offset"] & 0xFFF8).astype("i8") + lasts["key"]["length"] - _FRAGMENT_BYTES
     whole: Array = (lasts["key"]["next"] != _FRAGMENT) | (sizes - _HEADERS * packets == end)
     return whole
 

@@ -27,10 +27,10 @@ from emulator.fabric.families import IPV4, IPV6, Family
 from emulator.fabric.ruleset import TABLE
 from emulator.fabric.tables import Shape
 
-_NEVER = 1 << 62
+NEVER = 1 << 62
 """A quota that is never used up: the kernel tells no more than the quota itself."""
 
-_CONSUMED: Mapping[int, str] = {4: "bytes"}
+CONSUMED: Mapping[int, str] = {4: "bytes"}
 """NFTA_QUOTA_CONSUMED."""
 
 _HEADER_BYTES = {IPV4: 20, IPV6: 40}
@@ -80,7 +80,7 @@ def _set_and_rules(shape: Shape) -> Iterator[str]:
     yield f"add set {TABLE} {name} {{ typeof iif . {rest}; flags dynamic; }}"
     for mark, interface in ((marks.IN, "oif"), (0, "iif")):
         test = f"meta mark & {marks.IN:#x} == {mark:#x} {shape.match}"
-        yield f"add rule {TABLE} {chain} {test} update @{name} {{ {interface} . {rest} quota over {_NEVER} bytes }}"
+        yield f"add rule {TABLE} {chain} {test} update @{name} {{ {interface} . {rest} quota over {NEVER} bytes }}"
 
 
 def _counted(present: Sequence[Shape]) -> list[Shape]:
@@ -122,7 +122,7 @@ class Spilt:
 def decode(shape: Shape, answer: memoryview) -> Spilt:
     """The elements of one dump."""
     key = _key(shape)
-    found = tables.decode_elements(np.dtype(f"V{key.itemsize}"), answer, _CONSUMED)
+    found = tables.decode_elements(np.dtype(f"V{key.itemsize}"), answer, CONSUMED)
     keys = np.ascontiguousarray(found["key"])  # as bytes: the fields leave out most of the header
     fields = keys.view(key)
     flows = tables.flows_of(shape, fields)

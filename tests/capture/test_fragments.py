@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from starved import starve, without_spares
 
 pytestmark = pytest.mark.kernel
 
@@ -108,10 +109,13 @@ def test_five_datagrams_of_4000_bytes_are_15_packets(build: Callable[..., Any], 
     assert [(record["packets"], record["bytes"]) for record in records] == [(15 + 2, 20_340 + 76)] * 2
 
 
-@pytest.mark.parametrize("profile", ["tencent", "alibaba"])
-def test_every_way_to_cut_a_datagram(build: Callable[..., Any], wire: Any, fragmenter: Any, profile: str) -> None:
+@pytest.mark.parametrize("kind", ["tencent", "alibaba", "tencent starved"])
+def test_every_way_to_cut_a_datagram(build: Callable[..., Any], wire: Any, fragmenter: Any, kind: str) -> None:
+    profile, *starved = kind.split()
     site = build(profile)
     site.log(site.vpc)
+    if starved:
+        starve(site.lab)
     wire.deafen(site.b)
     expected = {}
     with fragmenter(site) as sender:
@@ -129,10 +133,15 @@ def test_every_way_to_cut_a_datagram(build: Callable[..., Any], wire: Any, fragm
     assert [eni.incomplete for eni in audit.enis] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("starved", [False, True], ids=["counters", "starved"])
 @pytest.mark.parametrize("direction", ["egress", "ingress"])
-def test_rejected_fragments(build: Callable[..., Any], wire: Any, fragmenter: Any, direction: str) -> None:
+def test_rejected_fragments(
+    build: Callable[..., Any], wire: Any, fragmenter: Any, direction: str, starved: bool
+) -> None:
     site = build()
     site.log(site.vpc)
+    if starved:
+        starve(site.lab)
     site.vpc.default_security_group.deny(direction, protocol="udp", port=9, priority=0)
     with fragmenter(site) as sender, wire.listening(site.b, UDP) as heard:
         sender.send(*sender.pieces(site.b.ip, CUTS["as the kernel cuts"]))
@@ -166,11 +175,14 @@ def test_what_does_not_become_whole_and_what_is_forged_is_in_the_books_alone(
     assert told(records, site.c) == {}
 
 
+@pytest.mark.parametrize("starved", [False, True], ids=["counters", "starved"])
 def test_a_datagram_across_the_end_of_a_window_is_recorded_where_it_became_whole(
-    build: Callable[..., Any], wire: Any, fragmenter: Any
+    build: Callable[..., Any], wire: Any, fragmenter: Any, starved: bool
 ) -> None:
     site = build()
     site.log(site.vpc)
+    if starved:
+        starve(site.lab)
     wire.deafen(site.b)
     cut = CUTS["as the kernel cuts"]
     with fragmenter(site) as sender:
@@ -244,6 +256,7 @@ def test_more_datagrams_than_the_sets_hold_are_skipdata(build: Callable[..., Any
     than too little."""
     site, count = build(), 33_500
     site.log(site.vpc)
+    without_spares(site.lab)
     wire.deafen(site.b)
     with closing(site.a.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)) as sender:
         first, second = map(bytearray, Fragmenter(wire, sender, site.a.ip).pieces(site.b.ip, Cut(20, [16])))

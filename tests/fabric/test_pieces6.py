@@ -26,13 +26,13 @@ def identity(number: int) -> bytes:
 def enter(matching: Matching6, *datagrams: tuple[int, int, int, Any], now_s: float = 0.0, missing: str = "") -> None:
     """(identification, packets, bytes, first words of the upper header) of each; its first or last piece is missing."""
     pieces = [((identity(number),), packets, size) for number, packets, size, _ in datagrams]
-    firsts = [((identity(number), *words), 1, 1496) for number, _, _, words in datagrams if missing != "first"]
+    firsts = [((identity(number), *words),) for number, _, _, words in datagrams if missing != "first"]
     ends = [(number, size - 48 * packets, size) for number, packets, size, _ in datagrams if missing != "last"]
-    lasts = [((identity(number), 44, end - 8), 1, 56) for number, end, _ in ends]
+    lasts = [((identity(number), 16, 44, end - 8),) for number, end, _ in ends]
     matching.enter(
         np.array(pieces, [("key", PIECES6), *COUNTS]),
-        np.array(firsts, [("key", FIRSTS6), *COUNTS]),
-        np.array(lasts, [("key", LASTS6), *COUNTS]),
+        np.array(firsts, [("key", FIRSTS6)]),
+        np.array(lasts, [("key", LASTS6)]),
         now_s,
     )
 
@@ -88,6 +88,6 @@ def test_pieces_that_are_not_complete_wait_but_not_for_ever(missing: str) -> Non
 def rest(number: int, size: int, words: Any, missing: str) -> Any:
     """The third piece of a datagram, with what was missing of it."""
     pieces = np.array([((identity(number),), 1, size - 2656)], [("key", PIECES6), *COUNTS])
-    firsts = np.array([((identity(number), *words), 1, 1496)], [("key", FIRSTS6), *COUNTS])
-    lasts = np.array([((identity(number), 44, size - 3 * 48 - 8), 1, 56)], [("key", LASTS6), *COUNTS])
+    firsts = np.array([((identity(number), *words),)], [("key", FIRSTS6)])
+    lasts = np.array([((identity(number), 16, 44, size - 3 * 48 - 8),)], [("key", LASTS6)])
     return pieces, firsts, lasts

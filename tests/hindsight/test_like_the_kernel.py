@@ -175,13 +175,7 @@ def test_the_same_records(profile: str, seed: int, wire: Any, tmp_path: Path) ->
     from emulator.pytest_plugin import need_kernel
 
     need_kernel()
-    for attempt in range(3):
-        folder = tmp_path / str(attempt)
-        folder.mkdir()
-        found, told, window_s = both(profile, seed, wire, folder)
-        # Pieces of datagrams find no counter where others on the machine use up per-CPU memory; their ENI tells so.
-        if not any(one["log-status"] == "SKIPDATA" for one in found):
-            break
+    found, told, window_s = both(profile, seed, wire, tmp_path)
     lines = sorted(forms.lines(told.records))
     end = 1_704_067_200 + 4 * window_s
     assert lines == sorted(one.line for one in found if one["end"] <= end)
