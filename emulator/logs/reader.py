@@ -109,7 +109,10 @@ class FolderReader:
         table = None
         if tables or not files:
             view = View()
-            view.add(joined([pa.schema(list(facts[0].items())).empty_table(), *tables]))
+            whole = pa.schema(list(facts[0].items()))
+            # One that has every column costs less in their order.
+            tables = [one.select(whole.names) if len(whole) == one.num_columns else one for one in tables]
+            view.add(joined([whole.empty_table(), *tables]))
             table = view.rows(low, high)
         return Scan(*facts, min(batches, default=0), max(batches, default=0), table, files)
 
