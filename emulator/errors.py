@@ -68,7 +68,7 @@ class RequirementMissing(LabError):
 
 
 class StoreFailed(LabError):
-    """A batch was not written: the disk is full, or the folder read-only; nothing of it was kept.
+    """A batch was not written: the disk is full, or the folder cannot be read or written.
 
     ``code`` is the provider's for its own failures, ``object`` the topic's id.
     """

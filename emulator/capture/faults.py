@@ -97,6 +97,8 @@ class Faults:
             self._give(entry, append)
             return
         order.left -= 1
+        if order.left == 0:
+            self.orders.remove(order)
         match order.fault:
             case "late":
                 self._again(entry, order.by_s)
@@ -116,8 +118,6 @@ class Faults:
                 if order.left == 0:
                     for one in reversed(self._held.pop(id(order))):
                         self._give(one, append)
-        if order.left == 0:
-            self.orders.remove(order)
 
     def _order(self, entry: Entry) -> Order | None:
         return next((order for order in self.orders if order.topic_id in (None, entry.topic_id)), None)

@@ -87,14 +87,20 @@ class Spool:
 
     def split(self, entry: Entry, rows: int, rest_due_s: int) -> tuple[Entry, Entry]:
         """Two entries in place of one, its first ``rows`` and, later, the rest. A kill leaves it whole, or both."""
-        first, rest = (
-            self.put(due_s, entry.topic_id, entry.form, table, f"{entry.key}-{name}", part_of=entry.key)
+        halves: list[Entry] = []
+        try:
             for due_s, table, name in (
                 (entry.due_s, entry.table.slice(0, rows), "first"),
                 (rest_due_s, entry.table.slice(rows), "rest"),
-            )
-        )
+            ):
+                key = f"{entry.key}-{name}"
+                halves.append(self.put(due_s, entry.topic_id, entry.form, table, key, part_of=entry.key))
+        except BaseException:
+            for half in halves:
+                self.done(half)
+            raise
         self.done(entry)
+        first, rest = halves
         return first, rest
 
     def next_due(self) -> int | None:

@@ -31,7 +31,7 @@ def curves(records: Sequence[Record], series: str = "") -> tuple[list[str], Curv
         curve_name = shown(record[series]) if series in record else None
         for name in names:
             value = record[name]
-            if name == series or not isinstance(value, int | float) or not math.isfinite(value):
+            if name == series or not isinstance(value, int | float) or not abs(value) < math.inf:
                 continue
             curve = found.setdefault(name if curve_name is None else curve_name, [None] * len(labels))
             curve[place[shown(record[over])]] = float(value)
@@ -42,7 +42,10 @@ def moments(labels: Sequence[str]) -> list[datetime] | None:
     """What a chart is drawn over as moments, where all of it are some."""
     if not labels or not all(map(_MOMENT.fullmatch, labels)):
         return None
-    return [datetime.fromisoformat(label) for label in labels]
+    try:
+        return [datetime.fromisoformat(label) for label in labels]
+    except ValueError:
+        return None  # the thirtieth of February
 
 
 def clock_times(times: Sequence[datetime]) -> tuple[list[str], str]:

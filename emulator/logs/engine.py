@@ -54,11 +54,11 @@ class EngineRefused(Exception):
 class Engine:
     """A database that is opened when first asked, and one for each folder; thread-safe.
 
-    ``exact``   no file can be opened but those of the query: for one query, then ``close``
+    ``exact``   no file can be opened but these: for one query, then ``close``
     ``memory``  most bytes that DuckDB takes on purpose
     """
 
-    def __init__(self, *, exact: bool = False, memory: int | None = None) -> None:
+    def __init__(self, *, exact: Sequence[Path] | None = None, memory: int | None = None) -> None:
         self._exact = exact
         self._memory = memory
         self._lock = threading.Lock()
@@ -129,8 +129,7 @@ class Engine:
         folder = table.folder if isinstance(table, Scan) else None
         with self._lock:
             if folder not in self._connections:
-                files = table.files if isinstance(table, Scan) and self._exact else ()
-                self._connections[folder] = _opened(folder, [file.path for file in files], self._memory)
+                self._connections[folder] = _opened(folder, self._exact, self._memory)
                 self._macros[folder] = set()
             cursor = self._connections[folder].cursor()
             for name in functions:
@@ -173,7 +172,9 @@ class Engine:
             self._connections.popitem()[1].close()
 
 
-def _opened(folder: Path | None, files: Sequence[Path] = (), memory: int | None = None) -> duckdb.DuckDBPyConnection:
+def _opened(
+    folder: Path | None, files: Sequence[Path] | None = None, memory: int | None = None
+) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     connection = duckdb.connect(":memory:")
@@ -182,7 +183,7 @@ def _opened(folder: Path | None, files: Sequence[Path] = (), memory: int | None 
         connection.execute(f"SET memory_limit = '{memory >> 20}MB'")
     if files:
         connection.execute(f"SET allowed_paths = [{', '.join(literal(str(file)) for file in files)}]")
-    elif folder is not None:
+    elif folder is not None and files is None:
         connection.execute(f"SET allowed_directories = [{literal(str(folder))}]")
     for name, value in REQUIRED.items():
         connection.execute(f"SET GLOBAL {name} = {value}")

@@ -46,7 +46,7 @@ GRACE_S = 60.0
 """Wall time for which a file that was replaced stays: no query of another process runs longer."""
 
 JOURNALED = 256
-"""Batches of a topic in the journal after which a write waits for a segment of them: 32 MB at most."""
+"""So often, in batches of a topic in the journal, a write waits for a segment of them: 32 MB where that can be made."""
 
 EXPIRY_STEP_S = 3600
 """Lab time after which expired rows are let go again; searches do not find them from the second they expire."""
@@ -61,6 +61,7 @@ class FolderStore(FolderReader):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.checkpoints = FolderCheckpoints(self._all, self._transaction)
+        self._owner = os.getpid()
         self._flushing = threading.Lock()
         self._journaled: Counter[int] = Counter()
         self._compactor: Compactor | None = None
@@ -81,8 +82,9 @@ class FolderStore(FolderReader):
             except BaseException:
                 let_go_of(self._lock)
                 raise
-        self._owner = os.getpid()
         self._give_up = weakref.finalize(self, _release, self._manifest, self._lock, self._owner)
+        for topic in self.topics():
+            self._compact(topic.number)
 
     def add_logset(self, name: str) -> None:
         with self._transaction() as changed:
@@ -143,7 +145,7 @@ class FolderStore(FolderReader):
             if isinstance(error.__cause__, sqlite3.IntegrityError) and self._known(topic, batch.key or ""):
                 return False  # the same key, written by another thread meanwhile
             raise
-        if self._journaled[topic] >= JOURNALED:
+        if self._journaled[topic] % JOURNALED == 0:
             self._try_to_flush(topic)
         self._compact(topic)
         return True
@@ -153,8 +155,8 @@ class FolderStore(FolderReader):
         with self._transaction() as changed:
             if batch.key is not None:
                 changed.execute("INSERT INTO keys VALUES (?, ?)", (topic, batch.key))
-            entry = (place, topic, shape, now_s, batch.collected, data)
-            changed.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?)", entry)
+            entry = (place, topic, shape, now_s, batch.collected, journal.checksum(data), data)
+            changed.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", entry)
             self._journaled[topic] += 1
 
     def _append_segment(self, topic: int, batch: Batch, place: int, shape: int, now_s: float) -> None:
@@ -176,7 +178,7 @@ class FolderStore(FolderReader):
             with self._refusals("read"), self._snapshot():
                 found = self._journal(topic)
                 self._journaled[topic] = len(found)
-            for _, entries in itertools.groupby(found, journal.Entry.day):
+            for _, entries in itertools.groupby(sorted(found, key=journal.Entry.day), journal.Entry.day):
                 self._flush(topic, list(entries))
 
     def _flush(self, topic: int, entries: Sequence[journal.Entry]) -> None:
@@ -189,17 +191,21 @@ class FolderStore(FolderReader):
         rows = joined([entry.numbered() for entry in entries])
         shapes = tuple(sorted({entry.shape for entry in entries}))
         made = self._segment(topic, rows, (batches[0], batches[-1]), shapes, usage.written)
-        with suppress(_Gone), self._named(*made) as changed:
-            gone = changed.execute(f"DELETE FROM journal WHERE batch IN ({', '.join(map(str, batches))})")
-            if gone.rowcount < len(batches):
-                raise _Gone
-            self._count(topic, usage, now_s)
-            changed.execute("UPDATE batches SET last = max(last, ?)", (batches[-1],))
+        try:
+            with self._named(*made) as changed:
+                gone = changed.execute(f"DELETE FROM journal WHERE batch IN ({', '.join(map(str, batches))})")
+                if gone.rowcount < len(batches):
+                    raise _Gone
+                self._count(topic, usage, now_s)
+                changed.execute("UPDATE batches SET last = max(last, ?)", (batches[-1],))
+        except _Gone:
+            return
+        with self._mutex:
             self._journaled[topic] -= len(batches)
 
     def _try_to_flush(self, topic: int) -> None:
         """What cannot be made a segment now stays in the journal, where it is found; the next try may be luckier."""
-        with suppress(LabError):
+        with suppress(LabError, pa.ArrowException):
             self.flush(topic)
 
     def scan(self, topic: int, low: int | None, high: int | None, *, expired: bool = False) -> Scan:
@@ -388,8 +394,6 @@ class FolderStore(FolderReader):
                 path.unlink()
         for number in known.keys() - {int(ours[1]) for ours in found.values()}:
             self.report(known[number], "is gone")
-        for topic in self.topics():
-            self._compact(topic.number)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

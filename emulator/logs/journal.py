@@ -6,6 +6,7 @@ needs besides (Parquet, its sha256, what the meter counts) is made a moment late
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,6 +49,11 @@ def packed(rows: pa.Table) -> memoryview:
     with pa.ipc.new_stream(sink, rows.schema) as stream:
         stream.write_table(rows)
     return memoryview(sink.getvalue())
+
+
+def checksum(data: memoryview | bytes) -> int:
+    """By which bytes that changed since are known: CRC-32, for they lie there for moments, and sha256 takes longer."""
+    return zlib.crc32(data)
 
 
 def unpacked(data: bytes) -> pa.Table:

@@ -47,7 +47,7 @@ CREATE TABLE dead_letters (
 JOURNAL = """
 CREATE TABLE journal (
     batch INTEGER PRIMARY KEY, topic INTEGER NOT NULL REFERENCES topics, shape INTEGER NOT NULL REFERENCES shapes,
-    at_s REAL NOT NULL, collected INTEGER NOT NULL, rows BLOB NOT NULL);
+    at_s REAL NOT NULL, collected INTEGER NOT NULL, crc32 INTEGER NOT NULL, rows BLOB NOT NULL);
 """
 """What layout 5 has that layout 4 had not, which kept the bytes of small files beside what it knew of them."""
 

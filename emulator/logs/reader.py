@@ -43,6 +43,7 @@ class FolderReader:
         self._manifest: sqlite3.Connection
         self._mutex = threading.RLock()
         self._verified: set[int] = set()
+        self._spoilt: set[int] = set()
         self._shapes: dict[int, str] = {}
         self._shape_numbers: dict[str, int] = {}
         self._read: dict[int, int] = {}
@@ -208,11 +209,18 @@ class FolderReader:
 
     def _journal(self, topic: int) -> list[journal.Entry]:
         """What the journal holds of a topic, in order."""
-        found = self._all("SELECT batch, shape, at_s, collected, rows FROM journal WHERE topic = ? ORDER BY 1", topic)
-        return [
-            journal.Entry(batch, shape, at_s, bool(collected), journal.unpacked(rows))
-            for batch, shape, at_s, collected, rows in found
-        ]
+        facts = "batch, shape, at_s, collected, crc32, rows"
+        found = []
+        for batch, shape, at_s, collected, crc, rows in self._all(
+            f"SELECT {facts} FROM journal WHERE topic = ? ORDER BY batch", topic
+        ):
+            if journal.checksum(rows) == crc:
+                found.append(journal.Entry(batch, shape, at_s, bool(collected), journal.unpacked(rows)))
+            elif batch not in self._spoilt:
+                self._spoilt.add(batch)
+                told = f"batch {batch} in {self.folder / 'manifest.sqlite'} is not what was written"
+                warnings.warn(f"{told}: its CRC-32 is another; its records are left out", stacklevel=3)
+        return found
 
     def _shapes_of(self, numbers: set[int]) -> list[str]:
         if not self._shapes.keys() >= numbers:

@@ -343,7 +343,7 @@ class Topic:
             written = store.append(self.number, Batch(table, key, collected), self._service.now())
         except LabError as failed:
             code = self.profile.code("write.failed")
-            message = f"{failed}; nothing of this batch was kept, write it again when there is room for it"
+            message = f"{failed}; write the batch again when that is mended, with the same key if it had one"
             raise StoreFailed(message, code=code, object=self.id) from failed
         if written:
             self._service.deliveries.arrived(self, table)

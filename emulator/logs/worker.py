@@ -79,14 +79,14 @@ def _warm_up() -> None:
     from emulator.logs import analysis, cql, lucene, sls  # noqa: F401
 
     table = pa.table({"a": [1, 2]})
-    engine = Engine(exact=True)
+    engine = Engine(exact=())
     engine.table(table.take(pa.array([1, 0])), f'SELECT sum(a) FROM "{ROWS}"', [])
     engine.close()
 
 
 def _answered(question: Question, scan: Scan, limits: QueryLimits) -> tuple[dict[str, Any], bytes]:
     """A header, and a table as Arrow's stream where there is an answer."""
-    engine = Engine(exact=True, memory=limits.memory * 3 // 4)
+    engine = Engine(exact=[file.path for file in scan.files], memory=limits.memory * 3 // 4)
     try:
         plan = understood(question)
         if plan.lookback_s > question.lookback_s:
@@ -110,7 +110,7 @@ def _answered(question: Question, scan: Scan, limits: QueryLimits) -> tuple[dict
 
 
 def _with_table(scan: Scan, descriptors: list[int]) -> Scan:
-    """A scan of memory with its rows, which came as a descriptor of shared memory."""
+    """A scan with the rows that are in none of its files, which came as a descriptor of shared memory."""
     if not descriptors:
         return scan
     mapped = mmap.mmap(descriptors[0], 0, prot=mmap.PROT_READ)

@@ -88,9 +88,9 @@ class Deliveries:
             return delivery
 
     def remove(self, delivery: Delivery) -> None:
+        delivery.remove()  # may wait for what is under way, while others write
         with self._lock:
-            delivery.remove()
-            del self._all[delivery.number]
+            self._all.pop(delivery.number, None)
 
     def forget(self, topic: Topic) -> None:
         """The topic is gone, with what is kept of its deliveries."""

@@ -11,6 +11,9 @@ _STEP = re.compile(
     re.VERBOSE,
 )
 
+_UNSPEAKABLE = re.compile(r"\*|.*[\x00-\x1f].*", re.DOTALL)
+"""Names that an engine's own paths cannot say."""
+
 
 def steps_of(path: str) -> list[str | int] | None:
     """The names and places that ``path`` goes through; None where it is no path, or one to several values."""
@@ -26,6 +29,8 @@ def steps_of(path: str) -> list[str | int] | None:
             steps.append(re.sub(r"\\(.)", r"\1", found["quoted"]))
         else:
             steps.append(found["name"] or found["single"] or "")
+    if any(isinstance(step, str) and _UNSPEAKABLE.fullmatch(step) for step in steps):
+        return None
     return steps if path.startswith("$") else None
 
 
