@@ -254,7 +254,7 @@ def test_an_exact_engine_opens_the_files_of_its_query_and_no_others(tmp_path: Pa
         pq.write_table(pa.table({"__time__": [1], "x": [name]}), tmp_path / f"{name}.parquet")
     mine = ScannedFile(tmp_path / "mine.parquet", 1, 1, 1, 0, 0, (1,), {})
     scan = Scan({"__time__": pa.int64(), "x": pa.string()}, {1: ("__time__", "x")}, None, None, files=(mine,))
-    engine = Engine(exact=True)
+    engine = Engine(exact=[mine.path])
     try:
         assert engine.table(scan, 'SELECT x FROM "vpclab rows"', [])["x"].to_pylist() == ["mine"]
         for hostile in (
