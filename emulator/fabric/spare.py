@@ -23,13 +23,8 @@ _HEADER = (("length", ">u2", 2), ("id", ">u2", 4), ("protocol", "u1", 9), ("sadd
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def _dtype(size: int, *fields: tuple[str, str, int]) -> np.dtype[np.void]:
-    names, formats, offsets = zip(*fields, strict=True)
-    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": size})
-
-
-PIECES = _dtype(24, *((name, form, 4 + at) for name, form, at in _HEADER))
-WHOLES = _dtype(
+PIECES = tables.key_dtype(24, *((name, form, 4 + at) for name, form, at in _HEADER))
+WHOLES = tables.key_dtype(
     36,
     *(("index", "=u4", 0), ("mark", "=u4", 4)),
     *((name, form, 8 + at) for name, form, at in _HEADER),

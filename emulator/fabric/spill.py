@@ -104,8 +104,7 @@ def _key(shape: Shape) -> np.dtype[np.void]:
     for field in _behind(shape):
         fields += [(name, form, size + at) for name, form, at in _BEHIND[field]]
         size += 4
-    names, formats, offsets = zip(*fields, strict=True)
-    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": size})
+    return tables.key_dtype(size, *fields)
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,12 @@ TCP_FLAGS = Shape(
 )
 
 
+def key_dtype(size: int, *fields: tuple[str, str, int]) -> np.dtype[np.void]:
+    """A key of so many bytes, by (name, format, offset) of what is read of it."""
+    names, formats, offsets = zip(*fields, strict=True)
+    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": size})
+
+
 def shapes(*, tcp_flags: bool) -> tuple[Shape, ...]:
     """The shapes of an ENI's sets for IPv4."""
     return (TCP_FLAGS, *SHAPES) if tcp_flags else SHAPES

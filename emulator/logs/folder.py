@@ -16,7 +16,6 @@ are not named like ours are left alone. Other processes may read all of it at an
 
 from __future__ import annotations
 
-import itertools
 import os
 import sqlite3
 import threading
@@ -178,8 +177,11 @@ class FolderStore(FolderReader):
             with self._refusals("read"), self._snapshot():
                 found = self._journal(topic)
                 self._journaled[topic] = len(found)
-            for _, entries in itertools.groupby(sorted(found, key=journal.Entry.day), journal.Entry.day):
-                self._flush(topic, list(entries))
+            days: dict[int, list[journal.Entry]] = {}
+            for entry in found:
+                days.setdefault(entry.day(), []).append(entry)
+            for entries in days.values():
+                self._flush(topic, entries)
 
     def _flush(self, topic: int, entries: Sequence[journal.Entry]) -> None:
         known, counted = self.topic(topic), self._one("SELECT at_s FROM usage WHERE topic = ?", topic)

@@ -148,13 +148,13 @@ def holding(found: Sequence[Age], lowest: int, highest: int) -> list[Age]:
 
 def index_now(indexes: Mapping[int, str | None]) -> Index | None:
     """The index for what comes, by what a store keeps."""
-    return index_at(indexes, max(indexes, default=0))
-
-
-def index_at(indexes: Mapping[int, str | None], batch: int) -> Index | None:
-    """The index that held when a batch was written."""
-    told = indexes.get(max((first for first in indexes if first <= batch), default=0))
+    told = told_at(indexes, max(indexes, default=0))
     return None if told is None else Index.from_json(told)
+
+
+def told_at(indexes: Mapping[int, str | None], batch: int) -> str | None:
+    """The index in JSON that held when a batch was written."""
+    return indexes.get(max((first for first in indexes if first <= batch), default=0))
 
 
 def index_from(keys: object, full_text: object, delimiters: str, profile: Profile, topic_id: str) -> Index:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from emulator.logs.index import index_at
+from emulator.logs.index import Index, told_at
 from emulator.logs.meter import measured
 from emulator.logs.records import TIME
 from emulator.logs.segments import numbered
@@ -64,8 +64,10 @@ def usage_of(entries: Sequence[Entry], indexes: Mapping[int, str | None], now_s:
     """What the meter counts of these batches until ``now_s``, each under the index of its time."""
     collected = written = indexed = 0
     byte_days = 0.0
+    known = {told: Index.from_json(told) for told in set(indexes.values()) if told is not None}
     for entry in entries:
-        usage = measured(entry.rows, index_at(indexes, entry.batch), collected=entry.collected)
+        told = told_at(indexes, entry.batch)
+        usage = measured(entry.rows, None if told is None else known[told], collected=entry.collected)
         collected += usage.collected
         written += usage.written
         indexed += usage.indexed
